@@ -1,0 +1,42 @@
+# Everything runs in .venv, which is made on first use. Needs Python >= 3.11, make and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+.PHONY: demo test check docs clean
+
+demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/demo)
+	@$(BIN)/spikertrl demo
+
+test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.check docs  ## lint, types, documentation without a warning
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+docs: $(VENV)/.docs  ## HTML in docs/_build/html
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:  ## remove everything that can be made again, except results/
+	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "spikertrl needs Python >= 3.11; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	  { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -qq pip; }
+	@touch $@
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/.python
+	@echo "Installing spikertrl into $(VENV) (once, about a minute) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/.python
+	@echo "Installing spikertrl[$*] into $(VENV) (once, about a minute) ..."
+	@$(PIP) --editable ".[$*]"
+	@touch $@

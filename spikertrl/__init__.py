@@ -1,0 +1,11 @@
+"""spikertrl: event-driven recurrent networks that learn while they run."""
+
+from . import losses, models, optimizers, schedules, surrogates, tasks
+from .gradients import compare, gradient
+from .learners import BPTT, RTRL, Immediate, SnAp
+from .model import Model, Parameter, Port, State
+from .network import Network
+from .run import Record, Run, simulate
+
+__all__ = ["BPTT", "RTRL", "Immediate", "Model", "Network", "Parameter", "Port", "Record", "Run", "SnAp", "State", "compare", "gradient",
+           "losses", "models", "optimizers", "schedules", "simulate", "surrogates", "tasks"]  # fmt: skip

@@ -1,0 +1,150 @@
+"""What learning really did: multiply-adds counted in the loops, bytes held, zeros of the influence; beside what dense RTRL would do.
+
+Words follow NeuroBench where it has one: an *effective MAC* is a multiply-accumulate with nonzero operands; activation and
+connection sparsity are shares of zeros. All figures are counts of operations carried out, not estimates from densities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .learners.dense import DenseState
+from .learners.rtrl import BlockState
+from .wiring import PHI
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Operations and memory of a learner's influence since it was initialised.
+
+    ``macs`` = propagation + immediate + messages + readout (multiply-adds done); ``macs_dense``: the same work by the textbook matrix
+    with every mask filled, n^2 p a step; ``bytes_held``: influence really touched; ``bytes_dense``: the full matrix.
+    """
+
+    propagation: int
+    immediate: int
+    messages: int
+    readout: int
+    macs_dense: int
+    bytes_held: int
+    bytes_dense: int
+    lane_steps: int
+
+    @property
+    def macs(self) -> int:
+        return self.propagation + self.immediate + self.messages + self.readout
+
+    @property
+    def saving(self) -> float:
+        """How many times fewer multiply-adds than dense RTRL."""
+        return self.macs_dense / self.macs if self.macs else float("inf")
+
+
+def cost_of(state: Any) -> Cost | None:
+    """Cost of a learner's state, or None for learners that keep no influence."""
+    if isinstance(state, DenseState):
+        return None
+    if not isinstance(state, BlockState):
+        return None
+    w, size = state.wiring, state.wiring.dtype.itemsize
+    p = w.n_filled
+    rows = np.diff(np.concatenate((state.first_M,)))
+    columns = np.maximum(np.diff(w.col_ptr), 1)
+    held = int((state.width.astype(np.int64) * (rows // columns)).sum()) * size
+    step = w.n_states * w.n_states * p + w.n_states * p
+    counts = [int(c) for c in state.counts]
+    return Cost(*counts, step * state.lane_steps, held, state.batch * w.n_states * p * size, state.lane_steps)
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Zeros of an influence matrix restricted to some columns, as shares of the full (unmasked) matrix, mean over lanes.
+
+    ``all``: every zero; of these ``mask``: columns that a mask removed; ``columns``: columns not masked but zero in every row (source silent
+    so far); ``rows``: rows zero in every remaining column (gradient-silent units); ``scattered``: the rest.
+    """
+
+    all: float
+    mask: float
+    columns: float
+    rows: float
+    scattered: float
+
+
+def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
+    """The influence of one lane as a dense matrix over theta's recurrent parameters.
+
+    Parameters
+    ----------
+    state : state of RTRL or SnAp
+    lane : int
+    of : {"state", "message"}
+        Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
+
+    Returns
+    -------
+    ndarray (rows, columns), columns in the order of ``wiring.col_theta``
+    """
+    if of not in ("state", "message"):
+        raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
+    if isinstance(state, DenseState):
+        return state.G[lane] if of == "state" else state.E[0, lane]
+    w, B = state.wiring, state.batch
+    G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
+    for k in range(w.n_units):
+        first, last, p = state.reach_ptr[k], state.reach_ptr[k + 1], w.col_ptr[k + 1] - w.col_ptr[k]
+        at = B * state.first_M[k]
+        block = state.M[at : B * state.first_M[k + 1]].reshape(B, -1, p)[lane] if p else np.zeros((0, 0))
+        live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
+        places = state.position[lane, w.col_ptr[k] : w.col_ptr[k + 1]]
+        there = np.flatnonzero(places >= 0)
+        for u, i in enumerate(state.reach[first:last]):
+            if live[u]:
+                rows = slice(state.row_of[first + u], state.row_of[first + u] + w.S[i])
+                G[w.first_state[i] : w.first_state[i] + w.S[i], w.col_ptr[k] + there] = block[rows][:, places[there]]
+    return G if of == "state" else _message_rows(state, G, lane)
+
+
+def _message_rows(state: BlockState, G: np.ndarray, lane: int) -> np.ndarray:
+    w, B = state.wiring, state.batch
+    E = np.zeros((w.n_units, w.n_recurrent), w.dtype)
+    for i in range(w.n_units):
+        for s in range(w.S[i]):
+            E[i] += state.o[w.start_o[i] * B + (lane * w.S[i] + s) * w.size[i] + w.local[i]] * G[w.first_state[i] + s]
+        own = np.arange(w.col_ptr[i], w.col_ptr[i + 1])
+        for c in own[w.col_source[own] == PHI]:
+            E[i, c] += state.q[w.start_q[i] * B + (lane * w.Q[i] + w.col_port[c]) * w.size[i] + w.local[i]]
+    return E
+
+
+def zeros(net: Any, state: BlockState | DenseState, projection: str | None = None, of: str = "message") -> Zeros:
+    """Where the zeros of the influence are, over the parameters of one projection (default: all projections between units).
+
+    Masked weights count as zero columns, as in Subramoney 2023.
+    """
+    w = net.wiring
+    chosen = [p for p in net.projections if (p.name == projection if projection else p.source in net.populations)]
+    if not chosen:
+        raise ValueError(f"zeros: no projection {projection!r}; projections: {[p.name for p in net.projections]}")
+    full = sum(p.shape[0] * p.shape[1] * len(p.ports) for p in chosen)
+    wanted = np.zeros(w.n_parameters, bool)
+    for p in chosen:
+        for port in p.ports:
+            wanted[w.layout[p.name, port][0]] = True
+    there = wanted[w.col_theta]
+    masked = full - int(there.sum())
+    parts = np.zeros(5)
+    batch = state.batch if isinstance(state, BlockState) else state.G.shape[0]
+    for lane in range(batch):
+        M = influence(state, lane, of)[:, there] != 0
+        rows, total = len(M), len(M) * full
+        columns = ~M.any(0)
+        dead_rows = ~M[:, ~columns].any(1)
+        zero_rows = int(dead_rows.sum()) * int((~columns).sum())
+        zero_columns = int(columns.sum()) * rows
+        everything = masked * rows + int((~M).sum())
+        parts += np.array([everything, masked * rows, zero_columns, zero_rows, everything - masked * rows - zero_columns - zero_rows]) / total
+    return Zeros(*(float(x) for x in parts / batch))

@@ -1,0 +1,97 @@
+"""EventQueue: who sent what, when, for as long as a delay may ask.
+
+An event carries a value (kept here) and a row of sensitivities (kept by the learner under the same step and slot). The queue is a
+window of ``history + tau`` steps over all sources (input channels, then units): dense values, and per step and lane the list of
+sources that sent one, in increasing order, so that delivery is deterministic and costs nothing for silent sources.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+class EventQueue:
+    """Messages of the last ``history`` steps and of the ``tau`` steps being simulated.
+
+    Attributes
+    ----------
+    values : ndarray (history + tau, B, sources)
+        Messages; row ``history + t`` is step t of the piece.
+    fired : ndarray (history + tau, B, sources) int32
+        Sources with a nonzero message, packed to the front.
+    n_fired : ndarray (history + tau, B) int32
+        How many entries of ``fired`` count.
+    """
+
+    def __init__(self, history: int, tau: int, batch: int, sources: int, dtype: np.dtype) -> None:
+        self.history, self.tau = history, tau
+        self.values = np.zeros((history + tau, batch, sources), dtype)
+        self.fired = np.zeros((history + tau, batch, sources), np.int32)
+        self.n_fired = np.zeros((history + tau, batch), np.int32)
+
+    def begin(self, past: EventQueue) -> None:
+        """Start a piece: ``past`` (a window of tau = 0) becomes the first ``history`` rows."""
+        h = self.history
+        self.values[:h], self.fired[:h], self.n_fired[:h] = past.values, past.fired, past.n_fired
+        self.n_fired[h:] = 0
+
+    def follow(self, window: EventQueue) -> None:
+        """Keep the last ``history`` rows of a window that has been run."""
+        for mine, theirs in ((self.values, window.values), (self.fired, window.fired), (self.n_fired, window.n_fired)):
+            mine[...] = theirs[len(theirs) - self.history :]
+
+    def forget(self, lanes: np.ndarray) -> None:
+        """Drop everything that the given lanes (bool) have in flight."""
+        self.values[:, lanes] = 0.0
+        self.n_fired[:, lanes] = 0
+
+    def feed(self, x: np.ndarray, listed: np.ndarray) -> None:
+        """Put external input x (tau, B, channels) into the piece; channels ``listed`` (bool) are delivered as events."""
+        self.values[self.history :, :, : x.shape[2]] = x
+        if listed.any():
+            _list_inputs(self.values, self.fired, self.n_fired, self.history, listed)
+
+
+@njit(cache=True)
+def _list_inputs(values, fired, n_fired, history, listed):
+    for r in range(history, values.shape[0]):
+        for b in range(values.shape[1]):
+            n = 0
+            for k in range(len(listed)):
+                if listed[k] and values[r, b, k] != 0:
+                    fired[r, b, n] = k
+                    n += 1
+            n_fired[r, b] = n
+
+
+@njit(cache=True)
+def push(y, row, first, values, fired, n_fired):
+    """Emit: store messages y (B, n) of the sources ``first``... at window row ``row`` and list those that are not silent."""
+    for b in range(y.shape[0]):
+        n = n_fired[row, b]
+        for i in range(y.shape[1]):
+            value = y[b, i]
+            values[row, b, first + i] = value
+            if value != 0:
+                fired[row, b, n] = first + i
+                n += 1
+        n_fired[row, b] = n
+
+
+@njit(cache=True)
+def deliver(row, values, fired, n_fired, delays, pointer, start, stride, offset, where, theta, currents):
+    """Deliver: add theta * y to the inputs of every target of every event due at window row ``row``.
+
+    ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay; per synapse, the place
+    of its target port is ``start * B + b * stride + offset`` in the flat ``currents``, and its weight is ``theta[where]``.
+    """
+    B = values.shape[1]
+    for d in range(len(delays)):
+        r = row - delays[d]
+        for b in range(B):
+            for e in range(n_fired[r, b]):
+                source = fired[r, b, e]
+                y = values[r, b, source]
+                for c in range(pointer[d, source], pointer[d, source + 1]):
+                    currents[start[c] * B + b * stride[c] + offset[c]] += theta[where[c]] * y

@@ -1,0 +1,176 @@
+"""RTRL: exact real-time recurrent learning, sparse (blocks per unit, see ``blocks``) or dense (the textbook matrix).
+
+Sources: Williams and Zipser 1989 (RTRL); Subramoney 2023, arXiv 2303.05641 (activity and parameter sparsity); Menick et al. 2021,
+arXiv 2006.07232 (SnAp: the same blocks with fewer rows).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from ..tape import Tape
+from ..wiring import Wiring, reachable
+from . import blocks, dense
+from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+_COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
+
+
+@dataclass
+class BlockState:
+    """Influence in blocks; all arrays are advanced in place. ``counts``: multiply-adds done since ``init``
+    (propagation, immediate terms, messages, readout)."""
+
+    wiring: Wiring
+    batch: int
+    reach_ptr: np.ndarray
+    reach: np.ndarray
+    row_of: np.ndarray  # first row of each reached unit inside its block
+    first_M: np.ndarray  # (N + 1) elements of M before each block, per lane
+    first_E: np.ndarray
+    M: np.ndarray
+    E: np.ndarray
+    slot: np.ndarray
+    row_live: np.ndarray
+    position: np.ndarray  # (B, C) packed place of each column, -1 while not alive
+    width: np.ndarray  # (B, N) columns alive
+    ring_width: np.ndarray  # (D, B, N)
+    Z: np.ndarray
+    active: np.ndarray  # (D, B, N) bool: gradient-active units of the last steps
+    o: np.ndarray  # last step's dO/ds and dO/dphi, to read the message's influence
+    q: np.ndarray
+    clock: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
+    lane_steps: int = 0
+
+
+@dataclass(frozen=True)
+class RTRL:
+    """Exact RTRL. ``dense=True`` is the textbook matrix without any skip, for reference and small networks.
+
+    Examples
+    --------
+    >>> import numpy as np, spikertrl as srl
+    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6).connect("x", "h").connect("h", "h")
+    >>> net = net.add_readout("z", "h", 1).initialize(3)
+    >>> x = np.random.default_rng(0).normal(size=(12, 4, 2))
+    >>> loss = srl.losses.squared_error(np.ones((12, 4, 1)))
+    >>> _, sparse = srl.gradient(net, srl.RTRL(), x, loss)
+    >>> _, textbook = srl.gradient(net, srl.RTRL(dense=True), x, loss)
+    >>> bool(np.abs(sparse).max() > 0.01), bool(np.allclose(sparse, textbook, rtol=1e-10, atol=1e-14))
+    (True, True)
+    """
+
+    dense: bool = False
+    claim = "exact"
+
+    def init(self, net: Network, batch: int) -> BlockState | dense.DenseState:
+        """Allocate the influence for ``batch`` lanes, all zero."""
+        return dense.init(net.wiring, batch) if self.dense else init_blocks(net.wiring, batch, None)
+
+    def update(self, state: BlockState | dense.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
+        """Advance the influence over the tape; return the gradient, flat like theta."""
+        return dense.update(state, tape, signal) if isinstance(state, dense.DenseState) else update_blocks(state, tape, signal)
+
+
+@dataclass(frozen=True)
+class SnAp:
+    """SnAp-n (Menick et al. 2021): keep the rows of units at most n-1 connections away. Exact once n covers the graph."""
+
+    order: int = 1
+    claim = "approximate"
+
+    def __post_init__(self) -> None:
+        if int(self.order) != self.order or self.order < 1:
+            raise ValueError(f"SnAp: order must be a positive integer, got {self.order!r}")
+
+    def init(self, net: Network, batch: int) -> BlockState:
+        """Allocate the kept part of the influence, all zero."""
+        return init_blocks(net.wiring, batch, self.order - 1)
+
+    def update(self, state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
+        """Advance over the tape; return the gradient, flat like theta."""
+        return update_blocks(state, tape, signal)
+
+
+def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
+    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones)."""
+    reach_ptr, reach = reachable(w, hops)
+    states = w.S[reach]
+    ends = np.cumsum(states)
+    before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
+    row_of = ends - states - np.repeat(before[:-1], np.diff(reach_ptr))
+    columns = np.diff(w.col_ptr)
+    first_M = np.concatenate(([0], np.cumsum(np.diff(before) * columns)))
+    first_E = np.concatenate(([0], np.cumsum(np.diff(reach_ptr) * columns)))
+    D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
+    return BlockState(
+        w, batch, reach_ptr, reach, row_of, first_M, first_E, np.zeros(batch * first_M[-1], w.dtype), np.zeros(batch * D * first_E[-1], w.dtype),
+        np.full(batch * D * len(reach), -1, np.int32), np.zeros(batch * len(reach), bool), np.full((batch, w.n_recurrent), -1, np.int32),
+        np.zeros((batch, w.n_units), np.int32), np.zeros((D, batch, w.n_units), np.int32), np.zeros(batch * leaky * w.n_recurrent, w.dtype),
+        np.zeros((D, batch, w.n_units), bool), np.zeros(int(w.S.sum()) * batch, w.dtype), np.zeros(int(w.Q.sum()) * batch, w.dtype),
+    )  # fmt: skip
+
+
+def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
+    """Advance all blocks over a tape and return the gradient."""
+    w, batch = state.wiring, tape.batch
+    _reset(state, tape.reset)
+    D = len(state.active)
+    count, units, slots = tape.active(w)
+    active = np.concatenate((state.active, slots >= 0))
+    leaky = np.flatnonzero(w.decay > 0)
+    direct = np.ascontiguousarray(learning_signal(w, tape, signal, decayed=False))
+    chunks = np.linspace(0, w.n_units, min(w.n_units, 4 * numba.get_num_threads()) + 1).astype(np.int64)
+    gradient, counts = np.zeros(w.n_parameters, w.dtype), np.zeros((len(chunks) - 1, 4), np.int64)
+    step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
+    for t0 in range(0, tape.tau, step):
+        t1 = min(t0 + step, tape.tau)
+        coupled = _couplings(w, tape, active, D, t0, t1)
+        blocks.sweep(
+            chunks, t0, t1, batch, state.clock, D, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q,
+            w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay, w.col_port,
+            state.reach_ptr, state.reach, state.row_of, state.first_M, state.first_E, state.M, state.E, state.slot, state.row_live,
+            state.position, state.width, state.ring_width, state.Z, tape.messages, tape.history, count, units, *coupled, direct, leaky,
+            w.decay[leaky].astype(w.dtype), readout_weights(w, tape.theta), signal.dz, gradient, counts,
+        )  # fmt: skip
+    state.active = active[len(active) - D :].copy()
+    state.clock = (state.clock + tape.tau) % D
+    state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
+    state.counts += counts.sum(0)
+    state.lane_steps += batch * tape.tau
+    add_readout_gradient(w, tape, signal, gradient)
+    return gradient
+
+
+def _couplings(w: Wiring, tape: Tape, active: np.ndarray, D: int, t0: int, t1: int) -> tuple[np.ndarray, ...]:
+    """(ptr, pre, lag, coef) for steps t0..t1-1; see ``blocks.couple``."""
+    ptr = np.zeros(((t1 - t0) * tape.batch, w.n_units + 1), np.int64)
+    tables = (w.pair_ptr, w.pair_pre, w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, w.S, w.G, w.size, w.local, w.start_B)
+    empty = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, w.max_states), w.dtype))
+    total = blocks.couple(tape.B, tape.theta, active, D, *tables, t0, t1, tape.batch, ptr, *empty, False)
+    found = (np.zeros(total, np.int32), np.zeros(total, np.int32), np.zeros((total, w.max_states), w.dtype))
+    blocks.couple(tape.B, tape.theta, active, D, *tables, t0, t1, tape.batch, ptr, *found, True)
+    return ptr, *found
+
+
+def _reset(state: BlockState, lanes: np.ndarray) -> None:
+    """Forget the given lanes: no column and no row alive, nothing in flight."""
+    if not lanes.any():
+        return
+    units = np.diff(state.reach_ptr)
+    D = len(state.active)
+    for k, (first, n) in enumerate(zip(state.reach_ptr[:-1], units, strict=True)):
+        del k
+        state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[lanes] = False
+        state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[lanes] = -1
+    state.position[lanes] = -1
+    state.width[lanes] = 0
+    state.active[:, lanes] = False

@@ -1,0 +1,257 @@
+"""Model: a frozen record that says what a unit is, in equations, and checks itself.
+
+A model is text in Brian2's language, never code. It comes in two forms:
+
+* **update statements** (``update=``): one discrete step, line by line, as in ``c = (1 - u)*(c - theta*event(c - theta)) + u*g``;
+* **differential equations** (``equations=``, with ``threshold``, ``reset``, ``refractory``, ``method``, ``receive``), which Brian2
+  discretises, in Brian2's own order of a step.
+
+Inside the text, the state variables hold their values of the previous step until they are assigned, ``I_<port>`` is the input
+that arrived at a port, ``y`` is the unit's own previous message, ``event(v)`` is 1 if v > 0 else 0, and ``sigmoid``, ``tanh``,
+``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a temporary.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import hashlib
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .surrogates import Surrogate, triangle
+
+FUNCTIONS = frozenset("event sigmoid tanh exp log sqrt sin cos abs clip where int sign".split())
+CONSTANTS = frozenset({"dt", "pi", "e"})
+PORT_KINDS = ("input", "recurrent", "both")
+
+
+class ModelError(ValueError):
+    """A model record that contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constant of the unit: ``default`` (number, or text with units such as "20*ms"), Brian2 ``unit``, ``trainable`` or not."""
+
+    default: float | str
+    unit: str = "1"
+    trainable: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """A variable carried from step to step: ``initial`` value, Brian2 ``unit``. ``discrete`` states (counters) carry no sensitivity."""
+
+    initial: float | str = 0.0
+    unit: str = "1"
+    discrete: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A place where weighted input arrives as ``I_<name>``.
+
+    ``kind`` says which connections use it by default: "input" (from inputs and other populations), "recurrent" (from the
+    population itself) or "both". ``bias`` adds a trainable bias. ``unit`` is the unit of the input and so of the weights;
+    ``scale`` (number or text with units) multiplies the default initial weights.
+    """
+
+    kind: str = "both"
+    bias: bool = False
+    unit: str = "1"
+    scale: float | str = 1.0
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A unit type, as text; see the module docstring for the language.
+
+    Raises
+    ------
+    ModelError
+        If a name is undefined or defined twice, a statement does not parse, a state or port is never used, or the parts of
+        the two forms are mixed.
+
+    Examples
+    --------
+    >>> leaky = Model("leaky", update="h = a*h + (1 - a)*tanh(I_h)", message="h", states={"h": State()},
+    ...               ports={"h": Port(bias=True)}, parameters={"a": Parameter(0.9)})
+    >>> leaky.ports_for("input"), leaky.memory
+    (('h',), ('h',))
+    >>> Model("bad", update="h = tanh(I_x)", message="h", states={"h": State()}, ports={"h": Port()})
+    Traceback (most recent call last):
+        ...
+    spikertrl.model.ModelError: model 'bad': undefined name 'I_x' in update, 'h = tanh(I_x)'; did you mean 'I_h'?
+    """
+
+    name: str
+    summary: str = ""
+    update: str = ""
+    equations: str = ""
+    threshold: str = ""
+    reset: str = ""
+    refractory: str = ""
+    receive: str = ""
+    method: str = "exact"
+    message: str = ""
+    states: Mapping[str, State] = field(default_factory=dict)
+    ports: Mapping[str, Port] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    surrogate: Surrogate = field(default_factory=triangle)
+    reset_gradient: bool = True
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_form()
+        self._check_names()
+        self._check_text()
+
+    # -- what others ask -----------------------------------------------------------------------------------------------
+    @property
+    def is_ode(self) -> bool:
+        """True for the differential-equation form."""
+        return bool(self.equations)
+
+    @property
+    def memory(self) -> tuple[str, ...]:
+        """Names of the states that carry sensitivity."""
+        return tuple(name for name, state in self.states.items() if not state.discrete)
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the trainable parameters."""
+        return tuple(name for name, parameter in self.parameters.items() if parameter.trainable)
+
+    def ports_for(self, kind: str) -> tuple[str, ...]:
+        """Ports that a connection of this kind ("input" or "recurrent") uses by default."""
+        return tuple(name for name, port in self.ports.items() if port.kind in (kind, "both"))
+
+    def replace(self, **changes: object) -> Model:
+        """A copy with some fields changed; the copy checks itself again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def with_trainable(self, names: tuple[str, ...] | list[str]) -> Model:
+        """A copy in which exactly these parameters are trainable."""
+        unknown = sorted(set(names) - set(self.parameters))
+        if unknown:
+            self._fail(f"cannot train {unknown}: no such parameter; it has {sorted(self.parameters)}")
+        parameters = {n: dataclasses.replace(p, trainable=n in names) for n, p in self.parameters.items()}
+        return self.replace(parameters=parameters)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that shapes the generated code (parameter values do not)."""
+        parts: list[object] = [self.name, self.update, self.equations, self.threshold, self.reset, self.refractory, self.receive]
+        parts += [self.method, self.message, self.reset_gradient, self.surrogate.derivative, sorted(self.surrogate.parameters)]
+        parts += [list(self.states.items()), list(self.ports.items()), list(self.parameters.items())]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+    def _fail(self, what: str) -> None:
+        raise ModelError(f"model {self.name!r}: {what}")
+
+    def _check_form(self) -> None:
+        if not self.name.isidentifier():
+            self._fail("the name must be a Python identifier")
+        if bool(self.update) == bool(self.equations):
+            self._fail("give either update= (statements) or equations= (ODEs), and not both")
+        if self.update:
+            for part in ("threshold", "reset", "refractory", "receive"):
+                if getattr(self, part):
+                    self._fail(f"{part}= belongs to models with equations=; write it into update= or message=")
+            if not self.message:
+                self._fail("update= needs message=, for example message='c*event(c - theta)'")
+        elif not self.receive:
+            self._fail("equations= needs receive=, for example receive='v += I_v'")
+        elif not (self.threshold or self.message):
+            self._fail("equations= needs threshold= (or message= for a graded unit)")
+        if not self.states:
+            self._fail("declare at least one state")
+        if not self.ports:
+            self._fail("declare at least one port")
+
+    def _check_names(self) -> None:
+        inputs = [f"I_{port}" for port in self.ports]
+        names = [*self.states, *inputs, *self.parameters]
+        for name in names:
+            if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+                self._fail(f"{name!r} is not a usable name")
+            if names.count(name) > 1 or name in FUNCTIONS | CONSTANTS | {"y"}:
+                self._fail(f"name {name!r} is defined twice or reserved")
+        for port, record in self.ports.items():
+            if record.kind not in PORT_KINDS:
+                self._fail(f"port {port!r} has kind {record.kind!r}; legal kinds: {', '.join(PORT_KINDS)}")
+
+    def _check_text(self) -> None:
+        known = {*self.states, *(f"I_{p}" for p in self.ports), *self.parameters, *CONSTANTS, "y"}
+        used: set[str] = set()
+        assigned: set[str] = set()
+        for part in ("receive", "reset", "update"):
+            used |= self._check_statements(part, known if part == "update" else set(known), assigned)
+        if self.equations:
+            for line in filter(None, (re.sub(r"#.*", "", text).strip() for text in self.equations.splitlines())):
+                match = re.match(r"(?:d(\w+)/dt|(\w+))\s*=\s*([^:]+):", line)
+                if not match:
+                    self._fail(f"cannot read {line!r} in equations; write 'dv/dt = ... : unit' or 'name = ... : unit'")
+                assert match
+                (assigned if match[1] else known).add(match[1] or match[2])
+                used |= self._names(match[3], "equations", line, None)
+            if unknown := sorted(used - known):
+                self._unknown(unknown[0], "equations", self.equations.strip(), known)
+        for part in ("message", "threshold", "refractory"):
+            if text := getattr(self, part):
+                used |= self._names(text, part, text, known | {"not_refractory"})
+        if never := [s for s in self.states if s not in assigned]:
+            self._fail(f"state {never[0]!r} is never assigned")
+        if never := [p for p in self.ports if f"I_{p}" not in used]:
+            self._fail(f"port {never[0]!r} is never read; use I_{never[0]} or remove the port")
+
+    def _check_statements(self, part: str, known: set[str], assigned: set[str]) -> set[str]:
+        used: set[str] = set()
+        for name, _, right, line in statements(getattr(self, part), lambda why, part=part: self._fail(f"{why} in {part}")):
+            used |= self._names(right, part, line, known)
+            if name in self.parameters or name.startswith("I_"):
+                self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
+            if part != "update" and name not in self.states:
+                self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
+            known.add(name)
+            assigned.add(name)
+        return used
+
+    def _names(self, text: str, part: str, line: str, known: set[str] | None) -> set[str]:
+        try:
+            tree = ast.parse(text.strip(), mode="eval")
+        except SyntaxError as error:
+            self._fail(f"cannot parse {line!r} in {part}: {error.msg}")
+        calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        if unknown := sorted(calls - FUNCTIONS):
+            self._unknown(unknown[0], part, line, set(FUNCTIONS))
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS
+        if known is not None and (unknown := sorted(names - known)):
+            self._unknown(unknown[0], part, line, known)
+        return names
+
+    def _unknown(self, name: str, part: str, line: str, known: set[str]) -> None:
+        close = difflib.get_close_matches(name, sorted(known), 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(sorted(known))}"
+        self._fail(f"undefined name {name!r} in {part}, {line!r}; {hint}")
+
+
+def statements(text: str, fail) -> list[tuple[str, str, str, str]]:
+    """Split assignment text into (name, operator, right-hand side, line); ``a += b`` becomes ``a = a + (b)``."""
+    found = []
+    for line in filter(None, (re.sub(r"#.*", "", part).strip() for part in re.split(r"[\n;]", text))):
+        match = re.match(r"(\w+)\s*(=|\+=|-=|\*=|/=)\s*([^=].*)$", line)
+        if not match:
+            fail(f"cannot read the statement {line!r}; write 'name = expression'")
+            continue
+        name, operator, right = match.groups()
+        found.append((name, "=", right if operator == "=" else f"{name} {operator[0]} ({right})", line))
+    return found

@@ -1,0 +1,305 @@
+"""Simulation: the only place that knows the order inside a step.
+
+One step, for all populations at once:
+
+1. **deliver** I(t) = bias + sum over synapses of theta * y_pre(t - d); d >= 1 between units, d >= 0 from inputs;
+2. **advance** s(t) = F(s(t-1), y(t-1), I(t); phi);
+3. **emit** y(t) = O(s(t); phi), nonzero messages become events;
+4. **read** z(t) = decay z(t-1) + W_out y(t) + b_out;
+5. **learn** the learner sees step t (after the piece of tau steps, on its tape).
+
+All messages before the first step are zero; states start at the model's initial values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from .events import EventQueue, deliver, push
+from .tape import LINEAR, Tape
+
+if TYPE_CHECKING:
+    from .network import Network, Population, Projection
+
+
+@dataclass
+class SimState:
+    """Everything that a simulation carries from one piece to the next."""
+
+    batch: int
+    time: int
+    states: dict[str, np.ndarray]  # population -> (B, states, n)
+    past: EventQueue  # messages of the last steps, as long as the longest delay
+    z: np.ndarray  # (B, O)
+    traces: dict[float, np.ndarray]  # decay -> (B, N) decayed sums of messages
+    trace_one: dict[float, np.ndarray]  # decay -> (B,) decayed sums of 1
+    reset: np.ndarray  # (B,) bool: lanes reset since the last piece
+    simulator: Simulator = field(repr=False, compare=False)
+
+    def reset_lanes(self, lanes: np.ndarray | None = None) -> None:
+        """Put lanes (bool (B,), default all) back to the start: states, messages in flight, readouts, traces."""
+        lanes = np.ones(self.batch, bool) if lanes is None else np.asarray(lanes, bool)
+        for name, start in self.simulator.initial(self.batch).items():
+            self.states[name][lanes] = start[lanes]
+        self.past.forget(lanes)
+        self.z[lanes] = 0.0
+        for traces in (*self.traces.values(), *self.trace_one.values()):
+            traces[lanes] = 0.0
+        self.reset |= lanes
+
+    def snapshot(self) -> dict[str, Any]:
+        """All numbers of the state as plain arrays, for checkpoints; see ``restore``."""
+        past = {name: getattr(self.past, name).copy() for name in ("values", "fired", "n_fired")}
+        return {"time": self.time, "states": {k: v.copy() for k, v in self.states.items()}, "past": past, "z": self.z.copy(),
+                "traces": {repr(k): v.copy() for k, v in self.traces.items()},
+                "trace_one": {repr(k): v.copy() for k, v in self.trace_one.items()}, "reset": self.reset.copy()}  # fmt: skip
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back what ``snapshot`` gave."""
+        self.time, self.z, self.reset = int(saved["time"]), saved["z"].copy(), saved["reset"].copy()
+        self.states = {k: v.copy() for k, v in saved["states"].items()}
+        self.traces = {k: saved["traces"][repr(k)].copy() for k in self.traces}
+        self.trace_one = {k: saved["trace_one"][repr(k)].copy() for k in self.trace_one}
+        for name, values in saved["past"].items():
+            getattr(self.past, name)[...] = values
+
+
+class Simulator:
+    """A network made ready to run: delivery tables, constants and reusable buffers. One per network version."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.wiring = net, net.wiring
+        w = self.wiring
+        self.dtype = w.dtype
+        self.events = _event_table(net)
+        self.blas = [p for p in net.projections if not _by_event(net, p)]
+        self.listed = np.zeros(w.n_channels, bool)
+        for projection in net.projections:
+            if projection.source in net.inputs and _by_event(net, projection):
+                source = net.inputs[projection.source]
+                self.listed[source.start : source.start + source.size] = True
+        self._buffers: dict[tuple[int, int, bool], _Buffers] = {}
+        self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
+        self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
+
+    def initial(self, batch: int) -> dict[str, np.ndarray]:
+        """Initial states, population -> (B, states, n)."""
+        found = {}
+        for p in self.net.populations.values():
+            values = np.zeros((batch, len(p.cell.states), p.size), self.dtype)
+            for j, name in enumerate(p.cell.states):
+                values[:, j] = p.initial.get(name, 0.0)
+            found[p.name] = values
+        return found
+
+    def queue(self, tau: int, batch: int) -> EventQueue:
+        """An empty event window."""
+        return EventQueue(self.wiring.history, tau, batch, self.wiring.n_channels + self.wiring.n_units, self.dtype)
+
+    def start(self, batch: int) -> SimState:
+        """State before the first step of ``batch`` lanes."""
+        w, decays = self.wiring, sorted({float(d) for d in self.wiring.decay if d > 0})
+        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), np.zeros((batch, w.n_outputs), self.dtype),
+                        {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}, {d: np.zeros(batch, self.dtype) for d in decays},
+                        np.ones(batch, bool), self)  # fmt: skip
+
+    def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
+        """Advance ``state`` by the tau steps of x (tau, B, channels) and return their tape (Jacobians only if ``linearise``)."""
+        tau, batch = x.shape[:2]
+        w, theta = self.wiring, self.net.theta
+        buffers = self._buffer(tau, batch, linearise)
+        queue = buffers.queue
+        queue.begin(state.past)
+        queue.feed(x, self.listed)
+        self._prepare(theta)
+        currents = self._currents(buffers, theta)
+        for name, values in state.states.items():
+            buffers.states[name][0] = values
+        recurrent = [p for p in self.blas if p.source in self.net.populations]
+        view = self.net.view(theta)
+        for t in range(tau):
+            for projection in recurrent:
+                self._multiply(projection, view, buffers, t, t + 1)
+            deliver(w.history + t, queue.values, queue.fired, queue.n_fired, *self.events, theta, currents[t])
+            for cell, arguments, pushed in buffers.calls[t]:
+                (cell.linearise if linearise else cell.advance)(*arguments)
+                push(*pushed)
+        traces, ones = {k: v.copy() for k, v in state.traces.items()}, {k: v.copy() for k, v in state.trace_one.items()}
+        z = self._read(state, buffers, theta)
+        tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear, history=w.history)
+        state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
+        state.past.follow(queue)
+        state.time += tau
+        state.reset[...] = False
+        return tape
+
+    # -- parts of a piece ----------------------------------------------------------------------------------------------
+    def _prepare(self, theta: np.ndarray) -> None:
+        """Parameter tables and the constants that depend on them."""
+        view = self.net.view(theta)
+        for p in self.net.populations.values():
+            phi = self._phi[p.name]
+            for j, name in enumerate(p.cell.phi):
+                if name in p.cell.trainable:
+                    phi[j] = view[p.name][name]
+                elif name in p.parameters:
+                    phi[j] = _constant(p, name)
+                else:
+                    phi[j] = p.model.surrogate.parameters[name.removeprefix("surrogate_")]
+            p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
+
+    def _currents(self, buffers: _Buffers, theta: np.ndarray) -> np.ndarray:
+        """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
+        currents = buffers.currents
+        currents[...] = 0.0
+        view = self.net.view(theta)
+        for p in self.net.populations.values():
+            for g, port in enumerate(p.cell.ports):
+                if p.model.ports[port].bias:
+                    buffers.inputs[p.name][:, :, g] = view[p.name][f"bias_{port}"]
+        for projection in self.blas:
+            if projection.source in self.net.inputs:
+                self._multiply(projection, view, buffers, 0, buffers.tau)
+        return currents
+
+    def _multiply(self, projection: Projection, view: dict, buffers: _Buffers, begin: int, end: int) -> None:
+        """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
+        net, w = self.net, self.wiring
+        target = net.populations[projection.target]
+        inside = projection.source in net.populations
+        source = net.populations[projection.source] if inside else net.inputs[projection.source]
+        first = source.start + (w.n_channels if inside else 0)
+        low = w.history + begin - int(projection.delay)
+        y = buffers.queue.values[low : low + end - begin, :, first : first + source.size].reshape(-1, source.size)
+        into = buffers.inputs[target.name][begin:end]
+        for port in projection.ports:
+            weight = view[projection.name][port]
+            product = (weight @ y.T).T if sparse.issparse(weight) else y @ weight.T
+            into[:, :, target.cell.ports.index(port)] += product.reshape(into.shape[0], into.shape[1], target.size)
+
+    def _read(self, state: SimState, buffers: _Buffers, theta: np.ndarray) -> np.ndarray:
+        """z for the piece, advancing the readouts and their traces."""
+        w, z = self.wiring, buffers.z
+        y = buffers.queue.values[w.history :, :, w.n_channels :]
+        view = self.net.view(theta)
+        for readout in self.net.readouts:
+            source = self.net.populations[readout.source]
+            part = y[:, :, source.start : source.start + source.size]
+            rows = slice(readout.start, readout.start + readout.size)
+            z[:, :, rows] = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
+            if readout.decay:
+                previous = state.z[:, rows]
+                for t in range(buffers.tau):
+                    previous = z[t, :, rows] = z[t, :, rows] + self.dtype.type(readout.decay) * previous
+        state.z = z[-1].copy()
+        for decay, trace in state.traces.items():
+            powers = (decay ** np.arange(buffers.tau - 1, -1, -1)).astype(self.dtype)
+            trace *= self.dtype.type(decay**buffers.tau)
+            trace += np.tensordot(powers, y, 1)
+            state.trace_one[decay] *= self.dtype.type(decay**buffers.tau)
+            state.trace_one[decay] += powers.sum()
+        return z
+
+    def _buffer(self, tau: int, batch: int, linearise: bool) -> _Buffers:
+        key = (tau, batch, linearise)
+        if key not in self._buffers:
+            if len(self._buffers) > 4:  # odd last pieces must not pile up
+                self._buffers.clear()
+            self._buffers[key] = _Buffers(self, tau, batch, linearise)
+        return self._buffers[key]
+
+
+class _Buffers:
+    """Arrays for pieces of one size, and the arguments of every compiled call, made once."""
+
+    def __init__(self, simulator: Simulator, tau: int, batch: int, linearise: bool) -> None:
+        net, w, dtype = simulator.net, simulator.wiring, simulator.dtype
+        self.tau, self.queue = tau, simulator.queue(tau, batch)
+        sizes = {name: sum(count(p) * p.size for p in net.populations.values()) for name, count in _COUNTS.items()}
+        self.linear = {name: np.zeros((tau, batch * sizes[name] if linearise else 0), dtype) for name in LINEAR}
+        self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
+        self.z = np.zeros((tau, batch, w.n_outputs), dtype)
+        self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in net.populations.values()}
+        self.inputs: dict[str, np.ndarray] = {}
+        self.calls: list[list[tuple]] = [[] for _ in range(tau)]
+        places = dict.fromkeys(_COUNTS, 0)
+        for p in net.populations.values():
+            views = {}
+            for name, count in _COUNTS.items():
+                flat = self.currents if name == "I" else self.linear[name]
+                n = count(p) * p.size
+                if linearise or name == "I":
+                    views[name] = flat[:, places[name] * batch : (places[name] + n) * batch].reshape(tau, batch, count(p), p.size)
+                places[name] += n
+            self.inputs[p.name] = views["I"]
+            self._make_calls(simulator, p, views, batch, linearise)
+
+    def _make_calls(self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool) -> None:
+        y = np.zeros((batch, p.size), simulator.dtype)
+        s, queue = self.states[p.name], self.queue
+        for t in range(self.tau):
+            arguments = [s[t], views["I"][t], simulator._phi[p.name], simulator._k[p.name], s[t + 1], y]
+            if linearise:
+                arguments += [views[name][t] for name in LINEAR]
+            pushed = (y, queue.history + t, simulator.wiring.n_channels + p.start, queue.values, queue.fired, queue.n_fired)
+            self.calls[t].append((p.cell, tuple(arguments), pushed))
+
+
+_COUNTS = {
+    "I": lambda p: len(p.cell.ports),
+    "A": lambda p: len(p.cell.memory) ** 2,
+    "B": lambda p: len(p.cell.memory) * len(p.cell.ports),
+    "P": lambda p: len(p.cell.memory) * len(p.cell.trainable),
+    "o": lambda p: len(p.cell.memory),
+    "q": lambda p: len(p.cell.trainable),
+}
+
+
+def _constant(population: Population, name: str) -> Any:
+    value = population.parameters[name]
+    if callable(value):
+        raise ValueError(f"population {population.name!r}: {name} is drawn at random; call net.initialize(seed) first")
+    return value
+
+
+def _by_event(net: Network, projection: Projection) -> bool:
+    """Event by event, or (dense sources that are rarely silent) as a matrix product for the whole step or piece."""
+    if np.ndim(projection.delay):
+        return True
+    if projection.source in net.inputs:
+        return net.inputs[projection.source].kind == "event"
+    return net.populations[projection.source].cell.spiking or not projection.is_dense
+
+
+def _event_table(net: Network) -> tuple[np.ndarray, ...]:
+    """Outgoing synapses of every source, sorted by (delay, source): the arguments of ``events.deliver``."""
+    from .wiring import synapses
+
+    w = net.wiring
+    names = ("source", "delay", "start", "stride", "offset", "where")
+    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
+    starts, place = {}, 0
+    for p in net.populations.values():
+        starts[p.name] = place
+        place += len(p.cell.ports) * p.size
+    for projection in filter(lambda p: _by_event(net, p), net.projections):
+        target, inside = net.populations[projection.target], projection.source in net.populations
+        first = w.n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
+        post, pre, delay = synapses(projection)
+        for port in projection.ports:
+            ones = np.ones(len(post), np.int64)
+            part = (pre + first, delay, ones * starts[target.name], ones * len(target.cell.ports) * target.size,
+                    target.cell.ports.index(port) * target.size + post, w.layout[projection.name, port][0].start + np.arange(len(post)))  # fmt: skip
+            for name, values in zip(names, part, strict=True):
+                rows[name].append(values)
+    table = {name: np.concatenate(parts) for name, parts in rows.items()}
+    order = np.lexsort((table["offset"], table["start"], table["source"], table["delay"]))
+    table = {name: values[order] for name, values in table.items()}
+    delays, sources = np.unique(table["delay"]), w.n_channels + w.n_units
+    keys = np.searchsorted(delays, table["delay"]) * (sources + 1) + table["source"]
+    pointer = np.searchsorted(keys, np.arange(len(delays))[:, None] * (sources + 1) + np.arange(sources + 1)[None])
+    return delays, pointer, *(table[name].astype(np.int32) for name in names[2:])

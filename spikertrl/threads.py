@@ -1,0 +1,38 @@
+"""One pool of threads at a time: numba's parallel loops and BLAS never compete for the same cores."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+
+import numba
+from threadpoolctl import ThreadpoolController
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+_inside = False
+
+
+@contextmanager
+def one_pool(blas_threads: int = 1):
+    """Limit BLAS to ``blas_threads`` while compiled parallel loops run in between; nested uses change nothing."""
+    global _inside
+    if _inside:
+        yield
+        return
+    _inside = True
+    try:
+        with _controller().limit(limits=blas_threads, user_api="blas"):
+            yield
+    finally:
+        _inside = False
+
+
+def describe() -> str:
+    """Threads that numba and BLAS would use, one line."""
+    pools = [f"{p['internal_api']} {p['num_threads']}" for p in _controller().info() if p["user_api"] == "blas"]
+    return f"numba {numba.get_num_threads()} (parallel loops); BLAS {', '.join(pools) or 'unknown'} outside, 1 inside spikertrl's loops"

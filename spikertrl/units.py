@@ -1,0 +1,85 @@
+"""Numbers with units at the door: Brian2 quantities, text such as "20*ms", or plain numbers, as SI base values.
+
+Brian2 itself is imported only when text with units must be read; quantities are recognised by their ``dim`` attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+_TIMES = {"s": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6}
+_SECOND = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def seconds(value: Any) -> float:
+    """A time in seconds from a number (seconds), a Brian2 time, or text.
+
+    >>> seconds("0.5*ms"), seconds(0.001)
+    (0.0005, 0.001)
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive time.
+    """
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([-+.\deE]+)\s*\*\s*(\w+)\s*", value)
+        if not match or match[2] not in _TIMES:
+            raise ValueError(f"cannot read the time {value!r}; write for example '1*ms' (units: {', '.join(_TIMES)})")
+        found = float(match[1]) * _TIMES[match[2]]
+    else:
+        if hasattr(value, "dim") and tuple(value.dim._dims) != _SECOND:
+            raise ValueError(f"expected a time, got {value!r}")
+        found = float(value)
+    if not found > 0:
+        raise ValueError(f"a time must be positive, got {value!r}")
+    return found
+
+
+def steps(value: Any, dt: float, what: str) -> Any:
+    """Whole steps from an int (or array of ints) or a time (or array of times).
+
+    >>> steps(3, 1e-3, "delay"), steps("2*ms", 1e-3, "delay")
+    (3, 2)
+
+    Raises
+    ------
+    ValueError
+        If a plain number is not whole, or a time is not a multiple of dt (to 1e-6 of a step).
+    """
+    if isinstance(value, str) or hasattr(value, "dim"):
+        times = seconds(value) if isinstance(value, str) else np.asarray(value, float)
+        exact = np.asarray(times) / dt
+    else:
+        exact = np.asarray(value, float)
+    whole = np.rint(exact)
+    if not np.all(np.abs(exact - whole) <= 1e-6):
+        raise ValueError(f"{what} must be whole steps of dt = {dt:g} s, got {value!r}")
+    return int(whole) if whole.ndim == 0 else whole.astype(np.int64)
+
+
+def in_base_units(value: Any, dims: tuple[float, ...], what: str, size: int) -> Any:
+    """A scalar or (size,) array in SI base units; callables pass through.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ from ``dims``, a plain number is given where a unit is needed, or the shape is wrong.
+    """
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        from .discretise import quantity
+
+        value = quantity(value)
+    found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else (0.0,) * 7
+    if found != tuple(dims):
+        hint = "give a Brian2 quantity or text such as '20*ms'" if any(dims) else "it has no unit"
+        raise ValueError(f"{what} = {value!r} has the wrong unit; {hint}")
+    array = np.asarray(value, float)
+    if array.shape not in ((), (size,)):
+        raise ValueError(f"{what} must be a number or have shape ({size},), got shape {array.shape}")
+    return float(array) if array.ndim == 0 else array

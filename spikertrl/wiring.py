@@ -1,0 +1,239 @@
+"""Wiring: a network as index arrays, for the simulator's and the learners' compiled loops.
+
+Numbering. **Units** 0..N-1 run through the populations in order. **Sources** are the input channels 0..K-1, then the units
+(source = K + unit). **theta** is laid out projection by projection (each port one (post, pre) or CSR block), then per population its
+biases and trainable parameters, then the readouts.
+
+Arrays of a time step that hold one value per lane, component and unit (states, inputs, Jacobians) are flat: for component ``c`` of
+``C``, lane ``b`` of ``B``, local unit ``l`` of ``n``, the place is ``start * B + (b * C + c) * n + l``, where ``start`` sums C n over
+earlier populations. So every population sees a contiguous (B, C, n) block and every loop over units is contiguous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .network import Network, Projection
+
+BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: the source)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Index arrays. "(N)" is one entry per unit, "(C)" per column, "(E)" per unit-to-unit pair."""
+
+    dtype: np.dtype
+    n_units: int
+    n_channels: int
+    n_states: int  # states with sensitivity, all units
+    n_outputs: int
+    n_parameters: int  # length of theta
+    n_recurrent: int  # parameters that are columns, i.e. all but the readouts'
+    n_filled: int  # the same if every mask were full
+    history: int  # past steps of messages to keep: the longest delay
+    row_history: int  # past steps of sensitivity rows to keep: the longest delay between units
+    layout: dict[tuple[str, str], tuple[slice, tuple[int, ...]]]
+    # unit tables (N): population size and local index; counts; starts of the flat arrays (to be multiplied by B)
+    size: np.ndarray
+    local: np.ndarray
+    S: np.ndarray
+    G: np.ndarray
+    Q: np.ndarray
+    start_A: np.ndarray
+    start_B: np.ndarray
+    start_P: np.ndarray
+    start_o: np.ndarray
+    start_q: np.ndarray
+    first_state: np.ndarray  # (N) row of the unit's first state among all states
+    memoryless: np.ndarray  # (N) bool: the unit's own Jacobian A is always zero
+    # columns of each unit's block: col_ptr (N+1); (C) arrays
+    col_ptr: np.ndarray
+    col_theta: np.ndarray
+    col_source: np.ndarray
+    col_delay: np.ndarray
+    col_port: np.ndarray  # port, or index of the trainable parameter
+    # pairs (post unit <- pre unit, delay), sorted by post: pair_ptr (N+1); (E) arrays; synapses of a pair: pair_syn (E+1)
+    pair_ptr: np.ndarray
+    pair_pre: np.ndarray
+    pair_delay: np.ndarray
+    pair_syn: np.ndarray
+    syn_theta: np.ndarray
+    syn_port: np.ndarray
+    # readouts, concatenated: weight of output o on unit j at out_theta[o, j] (or -1)
+    out_theta: np.ndarray  # (O, N) int64
+    out_bias: np.ndarray  # (O) int64
+    decay: np.ndarray  # (O)
+
+    @property
+    def max_states(self) -> int:
+        return int(self.S.max(initial=1))
+
+
+def layout(net: Network) -> tuple[dict[tuple[str, str], tuple[slice, tuple[int, ...]]], int]:
+    """Where each named block of parameters lies in theta, and the length of theta."""
+    found: dict[tuple[str, str], tuple[slice, tuple[int, ...]]] = {}
+    end = 0
+
+    def add(group: str, name: str, shape: tuple[int, ...]) -> None:
+        nonlocal end
+        found[group, name] = (slice(end, end + int(np.prod(shape))), shape)
+        end += int(np.prod(shape))
+
+    for projection in net.projections:
+        for port in projection.ports:
+            add(projection.name, port, projection.shape if projection.is_dense else (projection.n_synapses,))
+    for population in net.populations.values():
+        for port, record in population.model.ports.items():
+            if record.bias:
+                add(population.name, f"bias_{port}", (population.size,))
+        for name in population.model.trainable:
+            add(population.name, name, (population.size,))
+    for readout in net.readouts:
+        add(readout.name, "weight", (readout.size, net.populations[readout.source].size))
+        add(readout.name, "bias", (readout.size,))
+    return found, end
+
+
+def synapses(projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(post, pre, delay) of every synapse in CSR order, local indices."""
+    if projection.indptr is None or projection.indices is None:
+        post, pre = (x.reshape(-1) for x in np.indices(projection.shape))
+    else:
+        post = np.repeat(np.arange(projection.shape[0]), np.diff(projection.indptr))
+        pre = projection.indices
+    return post.astype(np.int64), pre.astype(np.int64), np.broadcast_to(projection.delay, post.shape).astype(np.int64)
+
+
+def build_wiring(net: Network) -> Wiring:
+    """Index arrays of a network. Raises ValueError if it has no population."""
+    if not net.populations:
+        raise ValueError("the network has no population; use add_population")
+    blocks, n_parameters = layout(net)
+    units = _unit_tables(net)
+    n_channels = sum(i.size for i in net.inputs.values())
+    table = _all_synapses(net, blocks, n_channels)
+    recurrent = table["source"] >= n_channels
+    outputs = _readouts(net, blocks)
+    columns = _columns(net, blocks, table, len(units["S"]))
+    return Wiring(
+        dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
+        n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
+        n_filled=len(columns["col_theta"]) + sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.ports) for p in net.projections),
+        history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)), layout=blocks,
+        **units, **columns, **_pairs(table, recurrent, len(units["S"]), n_channels), **outputs,
+    )  # fmt: skip
+
+
+def _unit_tables(net: Network) -> dict[str, np.ndarray]:
+    rows: dict[str, list[np.ndarray]] = {}
+    starts = dict.fromkeys(("A", "B", "P", "o", "q"), 0)
+    for population in net.populations.values():
+        cell, n = population.cell, population.size
+        S, G, Q = len(cell.memory), len(cell.ports), len(cell.trainable)
+        rows.setdefault("size", []).append(np.full(n, n))
+        rows.setdefault("local", []).append(np.arange(n))
+        for name, count in (("S", S), ("G", G), ("Q", Q)):
+            rows.setdefault(name, []).append(np.full(n, count))
+        for name, count in (("A", S * S), ("B", S * G), ("P", S * Q), ("o", S), ("q", Q)):
+            rows.setdefault(f"start_{name}", []).append(np.full(n, starts[name]))
+            starts[name] += count * n
+        rows.setdefault("memoryless", []).append(np.full(n, cell.memoryless))
+    tables = {name: np.concatenate(parts).astype(bool if name == "memoryless" else np.int64) for name, parts in rows.items()}
+    tables["first_state"] = np.cumsum(tables["S"]) - tables["S"]
+    return tables
+
+
+def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
+    """One row per synapse and port: target unit, source, delay, port, place in theta."""
+    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in ("target", "source", "delay", "port", "theta")}
+    for projection in net.projections:
+        target = net.populations[projection.target]
+        inside = projection.source in net.populations
+        first = n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
+        post, pre, delay = synapses(projection)
+        for port in projection.ports:
+            rows["target"].append(post + target.start)
+            rows["source"].append(pre + first)
+            rows["delay"].append(delay)
+            rows["port"].append(np.full(len(post), target.cell.ports.index(port)))
+            rows["theta"].append(blocks[projection.name, port][0].start + np.arange(len(post)))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: int) -> dict[str, np.ndarray]:
+    """The parameters of each unit, in the order of its block: by source, then biases, then trainable parameters."""
+    unit, theta = [table["target"]], [table["theta"]]
+    source, delay, port = [table["source"]], [table["delay"]], [table["port"]]
+    for population in net.populations.values():
+        members = np.arange(population.start, population.start + population.size)
+        names = [(f"bias_{p}", g, BIAS) for g, (p, r) in enumerate(population.model.ports.items()) if r.bias]
+        names += [(name, k, PHI) for k, name in enumerate(population.model.trainable)]
+        for name, index, kind in names:
+            unit.append(members)
+            theta.append(blocks[population.name, name][0].start + np.arange(population.size))
+            source.append(np.full(population.size, kind))
+            delay.append(np.zeros(population.size, np.int64))
+            port.append(np.full(population.size, index))
+    parts = [np.concatenate(x) for x in (unit, theta, source, delay, port)]
+    rank = np.where(parts[2] < 0, np.iinfo(np.int64).max, parts[2])
+    order = np.lexsort((parts[4], parts[3], -parts[2] * (parts[2] < 0), rank, parts[0]))
+    unit_, theta_, source_, delay_, port_ = (x[order] for x in parts)
+    pointer = np.searchsorted(unit_, np.arange(n_units + 1))
+    return {"col_ptr": pointer, "col_theta": theta_, "col_source": source_, "col_delay": delay_, "col_port": port_}
+
+
+def _pairs(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: int, n_channels: int) -> dict[str, np.ndarray]:
+    """Unit-to-unit synapses grouped by (post, pre, delay): ports that share a pair share its sensitivity row."""
+    target, source, delay, port, theta = (table[n][recurrent] for n in ("target", "source", "delay", "port", "theta"))
+    order = np.lexsort((port, delay, source, target))
+    target, source, delay, port, theta = (x[order] for x in (target, source, delay, port, theta))
+    new = np.ones(len(target), bool)
+    new[1:] = (np.diff(target) != 0) | (np.diff(source) != 0) | (np.diff(delay) != 0)
+    first = np.flatnonzero(new)
+    return {
+        "pair_ptr": np.searchsorted(target[first], np.arange(n_units + 1)),
+        "pair_pre": source[first] - n_channels,
+        "pair_delay": delay[first],
+        "pair_syn": np.append(first, len(target)),
+        "syn_theta": theta,
+        "syn_port": port,
+    }
+
+
+def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
+    total = sum(r.size for r in net.readouts)
+    n_units = sum(p.size for p in net.populations.values())
+    weight = np.full((total, n_units), -1, np.int64)
+    bias, decay = np.zeros(total, np.int64), np.zeros(total)
+    for readout in net.readouts:
+        population = net.populations[readout.source]
+        part, shape = blocks[readout.name, "weight"]
+        rows = slice(readout.start, readout.start + readout.size)
+        weight[rows, population.start : population.start + population.size] = np.arange(part.start, part.stop).reshape(shape)
+        bias[rows] = blocks[readout.name, "bias"][0].start + np.arange(readout.size)
+        decay[rows] = readout.decay
+    return {"out_theta": weight, "out_bias": bias, "decay": decay}
+
+
+def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Units whose states can depend on the parameters of each unit, as (pointer (N+1), units), each list sorted.
+
+    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units at most n connections away (SnAp-(n+1)).
+    """
+    from scipy import sparse
+
+    n = wiring.n_units
+    post = np.repeat(np.arange(n), np.diff(wiring.pair_ptr))
+    graph = sparse.csr_matrix((np.ones(len(post), bool), (wiring.pair_pre, post)), shape=(n, n))  # row: from, column: to
+    reach = sparse.identity(n, bool, format="csr")
+    for _ in range(n if hops is None else hops):
+        wider = ((reach @ graph) + reach).astype(bool)
+        if wider.nnz == reach.nnz:
+            break
+        reach = wider
+    reach.sort_indices()
+    return reach.indptr.astype(np.int64), reach.indices.astype(np.int64)

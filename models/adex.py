@@ -52,7 +52,7 @@ MODEL = Model(
         "v": State("-70.6*mV", unit="volt", meaning="membrane voltage"),
         "w": State("0*pA", unit="amp", meaning="adaptation current"),
     },
-    ports={"v": Port(kind="both", unit="volt", scale="30*mV", meaning="step of the voltage")},
+    ports={"v": Port(kind="both", unit="volt", scale="50*mV", meaning="step of the voltage")},
     parameters={
         "c_m": Parameter("281*pF", unit="farad", meaning="membrane capacitance"),
         "g_l": Parameter("30*nS", unit="siemens", meaning="leak conductance"),

@@ -35,7 +35,7 @@ MODEL = Model(
     """,
     message="event(v - v_th - beta*a)",
     states={"v": State(meaning="membrane voltage"), "a": State(meaning="adaptation")},
-    ports={"v": Port(kind="both", meaning="step of the voltage")},
+    ports={"v": Port(kind="both", scale=2.0, meaning="step of the voltage")},
     parameters={
         "alpha": Parameter(0.95, meaning="what the voltage keeps in a step"),
         "rho": Parameter(0.995, meaning="what the adaptation keeps in a step"),

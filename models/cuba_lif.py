@@ -33,7 +33,7 @@ MODEL = Model(
     """,
     message="event(v - v_th)",
     states={"i": State(meaning="synaptic current"), "v": State(meaning="membrane voltage")},
-    ports={"i": Port(kind="both", scale=0.5, meaning="step of the synaptic current")},
+    ports={"i": Port(kind="both", scale=0.3, meaning="step of the synaptic current")},
     parameters={
         "alpha_s": Parameter(0.8, meaning="what the synaptic current keeps in a step"),
         "alpha": Parameter(0.9, meaning="what the voltage keeps in a step"),

@@ -15,7 +15,8 @@ Equations, in Brian2's order of a step (state update, threshold, synapses, reset
 | t_ref | s | t_ref | 2 ms | refractory period |
 | dv | V | dV | 20 mV | voltage scale of the pseudo-derivative: psi depends on (v - v_th)/dv |
 
-Receives at port ``v``: a message of 1 moves the voltage by the weight, in volts. Sends 1 or nothing.
+Receives at port ``v``: a message of 1 moves the voltage by the weight, in volts; while refractory, input is lost. Sends 1 or
+nothing.
 
 Reference: Gerstner and Kistler (2002), Spiking neuron models, Cambridge University Press, section 4.1.
 
@@ -39,7 +40,7 @@ MODEL = Model(
     method="exact",
     message="event((v - v_th)/dv)",
     states={"v": State(unit="volt", meaning="membrane voltage, from rest")},
-    ports={"v": Port(kind="both", unit="volt", scale="20*mV", meaning="step of the voltage")},
+    ports={"v": Port(kind="both", unit="volt", scale="40*mV", meaning="step of the voltage")},
     parameters={
         "tau": Parameter("20*ms", unit="second", meaning="membrane time constant"),
         "v_rest": Parameter("0*mV", unit="volt", meaning="resting voltage"),

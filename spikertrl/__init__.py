@@ -5,7 +5,9 @@ from .gradients import compare, gradient
 from .learners import BPTT, RTRL, Immediate, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
+from .online import Online
 from .run import Record, Run, simulate
+from .train import evaluate, fit
 
-__all__ = ["BPTT", "RTRL", "Immediate", "Model", "Network", "Parameter", "Port", "Record", "Run", "SnAp", "State", "compare", "gradient",
+__all__ = ["BPTT", "RTRL", "Immediate", "Model", "Network", "Online", "Parameter", "Port", "Record", "Run", "SnAp", "State", "compare", "evaluate", "fit", "gradient",
            "losses", "models", "optimizers", "schedules", "simulate", "surrogates", "tasks"]  # fmt: skip

@@ -88,7 +88,7 @@ class ReadoutLoss(Loss):
 
     def at_steps(self, total: int) -> np.ndarray:
         mask = counted_steps(self.at, total, 1) if isinstance(self.at, str) or self.at.ndim == 1 else self.at
-        return mask.any(axis=1)
+        return np.logical_or.reduce(mask, axis=1)
 
     def signal(self, readouts: Arrays, messages: Arrays, start: int, total: int) -> Signal:
         name = _pick(readouts, self.readout)

@@ -52,7 +52,7 @@ def cost_of(state: Any) -> Cost | None:
     w, size = state.wiring, state.wiring.dtype.itemsize
     p = w.n_filled
     rows = np.diff(np.concatenate((state.first_M,)))
-    columns = np.maximum(np.diff(w.col_ptr), 1)
+    columns = np.maximum(state.stride, 1)
     held = int((state.width.astype(np.int64) * (rows // columns)).sum()) * size
     step = w.n_states * w.n_states * p + w.n_states * p
     counts = [int(c) for c in state.counts]
@@ -97,7 +97,7 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
     for k in range(w.n_units):
         first, last, p = state.reach_ptr[k], state.reach_ptr[k + 1], w.col_ptr[k + 1] - w.col_ptr[k]
         at = B * state.first_M[k]
-        block = state.M[at : B * state.first_M[k + 1]].reshape(B, -1, p)[lane] if p else np.zeros((0, 0))
+        block = state.M[at : B * state.first_M[k + 1]].reshape(B, -1, state.stride[k])[lane] if p else np.zeros((0, 0))
         live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
         places = state.position[lane, w.col_ptr[k] : w.col_ptr[k + 1]]
         there = np.flatnonzero(places >= 0)

@@ -107,7 +107,8 @@ def _alif_spike(p: Names, s: Names, event: Callable) -> jax.Array:
 
 def _lif(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
     spike = _lif_spike(p, s, event)
-    v = select(spike, p.v_reset, s.v + i.v)
+    listens = (s.wait <= 0) & (stop_gradient(spike) == 0)  # as in Brian2: what stands still does not receive either
+    v = select(spike, p.v_reset, jnp.where(listens, s.v + i.v, s.v))
     period = jnp.floor(p.t_ref / dt + 1e-3)
     wait = stop_gradient(jnp.where(spike > 0, period - 1, jnp.maximum(s.wait - 1, 0)))
     return {"v": jnp.where(wait <= 0, p.v_rest + (v - p.v_rest) * jnp.exp(-dt / p.tau), v), "wait": wait}

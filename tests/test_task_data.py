@@ -1,4 +1,4 @@
-"""Tasks made of data: the embedded text and its bars, sunspots, and spoken digits (on a small made-up file, and the real one)."""
+"""Tasks made of data: the embedded text and its bars, sunspots, and spoken digits (a small made-up file, and the real one)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,12 @@ def test_ngram_bars_of_the_embedded_text(order, adaptive, plain):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"method": "?"}, "'adaptive' or 'plain'"), ({"order": -1}, "order"), ({"alpha": 0.0}, "alpha"), ({"order": 9}, "too few")],
+    [
+        ({"method": "?"}, "'adaptive' or 'plain'"),
+        ({"order": -1}, "order"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"order": 9}, "too few"),
+    ],
 )
 def test_ngram_bits_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from .vector import combine
+
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 
 
@@ -50,152 +52,129 @@ def couple(tape_B, theta, active, history, pair_ptr, pair_pre, pair_delay, pair_
     return total
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
-def _axpy(target, source, a):
-    for c in range(len(source)):
-        target[c] += a * source[c]
-
-
-@njit(fastmath=FAST, cache=True, inline="always")
-def _axpy4(target, s0, s1, s2, s3, a0, a1, a2, a3):
-    for c in range(len(s0)):
-        target[c] += (a0 * s0[c] + a1 * s1[c]) + (a2 * s2[c] + a3 * s3[c])
+@njit(fastmath=FAST, cache=True)
+def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights):
+    """Rows that really arrive at state s of a unit: their places in E and their couplings. Returns how many."""
+    n = 0
+    for e in range(entries, end):
+        r = 0 if D == 1 else (now - lag[e]) % D
+        place = address[r * N + pre[e]]
+        weight = coef[e, s]
+        if place >= 0 and weight != 0:
+            places[n], weights[n] = place, weight
+            n += 1
+    return n
 
 
 @njit(fastmath=FAST, cache=True)
-def _add_rows(target, E, places, widths, weights, n):
-    """target[:width] += sum of weight * row, rows of equal width four at a time, without storing the partial sums."""
-    e = 0
-    done = 0
-    while e < n:
-        w = widths[e]
-        if e + 3 < n and widths[e + 1] == w and widths[e + 2] == w and widths[e + 3] == w:
-            _axpy4(target[:w], E[places[e] : places[e] + w], E[places[e + 1] : places[e + 1] + w], E[places[e + 2] : places[e + 2] + w],
-                   E[places[e + 3] : places[e + 3] + w], weights[e], weights[e + 1], weights[e + 2], weights[e + 3])  # fmt: skip
-            e += 4
-            done += 4 * w
-        else:
-            _axpy(target[:w], E[places[e] : places[e] + w], weights[e])
-            e += 1
-            done += w
-    return done
-
-
-@njit(fastmath=FAST, cache=True)
-def _advance_rows(M, base, p, w, row, S, a_row, a_step, tape_A, old, live, E, places, widths, weights, n):
-    """Rows row..row+S-1 of one unit: M <- A M + weights @ E. Returns multiply-adds done."""
-    done = 0
+def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, live, first, end, coef, pre, lag, now, D, address, N, E, places, weights, unit):
+    """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
+    zero, one = unit[0], unit[1]
     if S == 1:
-        target = M[base + row * p : base + row * p + w]
-        a = tape_A[a_row]
-        if live and a != 0:
-            for c in range(w):
-                target[c] *= a
-            done += w
-        else:
-            target[:] = 0
-        return done + _add_rows(target, E, places, widths, weights[0], n)
+        n = _gather(first, end, 0, coef, pre, lag, now, D, address, N, places, weights)
+        a = tape_A[a_row] if live else zero
+        combine(M, at, a, E, places, weights, n, wide)
+        return (n + (a != 0)) * w
+    done = 0
+    if live:
+        old[: S * stride] = M[at : at + S * stride]
     for s in range(S):
-        if live:
-            old[s * p : s * p + w] = M[base + (row + s) * p : base + (row + s) * p + w]
-    for s in range(S):
-        target = M[base + (row + s) * p : base + (row + s) * p + w]
-        target[:] = 0
+        n = 0
         if live:
             for r in range(S):
                 a = tape_A[a_row + (s * S + r) * a_step]
                 if a != 0:
-                    _axpy(target, old[r * p : r * p + w], a)
-                    done += w
-        m = 0  # ports that do not reach this state have zero weight
-        for e in range(n):
-            if weights[s, e] != 0:
-                weights[S, m], places[n + m], widths[n + m] = weights[s, e], places[e], widths[e]
-                m += 1
-        done += _add_rows(target, E, places[n:], widths[n:], weights[S], m)
+                    places[n], weights[n] = r * stride, a
+                    n += 1
+        combine(M, at + s * stride, zero, old, places, weights, n, wide)
+        m = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
+        combine(M, at + s * stride, one, E, places, weights, m, wide)
+        done += (n + m) * w
     return done
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(chunks, t0, t1, B, clock, D, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, memoryless, tape_A, tape_B, tape_P, tape_o, tape_q,
-          col_ptr, col_theta, col_source, col_delay, col_port, reach_ptr, reach, row_of, first_M, first_E, M, E, slot, row_live, position, width, ring_width, Z,
-          messages, history, n_active, active_units, ptr, pre, lag, coef, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
+def sweep(chunks, t0, t1, B, clock, D, lanes, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, memoryless, tape_A, tape_B, tape_P, tape_o,
+          tape_q, col_ptr, col_theta, col_source, col_delay, col_port, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot, row_live,
+          position, width, Z, messages, history, n_active, active_units, ptr, pre, lag, coef, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; add the columns' gradient; count multiply-adds per chunk.
 
-    Layouts for block k, lane b: M at ``B * first_M[k] + b * rows * p``; ring row of slot a, position r at ``((B * first_E[k] + b * units) * D +
-    r * units + a) * p`` in units of p (first_E counts units * p); ``slot``, ``row_live`` follow ``reach_ptr``.
+    Rows are padded to ``stride_of[k]`` elements, a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For
+    block k and lane b: M starts at ``B * first_M[k] + b * rows * stride``; row a of ring position r of E at ``(B * first_E[k] + b * units * stride)
+    * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow ``reach_ptr``.
     """
     N = len(S)
-    n_chunks = len(chunks) - 1
-    max_S = 1
-    for i in range(N):
-        max_S = max(max_S, S[i])
-    for chunk in prange(n_chunks):
+    L = len(leaky)
+    for chunk in prange(len(chunks) - 1):
         dtype = M.dtype
+        unit = np.zeros(2, dtype)
+        unit[1] = 1
+        zero, one = unit[0], unit[1]
         where = np.full(N, -1, np.int64)
-        one = np.ones(1, dtype)
-        longest = 0
-        most = 1
+        address = np.full(D * N, -1, np.int64)
+        widest, most = 0, N
         for k in range(chunks[chunk], chunks[chunk + 1]):
-            longest = max(longest, col_ptr[k + 1] - col_ptr[k])
+            widest = max(widest, stride_of[k])
         for r in range(ptr.shape[0]):
             for i in range(N):
                 most = max(most, ptr[r, i + 1] - ptr[r, i])
-        most = max(most, N)
-        old = np.zeros(max_S * longest, dtype)
-        g = np.zeros(longest, dtype)
-        places, widths = np.zeros(2 * most, np.int64), np.zeros(2 * most, np.int64)
-        weights = np.zeros((max_S + 1, most), dtype)
+        most = max(most, S.max())
+        old, g = np.zeros(S.max() * widest, dtype), np.zeros(widest, dtype)
+        places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
+        weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
         propagate, immediate, emit, read = 0, 0, 0, 0
         for k in range(chunks[chunk], chunks[chunk + 1]):
-            p = col_ptr[k + 1] - col_ptr[k]
+            stride = stride_of[k]
             first, units = reach_ptr[k], reach_ptr[k + 1] - reach_ptr[k]
             for u in range(units):
                 where[reach[first + u]] = u
             rows = row_of[first + units - 1] + S[reach[first + units - 1]]
+            mine = row_of[first + where[k]]
             for b in range(B):
-                base = B * first_M[k] + b * rows * p
-                ring = (B * first_E[k] + b * units * p) * D
-                z_base = (B * col_ptr[k] + b * p) * len(leaky)
+                base = B * first_M[k] + b * rows * stride
+                ring = (B * first_E[k] + b * units * stride) * D
+                slots = (B * first + b * units) * D
+                lives = B * first + b * units
+                z_base = (B * first_Z[k] + b * stride) * L
+                for r in range(D):
+                    for u in range(units):
+                        a = slot[slots + r * units + u]
+                        address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                 w = width[b, k]
                 g[:] = 0
                 for t in range(t0, t1):
                     now = (clock + t) % D
+                    wide = (w + lanes - 1) // lanes * lanes
                     # rows: M <- A M + sum of arriving rows
                     for u in range(units):
                         i = reach[first + u]
-                        n = 0
-                        for e in range(ptr[(t - t0) * B + b, i], ptr[(t - t0) * B + b, i + 1]):
-                            v = where[pre[e]]
-                            if v < 0:
-                                continue
-                            r = (clock + t - lag[e]) % D
-                            a = slot[(B * first + b * units) * D + r * units + v]
-                            if a < 0:
-                                continue
-                            places[n] = ring + (r * units + a) * p
-                            widths[n] = ring_width[r, b, k]
-                            for s in range(S[i]):
-                                weights[s, n] = coef[e, s]
-                            n += 1
-                        live = row_live[B * first + b * units + u]
+                        begin, end = ptr[(t - t0) * B + b, i], ptr[(t - t0) * B + b, i + 1]
+                        live = row_live[lives + u]
                         if memoryless[i]:
                             live = False
                             sends = i == k
                             for s in range(S[i]):
                                 sends |= tape_o[t, start_o[i] * B + (b * S[i] + s) * size[i] + local[i]] != 0
                             if not sends:  # such a row could only be read through o = 0
-                                n = 0
-                        if n == 0 and not live and i != k:
-                            row_live[B * first + b * units + u] = False
-                            continue
-                        row_live[B * first + b * units + u] = True
-                        propagate += _advance_rows(M, base, p, w, row_of[first + u], S[i], start_A[i] * B + b * S[i] * S[i] * size[i] + local[i], size[i],
-                                                   tape_A[t], old, live, E, places, widths, weights, n)  # fmt: skip
+                                end = begin
+                        if not live and i != k:
+                            arrives = False
+                            for e in range(begin, end):
+                                r = 0 if D == 1 else (clock + t - lag[e]) % D
+                                arrives |= address[r * N + pre[e]] >= 0
+                            if not arrives:
+                                row_live[lives + u] = False
+                                continue
+                        row_live[lives + u] = True
+                        propagate += _advance_states(
+                            M, base + row_of[first + u] * stride, stride, w, wide, S[i], start_A[i] * B + b * S[i] * S[i] * size[i] + local[i], size[i],
+                            tape_A[t], old, live, begin, end, coef, pre, lag, clock + t, D, address, N, E, places, weights, unit,
+                        )  # fmt: skip
                     # immediate terms, in k's own rows; columns come alive
-                    mine = row_of[first + where[k]]
+                    at_B = start_B[k] * B + b * S[k] * G[k] * size[k] + local[k]
+                    at_P = start_P[k] * B + b * S[k] * Q[k] * size[k] + local[k]
                     for c in range(col_ptr[k], col_ptr[k + 1]):
-                        value = one[0]
+                        value = one
                         if col_source[c] >= 0:
                             value = messages[history + t - col_delay[c], b, col_source[c]]
                             if value == 0:
@@ -204,78 +183,81 @@ def sweep(chunks, t0, t1, B, clock, D, S, G, Q, size, local, start_A, start_B, s
                         if at < 0:
                             at = w
                             position[b, c] = w
-                            for r in range(rows):
-                                M[base + r * p + w] = 0
-                            for o in range(len(leaky)):
-                                Z[z_base + o * p + w] = 0
+                            if w % lanes == 0:
+                                for u in range(units):
+                                    if row_live[lives + u]:
+                                        for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
+                                            M[base + r * stride + w : base + r * stride + w + lanes] = 0
+                                    for r in range(D if D > 1 else 0):
+                                        place = address[r * N + reach[first + u]]
+                                        if place >= 0:
+                                            E[place + w : place + w + lanes] = 0
+                                for o in range(L):
+                                    Z[z_base + o * stride + w : z_base + o * stride + w + lanes] = 0
                             w += 1
+                        row = base + mine * stride + at
                         if col_source[c] == -2:
-                            place = start_P[k] * B + b * S[k] * Q[k] * size[k] + local[k]
                             for s in range(S[k]):
-                                M[base + (mine + s) * p + at] += tape_P[t, place + (s * Q[k] + col_port[c]) * size[k]]
+                                M[row + s * stride] += tape_P[t, at_P + (s * Q[k] + col_port[c]) * size[k]]
                         else:
-                            place = start_B[k] * B + b * S[k] * G[k] * size[k] + local[k]
                             for s in range(S[k]):
-                                M[base + (mine + s) * p + at] += tape_B[t, place + (s * G[k] + col_port[c]) * size[k]] * value
+                                M[row + s * stride] += tape_B[t, at_B + (s * G[k] + col_port[c]) * size[k]] * value
                         immediate += S[k]
                     # messages: E <- o M + q for gradient-active units
-                    ring_width[now, b, k] = w
+                    wide = (w + lanes - 1) // lanes * lanes
                     for u in range(units):
-                        slot[(B * first + b * units) * D + now * units + u] = -1
+                        slot[slots + now * units + u] = -1
+                        address[now * N + reach[first + u]] = -1
                     n = 0
                     for a in range(n_active[t, b]):
                         j = active_units[t, b, a]
                         u = where[j]
-                        if u < 0 or not row_live[B * first + b * units + u]:
+                        if u < 0 or not row_live[lives + u]:
                             continue
-                        slot[(B * first + b * units) * D + now * units + u] = n
-                        place = ring + (now * units + n) * p
-                        row = E[place : place + w]
-                        o_at = start_o[j] * B + b * S[j] * size[j] + local[j]
+                        place = ring + (now * units + n) * stride
+                        slot[slots + now * units + u] = n
+                        address[now * N + j] = place
+                        at_o = start_o[j] * B + b * S[j] * size[j] + local[j]
                         for s in range(S[j]):
-                            source = M[base + (row_of[first + u] + s) * p : base + (row_of[first + u] + s) * p + w]
-                            factor = tape_o[t, o_at + s * size[j]]
-                            if s == 0:
-                                for c in range(w):
-                                    row[c] = factor * source[c]
-                                emit += w
-                            elif factor != 0:
-                                _axpy(row, source, factor)
-                                emit += w
+                            places[s] = base + (row_of[first + u] + s) * stride
+                            weights[s] = tape_o[t, at_o + s * size[j]]
+                        combine(E, place, zero, M, places, weights, S[j], wide)
+                        emit += S[j] * w
                         if j == k:
-                            for c in range(col_ptr[k], col_ptr[k + 1]):
-                                if col_source[c] == -2:
-                                    E[place + position[b, c]] += tape_q[t, start_q[k] * B + (b * Q[k] + col_port[c]) * size[k] + local[k]]
-                        places[n], widths[n], weights[0, n] = place, w, direct[t, b, j]
+                            for c in range(col_ptr[k + 1] - Q[k], col_ptr[k + 1]):
+                                E[place + position[b, c]] += tape_q[t, start_q[k] * B + (b * Q[k] + col_port[c]) * size[k] + local[k]]
+                        rows_now[n], signals[n] = place, direct[t, b, j]
                         n += 1
                     # readout: leaky rows, then the signal
-                    for o in range(len(leaky)):
-                        target = Z[z_base + o * p : z_base + o * p + w]
-                        for c in range(w):
-                            target[c] *= leaky_decay[o]
+                    for o in range(L):
+                        at = z_base + o * stride
                         m = 0
                         for a in range(n_active[t, b]):
-                            j = active_units[t, b, a]
-                            u = where[j]
-                            if u >= 0 and slot[(B * first + b * units) * D + now * units + u] >= 0:
-                                weights[1, m] = out_weight[leaky[o], j]
+                            if address[now * N + active_units[t, b, a]] >= 0 and where[active_units[t, b, a]] >= 0:
+                                weights[m] = out_weight[leaky[o], active_units[t, b, a]]
                                 m += 1
-                        read += w + _add_rows(target, E, places, widths, weights[1], m)
+                        combine(Z, at, leaky_decay[o], E, rows_now, weights, m, wide)
+                        read += (m + 1) * w
                         if dz[t, b, leaky[o]] != 0:
-                            _axpy(g[:w], target, dz[t, b, leaky[o]])
+                            places[0], weights[0] = at, dz[t, b, leaky[o]]
+                            combine(g, 0, one, Z, places, weights, 1, wide)
                             read += w
                     m = 0
                     for a in range(n):
-                        if weights[0, a] != 0:
-                            weights[0, m], places[m], widths[m] = weights[0, a], places[a], widths[a]
+                        if signals[a] != 0:
+                            signals[m], rows_now[m] = signals[a], rows_now[a]
                             m += 1
-                    read += _add_rows(g, E, places, widths, weights[0], m)
+                    if m:
+                        combine(g, 0, one, E, rows_now, signals, m, wide)
+                        read += m * w
                 width[b, k] = w
                 for c in range(col_ptr[k], col_ptr[k + 1]):
                     if position[b, c] >= 0:
                         gradient[col_theta[c]] += g[position[b, c]]
             for u in range(units):
                 where[reach[first + u]] = -1
+                for r in range(D):
+                    address[r * N + reach[first + u]] = -1
         counts[chunk, 0] += propagate
         counts[chunk, 1] += immediate
         counts[chunk, 2] += emit

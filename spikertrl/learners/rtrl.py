@@ -16,6 +16,7 @@ from ..tape import Tape
 from ..wiring import Wiring, reachable
 from . import blocks, dense
 from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .vector import lanes, padded
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -35,13 +36,14 @@ class BlockState:
     row_of: np.ndarray  # first row of each reached unit inside its block
     first_M: np.ndarray  # (N + 1) elements of M before each block, per lane
     first_E: np.ndarray
+    first_Z: np.ndarray
+    stride: np.ndarray  # (N) padded length of a row
     M: np.ndarray
     E: np.ndarray
     slot: np.ndarray
     row_live: np.ndarray
     position: np.ndarray  # (B, C) packed place of each column, -1 while not alive
     width: np.ndarray  # (B, N) columns alive
-    ring_width: np.ndarray  # (D, B, N)
     Z: np.ndarray
     active: np.ndarray  # (D, B, N) bool: gradient-active units of the last steps
     o: np.ndarray  # last step's dO/ds and dO/dphi, to read the message's influence
@@ -107,14 +109,15 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     ends = np.cumsum(states)
     before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
     row_of = ends - states - np.repeat(before[:-1], np.diff(reach_ptr))
-    columns = np.diff(w.col_ptr)
+    columns = np.asarray(padded(np.diff(w.col_ptr), w.dtype))
     first_M = np.concatenate(([0], np.cumsum(np.diff(before) * columns)))
     first_E = np.concatenate(([0], np.cumsum(np.diff(reach_ptr) * columns)))
+    first_Z = np.concatenate(([0], np.cumsum(columns)))
     D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
     return BlockState(
-        w, batch, reach_ptr, reach, row_of, first_M, first_E, np.zeros(batch * first_M[-1], w.dtype), np.zeros(batch * D * first_E[-1], w.dtype),
+        w, batch, reach_ptr, reach, row_of, first_M, first_E, first_Z, columns, np.zeros(batch * first_M[-1], w.dtype), np.zeros(batch * D * first_E[-1], w.dtype),
         np.full(batch * D * len(reach), -1, np.int32), np.zeros(batch * len(reach), bool), np.full((batch, w.n_recurrent), -1, np.int32),
-        np.zeros((batch, w.n_units), np.int32), np.zeros((D, batch, w.n_units), np.int32), np.zeros(batch * leaky * w.n_recurrent, w.dtype),
+        np.zeros((batch, w.n_units), np.int32), np.zeros(batch * leaky * first_Z[-1], w.dtype),
         np.zeros((D, batch, w.n_units), bool), np.zeros(int(w.S.sum()) * batch, w.dtype), np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
 
@@ -135,10 +138,10 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
         t1 = min(t0 + step, tape.tau)
         coupled = _couplings(w, tape, active, D, t0, t1)
         blocks.sweep(
-            chunks, t0, t1, batch, state.clock, D, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q,
+            chunks, t0, t1, batch, state.clock, D, lanes(w.dtype), w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q,
             w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay, w.col_port,
-            state.reach_ptr, state.reach, state.row_of, state.first_M, state.first_E, state.M, state.E, state.slot, state.row_live,
-            state.position, state.width, state.ring_width, state.Z, tape.messages, tape.history, count, units, *coupled, direct, leaky,
+            state.reach_ptr, state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z, state.M, state.E, state.slot,
+            state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, *coupled, direct, leaky,
             w.decay[leaky].astype(w.dtype), readout_weights(w, tape.theta), signal.dz, gradient, counts,
         )  # fmt: skip
     state.active = active[len(active) - D :].copy()
@@ -161,16 +164,14 @@ def _couplings(w: Wiring, tape: Tape, active: np.ndarray, D: int, t0: int, t1: i
     return ptr, *found
 
 
-def _reset(state: BlockState, lanes: np.ndarray) -> None:
-    """Forget the given lanes: no column and no row alive, nothing in flight."""
-    if not lanes.any():
+def _reset(state: BlockState, which: np.ndarray) -> None:
+    """Forget the given which: no column and no row alive, nothing in flight."""
+    if not which.any():
         return
-    units = np.diff(state.reach_ptr)
     D = len(state.active)
-    for k, (first, n) in enumerate(zip(state.reach_ptr[:-1], units, strict=True)):
-        del k
-        state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[lanes] = False
-        state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[lanes] = -1
-    state.position[lanes] = -1
-    state.width[lanes] = 0
-    state.active[:, lanes] = False
+    for first, n in zip(state.reach_ptr[:-1], np.diff(state.reach_ptr), strict=True):
+        state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[which] = False
+        state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[which] = -1
+    state.position[which] = -1
+    state.width[which] = 0
+    state.active[:, which] = False

@@ -19,7 +19,7 @@ def embedded(name: str) -> bytes:
     >>> embedded("sunspots_yearly.csv").splitlines()[1]
     b'1700,5'
     """
-    return resources.files(__package__.partition(".")[0]).joinpath("data", name).read_bytes()
+    return resources.files(__name__.partition(".")[0]).joinpath("data", name).read_bytes()
 
 
 class Series(Stream):

@@ -1,0 +1,102 @@
+"""One vector primitive for all influence updates: a row becomes a weighted sum of rows, with partial sums kept in registers.
+
+``combine(target, at, scale, source, places, weights, n, width)`` does
+
+    target[at : at + width] = scale * target[at : at + width] + sum over e < n of weights[e] * source[places[e] : places[e] + width]
+
+for a ``width`` that is a multiple of ``LANES[dtype]``. With ``scale == 0`` the old target is not read. numba's own loops store the partial
+sums after every few rows; here the code is written as LLVM vectors so that each element is loaded and stored once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+BYTES = 32  # one 256-bit register
+TILE = 4  # registers that hold partial sums at a time
+
+
+def lanes(dtype: np.dtype | str) -> int:
+    """Elements in one vector register: rows are padded to a multiple of this."""
+    return BYTES // np.dtype(dtype).itemsize
+
+
+def padded(width: np.ndarray | int, dtype: np.dtype | str) -> np.ndarray | int:
+    """``width`` rounded up to whole registers."""
+    n = lanes(dtype)
+    return (width + n - 1) // n * n
+
+
+@intrinsic
+def combine(typingctx, target, at, scale, source, places, weights, n, width):
+    """See the module docstring. ``places`` int64, ``weights`` of the row's type, both contiguous."""
+    signature = types.void(target, types.int64, target.dtype, source, types.int64, types.int64, types.int64, types.int64)
+    signature = types.void(target, types.intp, target.dtype, source, places, weights, types.intp, types.intp)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        size = BYTES // (4 if isinstance(element, ir.FloatType) else 8)
+        vector = ir.VectorType(element, size)
+        data = [context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)]
+        writer = _Writer(builder, element, vector, size, *data, at=args[1], scale=args[2], n=args[6])
+        zero, one = ir.Constant(ir.IntType(64), 0), ir.Constant(ir.IntType(64), 1)
+        step = ir.Constant(ir.IntType(64), size * TILE)
+        whole = builder.mul(builder.udiv(args[7], step), step)
+        with cgutils.for_range_slice(builder, zero, whole, step) as (column, _):
+            writer.tile(column, TILE)
+        with cgutils.for_range_slice(builder, whole, args[7], ir.Constant(ir.IntType(64), size)) as (column, _):
+            writer.tile(column, 1)
+        del one
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+class _Writer:
+    """Emits the code of one tile of columns."""
+
+    def __init__(self, builder, element, vector, size, target, source, places, weights, at, scale, n) -> None:
+        self.builder, self.element, self.vector, self.size = builder, element, vector, size
+        self.target, self.source, self.places, self.weights = target, source, places, weights
+        self.at, self.scale, self.n = at, scale, n
+        self.align = 4 if size == 8 else 8
+
+    def _load(self, base, index):
+        pointer = self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
+        loaded = self.builder.load(pointer, align=self.align)
+        return loaded
+
+    def _splat(self, scalar):
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.size), [0] * self.size)
+        return self.builder.shuffle_vector(first, undefined, mask)
+
+    def tile(self, column, registers: int) -> None:
+        """Columns column .. column + registers * size - 1."""
+        b, flags = self.builder, ("contract",)
+        sums = [cgutils.alloca_once(b, self.vector) for _ in range(registers)]
+        offsets = [b.add(column, ir.Constant(ir.IntType(64), r * self.size)) for r in range(registers)]
+        zero = ir.Constant(self.element, 0.0)
+        fresh = b.fcmp_ordered("==", self.scale, zero)
+        with b.if_else(fresh) as (then, otherwise):
+            with then:
+                for s in sums:
+                    b.store(ir.Constant(self.vector, [0.0] * self.size), s)
+            with otherwise:
+                factor = self._splat(self.scale)
+                for s, offset in zip(sums, offsets, strict=True):
+                    b.store(b.fmul(factor, self._load(self.target, b.add(self.at, offset)), flags=flags), s)
+        with cgutils.for_range(b, self.n) as loop:
+            place = b.load(b.gep(self.places, [loop.index]))
+            weight = self._splat(b.load(b.gep(self.weights, [loop.index])))
+            for s, offset in zip(sums, offsets, strict=True):
+                row = self._load(self.source, b.add(place, offset))
+                b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
+        for s, offset in zip(sums, offsets, strict=True):
+            pointer = b.bitcast(b.gep(self.target, [b.add(self.at, offset)]), self.vector.as_pointer())
+            b.store(b.load(s), pointer, align=self.align)

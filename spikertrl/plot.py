@@ -1,0 +1,311 @@
+"""Figures: every function draws on Axes and returns them.
+
+Without ``ax=`` a figure of its own is made that needs no display and is not known to pyplot; ``save`` writes it. In a notebook,
+``ax.figure`` shows it. Colours are Okabe and Ito's, and where lines meet, markers or dashes tell them apart too.
+
+>>> ax = learning_curve([{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.5}])
+>>> ax.get_xlabel(), ax.get_ylabel()
+('training step', 'loss')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._axes import COLORS, GREY, MARKERS, PALE, as_histories, as_history, axes, legend, note, number, running_mean, series, words
+from ._raster import draw_raster
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .run import Run
+    from .surrogates import Surrogate
+
+__all__ = ["alignment", "influence", "learning_curve", "loss_against_macs", "raster", "save", "savings", "sparsity", "surrogate"]
+
+
+def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:
+    """Write the figure that holds ``ax``; the suffix chooses the format. Makes missing folders.
+
+    >>> import tempfile
+    >>> save(surrogate(), Path(tempfile.mkdtemp()) / "new" / "psi.png").stat().st_size > 1000
+    True
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ax.figure.savefig(path, dpi=dpi)
+    return path
+
+
+def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequence[str] | None = None) -> Axes:
+    """Events of one lane: a mark per event, a coloured band per population, the delays of the connections above.
+
+    Time is in ms if the network has models with differential equations, else in steps.
+
+    Parameters
+    ----------
+    run : Run
+    lane : int
+    populations : sequence of str, optional
+        Which ones, from bottom to top; default all.
+
+    Raises
+    ------
+    ValueError
+        For a lane or population the run does not have.
+
+    Examples
+    --------
+    >>> import spikertrl as srl
+    >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 8).connect("x", "h").connect("h", "h", delay=2)
+    >>> ax = raster(srl.simulate(net.initialize(0), np.ones((20, 1, 1))))
+    >>> ax.get_xlabel(), [t.get_text() for t in ax.get_yticklabels()], ax.get_title(loc="left")
+    ('time (steps)', ['h\\n8 egru'], 'delay (steps): h ← h 2')
+    """
+    if not 0 <= lane < run.batch:
+        raise ValueError(f"raster: lane must be in 0..{run.batch - 1}, got {lane}")
+    shown = list(run.net.populations if populations is None else populations)
+    if unknown := [name for name in shown if name not in run.net.populations]:
+        raise ValueError(f"raster: no population {unknown[0]!r}; populations: {list(run.net.populations)}")
+    return draw_raster(run, lane, axes(ax), shown)
+
+
+def learning_curve(history: Any, ax: Axes | None = None, metric: str = "loss", *, x: str = "step", smooth: int | None = None,
+                   references: Mapping[str, float] | None = None) -> Axes:  # fmt: skip
+    """A column of one or several histories against another.
+
+    Parameters
+    ----------
+    history : History, rows, columns (name -> values), or mapping label -> any of these
+    metric : str
+        Column drawn; rows without it are left out (validation).
+    x : str
+        Column it is drawn against: "step", "seconds", "macs".
+    smooth : int, optional
+        Width of the running mean drawn over the faint raw values; default a 40th of the series, 1 draws the values themselves.
+    references : mapping, optional
+        Label -> height of dashed horizontal lines to compare with.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    ax = axes(ax)
+    for k, (label, one) in enumerate(as_histories(history).items()):
+        color, (at, values) = COLORS[k % len(COLORS)], series(one, x, metric)
+        window = max(1, len(values) // 40) if smooth is None else smooth
+        if window > 1:
+            ax.plot(at, values, color=color, alpha=0.22, linewidth=0.7, zorder=1.5)
+        marker = MARKERS[k % len(MARKERS)] if len(values) <= 30 else None
+        ax.plot(at, running_mean(values, window), color=color, linewidth=1.8, marker=marker, markersize=4, label=label or None)
+    for k, (label, height) in enumerate((references or {}).items()):
+        dashes = (0, ((4, 2), (1, 1.5), (6, 2, 1, 2))[k % 3])
+        ax.axhline(height, color=GREY, linewidth=1.1, linestyle=dashes, label=f"{label} ({height:.3g})", zorder=1)
+    ax.set(xlabel=words(x), ylabel=words(metric))
+    ax.margins(x=0.02)
+    legend(ax)
+    return ax
+
+
+def loss_against_macs(history: Any, ax: Axes | None = None, metric: str = "loss", *, smooth: int | None = None) -> Axes:
+    """A column against the multiply-adds really done so far (logarithmic); takes what ``learning_curve`` takes.
+
+    Histories of learners that count nothing (no column "macs") raise ValueError.
+
+    >>> rows = [{"loss": 1 / n, "macs": 1e6 * n} for n in range(1, 9)]
+    >>> loss_against_macs({"sparse": rows, "dense": [{**r, "macs": 20 * r["macs"]} for r in rows]}).get_xscale()
+    'log'
+    """
+    ax = learning_curve(history, ax, metric, x="macs", smooth=smooth)
+    ax.set_xscale("log")
+    return ax
+
+
+def sparsity(history: Any, ax: Axes | None = None, x: str = "step") -> Axes:
+    """Shares over time: zeros of the influence by cause (areas, added up) and active units (lines).
+
+    Draws what is there of the columns zeros, zeros_mask, zeros_columns, zeros_rows, activity, gradient_activity, as ``fit`` writes them.
+
+    Raises
+    ------
+    ValueError
+        If none of them is there.
+
+    Examples
+    --------
+    >>> ax = sparsity({"activity": [0.3, 0.2], "zeros": [0.9, 0.95], "zeros_mask": [0.8, 0.8]})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['fire', 'zero: scattered', 'zero: masked weight']
+    """
+    data, ax = as_history(history), axes(ax, (7.2, 3.8))
+    causes = {"zeros_mask": "masked weight", "zeros_columns": "source never fired", "zeros_rows": "unit sends nothing"}
+    there = {name: text for name, text in causes.items() if name in data.columns}
+    lines = {n: t for n, t in {"activity": "fire", "gradient_activity": "send sensitivity"}.items() if n in data.columns}
+    if not lines and "zeros" not in data.columns:
+        raise ValueError(f"sparsity: no column of zeros or activity; columns: {data.columns}")
+    if "zeros" in data.columns:
+        at, total = series(data, x, "zeros")
+        parts = [series(data, x, name)[1] for name in there]
+        labels = [f"zero: {text}" for text in (*there.values(), "scattered")]
+        shades = [*("#4C8FBD", "#8DBBDA", "#F0B27A")[: len(parts)], PALE]
+        ax.stackplot(at, *parts, total - sum(parts, np.zeros_like(total)), labels=labels, colors=shades, linewidth=0)
+    for (name, text), (color, dashes) in zip(lines.items(), (("black", "-"), ("#A03A00", (0, (3, 1)))), strict=False):
+        at, values = series(data, x, name)
+        ax.plot(at, running_mean(values, max(1, len(values) // 40)), color=color, linestyle=dashes, linewidth=1.6, label=text)
+    ax.set(xlabel=words(x), ylabel="share of units (lines), of influence (areas)", ylim=(0, 1))
+    ax.margins(x=0)
+    legend(ax, loc="center left", bbox_to_anchor=(1.01, 0.5), reverse=True)
+    return ax
+
+
+def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "state") -> Axes:
+    """The influence matrix as an image: magnitudes in colour (logarithmic), exact zeros white.
+
+    Parameters
+    ----------
+    matrix : ndarray (rows, columns), or the state of an RTRL or SnAp learner
+    lane, of
+        For a learner's state, see ``cost.influence``.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not two-dimensional or holds values that are not finite.
+
+    Examples
+    --------
+    >>> influence(np.eye(4)).get_title(loc="left")
+    '75% of 4 x 4 entries are zero (white)'
+    """
+    from matplotlib.colors import LogNorm
+
+    starts, names = (), ("row", "column")
+    if not isinstance(matrix, np.ndarray):
+        from .cost import influence as dense
+
+        names = ("unit whose message changes" if of == "message" else "state that changes", "parameter, grouped by receiving unit")
+        starts = getattr(getattr(matrix, "wiring", None), "col_ptr", ())
+        matrix = dense(matrix, lane, of)
+    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
+        raise ValueError(f"influence: needs a finite matrix (rows, columns), got shape {matrix.shape}")
+    ax, size = axes(ax, (7.2, 3.2)), np.abs(matrix)
+    high = float(size.max()) or 1.0
+    low = max(float(size[size > 0].min(initial=high)), 1e-6 * high)
+    shown = np.ma.masked_equal(np.where(size > 0, np.maximum(size, low), 0), 0)
+    norm = LogNorm(low if low < high else high / 10, high)
+    image = ax.imshow(shown, norm=norm, cmap="viridis_r", aspect="auto", interpolation="nearest")
+    ax.set_xticks(np.asarray(starts[1:-1]) - 0.5, minor=True)
+    ax.set(ylabel=names[0], xlabel=names[1])
+    ax.figure.colorbar(image, ax=ax, label="magnitude", pad=0.02)
+    note(ax, f"{np.mean(size == 0):.0%} of {matrix.shape[0]} x {matrix.shape[1]} entries are zero (white)")
+    return ax
+
+
+def alignment(comparison: Any, ax: Axes | None = None) -> Axes:
+    """Cosine to the reference gradient, per group of parameters and learner.
+
+    Parameters
+    ----------
+    comparison : Comparison, or mapping learner -> group -> cosine
+        Of a Comparison, the first learner is the reference and is drawn as the line at 1.
+
+    Examples
+    --------
+    >>> ax = alignment({"SnAp-1": {"all": 0.8, "h<-h": 0.4}, "Immediate": {"all": 0.1, "h<-h": float("nan")}})
+    >>> [tick.get_text() for tick in ax.get_yticklabels()], ax.get_xlabel()
+    (['all', 'h ← h'], 'cosine to the reference gradient')
+    """
+    drawn, label = dict(getattr(comparison, "cosine", comparison)), "the reference gradient"
+    if hasattr(comparison, "cosine") and len(drawn) > 1:
+        label = f"the gradient of {next(iter(drawn))}"
+        del drawn[next(iter(drawn))]
+    if not drawn:
+        raise ValueError("alignment: no learner to draw; give learner -> group -> cosine")
+    groups = list(dict.fromkeys(group for cosines in drawn.values() for group in cosines))
+    ax = axes(ax, (6.4, 1.3 + 0.25 * len(groups) * max(2, min(len(drawn), 4)) ** 0.5))
+    for row in range(1, len(groups), 2):
+        ax.axhspan(row - 0.5, row + 0.5, color="#F5F5F5", linewidth=0, zorder=0)
+    for k, (name, cosines) in enumerate(drawn.items()):
+        offset = 0.5 * (k - (len(drawn) - 1) / 2) / max(len(drawn), 3)
+        heights = [groups.index(group) + offset for group in cosines]
+        ax.plot(list(cosines.values()), heights, MARKERS[k % 7], color=COLORS[k % 7], markersize=6.5, alpha=0.9, label=name, linestyle="none")
+    low = min([0.0, *(c for cosines in drawn.values() for c in cosines.values() if math.isfinite(c))])
+    for x in (0.0, 1.0):
+        ax.axvline(x, color=GREY, linewidth=0.8, zorder=1)
+    ax.set(xlim=(low - 0.05, 1.05), ylim=(len(groups) - 0.5, -0.5), xlabel=f"cosine to {label}")
+    ax.set_yticks(range(len(groups)), [group.replace("<-", " ← ") for group in groups])
+    ax.tick_params(axis="y", length=0)
+    legend(ax, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return ax
+
+
+def surrogate(surrogates: Surrogate | Sequence[Surrogate] | None = None, ax: Axes | None = None) -> Axes:
+    """Pseudo-derivatives over the distance from threshold; default all of ``surrogates`` with their default settings.
+
+    >>> from spikertrl.surrogates import triangle
+    >>> surrogate(triangle(0.7, 0.5)).get_legend().get_texts()[0].get_text()
+    'triangle, zero beyond 0.5'
+    """
+    from . import surrogates as known
+
+    if surrogates is None:
+        surrogates = [known.triangle(), known.boxcar(), known.fast_sigmoid(), known.arctan(), known.gaussian()]
+    drawn, ax = (list(surrogates) if isinstance(surrogates, Sequence) else [surrogates]), axes(ax)
+    reach = 1.5 * max([s.support for s in drawn if math.isfinite(s.support)], default=4 / 3)
+    v = np.linspace(-reach, reach, 801)
+    for k, one in enumerate(drawn):
+        support = f"zero beyond {one.support:g}" if math.isfinite(one.support) else "never zero"
+        values = [one(x) for x in v]
+        dashes = ("-", (0, (5, 1.5)), (0, (2, 1)))[k % 3]
+        ax.plot(v, values, color=COLORS[k % len(COLORS)], linestyle=dashes, linewidth=1.8, label=f"{one.name}, {support}")
+        if len(drawn) == 1:
+            ax.fill_between(v, values, color=COLORS[0], alpha=0.15, linewidth=0)
+    ax.set(xlabel="distance from threshold v", ylabel="pseudo-derivative psi(v)", ylim=(0, None))
+    ax.margins(x=0)
+    legend(ax)
+    return ax
+
+
+def savings(cost: Any, ax: Axes | None = None) -> Axes:
+    """Multiply-adds done as a bar, on the bar of what dense RTRL would do.
+
+    Parameters
+    ----------
+    cost : Cost or History, or mapping label -> either
+        Labels without a cost (None) are left out; of a History the last counts are taken.
+
+    Examples
+    --------
+    >>> savings({"RTRL": [{"macs": 5e6, "macs_dense": 1e8}]}).texts[0].get_text()
+    '20x fewer: 5M instead of 100M'
+    """
+    given = cost if isinstance(cost, Mapping) else {"": cost}
+    counts = {str(label): _counts(one) for label, one in given.items() if one is not None}
+    if not counts:
+        raise ValueError("savings: nothing to draw; none of the learners counts its operations")
+    ax = axes(ax, (6.4, 1.1 + 0.5 * len(counts)))
+    for row, (done, dense) in enumerate(counts.values()):
+        ax.barh(row, 1.0, height=0.62, color=PALE)
+        ax.barh(row, done / dense, height=0.62, color=COLORS[0])
+        inside = done / dense < 0.45
+        text = f"{dense / done:.2g}x fewer: {number(done)} instead of {number(dense)}"
+        ax.text(done / dense + 0.015 if inside else 0.015, row, text, va="center", fontsize=9, color="black" if inside else "white")
+    ax.set(xlabel="multiply-adds done (share of dense RTRL)", xlim=(0, 1), ylim=(len(counts) - 0.5, -0.5))
+    ax.set_yticks(range(len(counts)), list(counts))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def _counts(cost: Any) -> tuple[float, float]:
+    """(multiply-adds done, multiply-adds of dense RTRL) of a Cost or a History."""
+    if not hasattr(cost, "macs"):
+        done, dense = series(as_history(cost), "macs", "macs_dense")
+        return float(done[-1]), float(dense[-1])
+    return float(cost.macs), float(cost.macs_dense)

@@ -131,8 +131,10 @@ def number(value: float) -> str:
 
     >>> number(950), number(12_345), number(3.2e9), number(4e13)
     ('950', '12k', '3.2G', '40T')
+    >>> number(2.94), number(17.4)
+    ('2.9', '17')
     """
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.2g}{letter}" if value < 100 * size else f"{value / size:.0f}{letter}"
-    return f"{value:.0f}"
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"

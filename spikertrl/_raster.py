@@ -35,11 +35,11 @@ def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str]) -> Axes:
         ax.scatter(events.time * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name, rasterized=True)
         centres.append(bottom + (population.size - 1) / 2)
         bottom += population.size + gap
-    ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name}" for name in shown])
+    ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name} units" for name in shown])
     for label, name in zip(ax.get_yticklabels(), shown, strict=True):
         label.set_color(COLORS[list(net.populations).index(name) % len(COLORS)])
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=((begin - 0.5) * scale, (run.n_steps - 0.5) * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})", ylabel="units")
+    ax.set(xlim=((begin - 0.5) * scale, (run.n_steps - 0.5) * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})")
     note(ax, delays(net, shown))
     return ax
 
@@ -58,14 +58,15 @@ def mark(ax: Axes, rows: float, steps: int) -> tuple[float, float]:
     """Height and line width of a mark, in points, that fill a row and a step without touching."""
     box = ax.get_window_extent()
     points = 72 / ax.figure.dpi
-    return float(np.clip(0.75 * box.height * points / rows, 1.2, 12)), float(np.clip(0.6 * box.width * points / steps, 0.5, 2.2))
+    return float(np.clip(0.75 * box.height * points / rows, 2.2, 12)), float(np.clip(0.6 * box.width * points / steps, 0.9, 2.2))
 
 
 def delays(net: Network, shown: Sequence[str]) -> str:
     """The delays of the connections onto the populations shown; inputs that arrive at once are not mentioned."""
     scale, unit = time_scale(net)
-    found = [f"{p.target} ← {p.source} {_span(p, scale)}" for p in net.projections if p.target in shown and np.max(p.delay, initial=0) > 0]
-    return "\n".join(textwrap.wrap(f"delay ({unit}): " + ", ".join(found), 90)) if found else ""
+    found = [f"{p.target}\xa0←\xa0{p.source}\xa0{_span(p, scale)}" for p in net.projections if p.target in shown and np.max(p.delay, initial=0) > 0]
+    lines = textwrap.wrap(f"delay ({unit}): " + ", ".join(found), 90) if found else []
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def _span(projection: Projection, scale: float) -> str:

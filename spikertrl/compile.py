@@ -51,6 +51,7 @@ class Cell:
     memoryless: bool
     needs_dt: bool
     spiking: bool
+    hears: tuple[bool, ...]
     advance: Callable
     linearise: Callable
     constants: Callable
@@ -149,7 +150,7 @@ def _load(path: Path, model: Model, dtype: str) -> Cell:
         model, dtype, path, tuple(meta["states"]), tuple(memory), tuple(model.ports), model.trainable, tuple(meta["phi"]),
         meta["defaults"], meta["initial"], meta["scale"], meta["dims"], meta["constants"],
         memoryless=not any(any(row) for row in meta["A"]), needs_dt=model.is_ode or "dt" in model.update.split(),
-        spiking=meta["spiking"], advance=module.advance, linearise=module.linearise, constants=module.constants,
+        spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise, constants=module.constants,
     )  # fmt: skip
 
 

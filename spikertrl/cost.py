@@ -94,17 +94,17 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
         return state.G[lane] if of == "state" else state.E[0, lane]
     w, B = state.wiring, state.batch
     G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
-    for k in range(w.n_units):
-        first, last, p = state.reach_ptr[k], state.reach_ptr[k + 1], w.col_ptr[k + 1] - w.col_ptr[k]
-        at = B * state.first_M[k]
-        block = state.M[at : B * state.first_M[k + 1]].reshape(B, -1, state.stride[k])[lane] if p else np.zeros((0, 0))
+    for g in range(len(state.stride)):
+        columns = slice(w.col_ptr[state.group[g]], w.col_ptr[state.group[g + 1]])
+        first, last = state.reach_ptr[g], state.reach_ptr[g + 1]
+        block = state.M[B * state.first_M[g] : B * state.first_M[g + 1]].reshape(B, -1, max(state.stride[g], 1))[lane]
         live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
-        places = state.position[lane, w.col_ptr[k] : w.col_ptr[k + 1]]
+        places = state.position[lane, columns]
         there = np.flatnonzero(places >= 0)
         for u, i in enumerate(state.reach[first:last]):
             if live[u]:
                 rows = slice(state.row_of[first + u], state.row_of[first + u] + w.S[i])
-                G[w.first_state[i] : w.first_state[i] + w.S[i], w.col_ptr[k] + there] = block[rows][:, places[there]]
+                G[w.first_state[i] : w.first_state[i] + w.S[i], columns.start + there] = block[rows][:, places[there]]
     return G if of == "state" else _message_rows(state, G, lane)
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 import sympy
-from brian2 import Equations, NeuronGroup, Quantity, get_unit, second
+from brian2 import Equations, NeuronGroup, Quantity, second
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Variable
 from brian2.equations.unitcheck import check_units_statements
@@ -210,7 +210,9 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
 
 
 def _unit(unit: str) -> str:
-    return unit if unit == "1" else repr(get_unit(get_dimensions(quantity(unit))))
+    """A unit as Brian2's equations can read it: base units in powers, such as "second**-1"."""
+    powers = zip(("metre", "kilogram", "second", "amp", "kelvin", "mole", "candle"), dimensions(unit), strict=True)
+    return "*".join(f"{name}**{power:g}" for name, power in powers if power) or "1"
 
 
 def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting: sympy.Expr) -> dict[str, sympy.Expr]:

@@ -230,6 +230,7 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)] + [(f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)]
     linearise = body.function("linearise", ", _A, _B, _P, _o, _q", targets, late)
     meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": len(hoist.found)}
+    meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
     meta["spiking"] = bool(step.message.atoms(Event))
     meta["o"] = [e != 0 for e in derivatives.o]
     head = HEADER.format(

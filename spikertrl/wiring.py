@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: the source)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wiring:
     """Index arrays. "(N)" is one entry per unit, "(C)" per column, "(E)" per unit-to-unit pair."""
 
@@ -50,8 +50,10 @@ class Wiring:
     start_q: np.ndarray
     first_state: np.ndarray  # (N) row of the unit's first state among all states
     memoryless: np.ndarray  # (N) bool: the unit's own Jacobian A is always zero
+    hears: np.ndarray  # (N, S) bool: some port reaches the state
     # columns of each unit's block: col_ptr (N+1); (C) arrays
     col_ptr: np.ndarray
+    col_unit: np.ndarray
     col_theta: np.ndarray
     col_source: np.ndarray
     col_delay: np.ndarray
@@ -143,6 +145,9 @@ def _unit_tables(net: Network) -> dict[str, np.ndarray]:
             starts[name] += count * n
         rows.setdefault("memoryless", []).append(np.full(n, cell.memoryless))
     tables = {name: np.concatenate(parts).astype(bool if name == "memoryless" else np.int64) for name, parts in rows.items()}
+    most = int(tables["S"].max())
+    hears = [np.tile([*p.cell.hears, *[False] * (most - len(p.cell.hears))], (p.size, 1)) for p in net.populations.values()]
+    tables["hears"] = np.concatenate(hears).astype(bool)
     tables["first_state"] = np.cumsum(tables["S"]) - tables["S"]
     return tables
 
@@ -183,7 +188,7 @@ def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: 
     order = np.lexsort((parts[4], parts[3], -parts[2] * (parts[2] < 0), rank, parts[0]))
     unit_, theta_, source_, delay_, port_ = (x[order] for x in parts)
     pointer = np.searchsorted(unit_, np.arange(n_units + 1))
-    return {"col_ptr": pointer, "col_theta": theta_, "col_source": source_, "col_delay": delay_, "col_port": port_}
+    return {"col_ptr": pointer, "col_unit": unit_, "col_theta": theta_, "col_source": source_, "col_delay": delay_, "col_port": port_}
 
 
 def _pairs(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: int, n_channels: int) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from types import SimpleNamespace as Names
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from jax_cells import CELLS, make_event
 from jax_losses import Loss
 
@@ -204,9 +205,7 @@ def from_network(net: object) -> tuple[NetworkSpec, dict]:
     """Specification and float64 parameters of a spikertrl Network, read through its public face."""
     view = net.view(net.theta)
     populations = {name: population(p.model, p.size, p.initial, **p.parameters) for name, p in net.populations.items()}
-    projections = tuple(
-        ProjectionSpec(p.name, p.source, p.target, tuple(p.ports), *_synapses(p)) for p in net.projections
-    )
+    projections = tuple(ProjectionSpec(p.name, p.source, p.target, tuple(p.ports), *_synapses(p)) for p in net.projections)
     readouts = tuple(ReadoutSpec(r.name, r.source, r.size, float(r.decay)) for r in net.readouts)
     params = {group: {name: _dense(values) for name, values in named.items()} for group, named in view.items()}
     inputs = {name: source.size for name, source in net.inputs.items()}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from jax_cells import CELLS, PSI, make_event, select
 from jax_losses import Loss, activity, add, cross_entropy, squared_error
 from jax_reference import (
@@ -20,7 +21,6 @@ from jax_reference import (
     reference_value,
     si,
 )
-
 from spikertrl import models, surrogates
 
 SMOOTH = ("gru", "rhn", "rnn")
@@ -120,7 +120,7 @@ def test_reset_gradient_changes_the_gradient_only(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(CELLS) - {"lif", "adex"}))
 def test_cells_follow_the_text_of_the_models(name: str) -> None:
     model = models.load(name)
-    spec, params, x = shipped(name)
+    spec = shipped(name)[0]
     rng = np.random.default_rng(2)
     known = {"event": lambda v: (v > 0) * 1.0, "tanh": np.tanh, "sigmoid": lambda v: 1 / (1 + np.exp(-v))}
     known |= {f"I_{g}": rng.normal(size=N) for g in model.ports} | dict(spec.populations["h"].parameters)

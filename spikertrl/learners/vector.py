@@ -34,36 +34,60 @@ def padded(width: np.ndarray | int, dtype: np.dtype | str) -> np.ndarray | int:
 @intrinsic
 def combine(typingctx, target, at, scale, source, places, weights, n, width):
     """See the module docstring. ``places`` int64, ``weights`` of the row's type, both contiguous."""
-    signature = types.void(target, types.int64, target.dtype, source, types.int64, types.int64, types.int64, types.int64)
     signature = types.void(target, types.intp, target.dtype, source, places, weights, types.intp, types.intp)
 
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)
-        size = BYTES // (4 if isinstance(element, ir.FloatType) else 8)
-        vector = ir.VectorType(element, size)
-        data = [context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)]
-        writer = _Writer(builder, element, vector, size, *data, at=args[1], scale=args[2], n=args[6])
-        zero, one = ir.Constant(ir.IntType(64), 0), ir.Constant(ir.IntType(64), 1)
-        step = ir.Constant(ir.IntType(64), size * TILE)
-        whole = builder.mul(builder.udiv(args[7], step), step)
-        with cgutils.for_range_slice(builder, zero, whole, step) as (column, _):
-            writer.tile(column, TILE)
-        with cgutils.for_range_slice(builder, whole, args[7], ir.Constant(ir.IntType(64), size)) as (column, _):
-            writer.tile(column, 1)
-        del one
+        target, source, places, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5))
+
+        def place(index):
+            return builder.load(builder.gep(places, [index]))
+
+        _Writer(builder, element, target, source, weights, place, args[1], args[2], args[6]).row(args[7])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def combine_slots(typingctx, target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
+    """As ``combine`` with places ``base + slots[first_slot + e] * stride`` and weights ``weights[first_weight + e]``; slots are int32."""
+    signature = types.void(target, types.intp, target.dtype, source, types.intp, types.intp, slots, types.intp, weights, types.intp, types.intp, types.intp)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        target, source, slots, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
+        slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
+
+        def place(index):
+            slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
+            return builder.add(args[4], builder.mul(slot, args[5]))
+
+        _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10]).row(args[11])
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 class _Writer:
-    """Emits the code of one tile of columns."""
+    """Emits the code: whole tiles of columns, then single registers."""
 
-    def __init__(self, builder, element, vector, size, target, source, places, weights, at, scale, n) -> None:
-        self.builder, self.element, self.vector, self.size = builder, element, vector, size
-        self.target, self.source, self.places, self.weights = target, source, places, weights
-        self.at, self.scale, self.n = at, scale, n
-        self.align = 4 if size == 8 else 8
+    def __init__(self, builder, element, target, source, weights, place, at, scale, n) -> None:
+        self.builder, self.element, self.target, self.source, self.weights = builder, element, target, source, weights
+        self.place, self.at, self.scale, self.n = place, at, scale, n
+        self.align = 4 if isinstance(element, ir.FloatType) else 8
+        self.size = BYTES // self.align
+        self.vector = ir.VectorType(element, self.size)
+
+    def row(self, width) -> None:
+        """All columns of one row."""
+        b = self.builder
+        step, single = (ir.Constant(ir.IntType(64), self.size * k) for k in (TILE, 1))
+        whole = b.mul(b.udiv(width, step), step)
+        with cgutils.for_range_slice(b, ir.Constant(ir.IntType(64), 0), whole, step) as (column, _):
+            self.tile(column, TILE)
+        with cgutils.for_range_slice(b, whole, width, single) as (column, _):
+            self.tile(column, 1)
 
     def _load(self, base, index):
         pointer = self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
@@ -92,7 +116,7 @@ class _Writer:
                 for s, offset in zip(sums, offsets, strict=True):
                     b.store(b.fmul(factor, self._load(self.target, b.add(self.at, offset)), flags=flags), s)
         with cgutils.for_range(b, self.n) as loop:
-            place = b.load(b.gep(self.places, [loop.index]))
+            place = self.place(loop.index)
             weight = self._splat(b.load(b.gep(self.weights, [loop.index])))
             for s, offset in zip(sums, offsets, strict=True):
                 row = self._load(self.source, b.add(place, offset))

@@ -1,4 +1,4 @@
-"""What every figure shares: Axes without a display, colours that colour-blind readers can tell apart, words for columns, series."""
+"""What every figure shares: Axes without a display, colours safe for colour-blind readers, words for columns, series."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def as_histories(data: Any) -> dict[str, History]:
 
 def _is_history(value: Any) -> bool:
     """A History, rows or columns; not one column."""
-    return isinstance(value, History | Mapping) or (isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping))
+    return isinstance(value, History | Mapping) or (
+        isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)
+    )
 
 
 def series(history: History, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:

@@ -152,7 +152,9 @@ def bench(model: Model, dtype: str = "float64", *, seed: int = 0, gain: float | 
                 speaking.append(one)
     if speaking:
         return speaking[0]
-    raise ValueError("no scale of the weights from 1e-14 to 1e8 makes the units send events now and then: check threshold and units")
+    raise ValueError(
+        "no scale of the weights from 1e-14 to 1e8 makes the units send events now and then: check threshold and units"
+    )
 
 
 def _prepared(model: Model, dtype: str, seed: int, steps: int, gain: float, excited: bool = True) -> Bench:

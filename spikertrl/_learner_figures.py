@@ -39,7 +39,10 @@ def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "sta
     if not isinstance(matrix, np.ndarray):
         from .cost import influence as dense
 
-        names = ("unit whose message changes" if of == "message" else "state that changes", "parameter, grouped by receiving unit")
+        names = (
+            "unit whose message changes" if of == "message" else "state that changes",
+            "parameter, grouped by receiving unit",
+        )
         starts = getattr(getattr(matrix, "wiring", None), "col_ptr", ())
         matrix = dense(matrix, lane, of)
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
@@ -84,7 +87,16 @@ def alignment(comparison: Any, ax: Axes | None = None) -> Axes:
     for k, (name, cosines) in enumerate(drawn.items()):
         offset = 0.5 * (k - (len(drawn) - 1) / 2) / max(len(drawn), 3)
         heights = [groups.index(group) + offset for group in cosines]
-        ax.plot(list(cosines.values()), heights, MARKERS[k % 7], color=COLORS[k % 7], markersize=6.5, alpha=0.9, label=name, linestyle="none")
+        ax.plot(
+            list(cosines.values()),
+            heights,
+            MARKERS[k % 7],
+            color=COLORS[k % 7],
+            markersize=6.5,
+            alpha=0.9,
+            label=name,
+            linestyle="none",
+        )
     low = min([0.0, *(c for cosines in drawn.values() for c in cosines.values() if math.isfinite(c))])
     for x in (0.0, 1.0):
         ax.axvline(x, color=GREY, linewidth=0.8, zorder=1)
@@ -118,7 +130,9 @@ def savings(cost: Any, ax: Axes | None = None) -> Axes:
         ax.barh(row, done / dense, height=0.62, color=COLORS[0])
         inside = done / dense < 0.45
         text = f"{number(dense / done)}x fewer: {number(done)} instead of {number(dense)}"
-        ax.text(done / dense + 0.015 if inside else 0.015, row, text, va="center", fontsize=9, color="black" if inside else "white")
+        ax.text(
+            done / dense + 0.015 if inside else 0.015, row, text, va="center", fontsize=9, color="black" if inside else "white"
+        )
     ax.set(xlabel="multiply-adds done (share of dense RTRL)", xlim=(0, 1), ylim=(len(counts) - 0.5, -0.5))
     ax.set_yticks(range(len(counts)), list(counts))
     ax.tick_params(axis="y", length=0)

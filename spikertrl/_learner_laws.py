@@ -18,7 +18,9 @@ from .run import as_input, simulator
 
 CLAIMS = ("exact", "truncated", "unbiased", "approximate")
 DRAWS = 200  # independent runs of an unbiased learner
-STANDARD_ERRORS = 5.0  # how far the mean may lie from the exact gradient: beyond 4 in 12 directions by chance once in 1000 tests
+STANDARD_ERRORS = (
+    5.0  # how far the mean may lie from the exact gradient: beyond 4 in 12 directions by chance once in 1000 tests
+)
 TIGHT = 0.35  # and how large that standard error may be, as a share of the exact gradient's norm
 
 
@@ -86,7 +88,11 @@ def _unbiased(learner: Learner, b: Bench) -> Any:
         return float(np.abs(error).max() / size), EXACT["float64"], "no draw differs from another"
     if spread[0] > TIGHT * size:
         return float(spread[0] / size), TIGHT, "standard error over norm: too loose to tell"
-    return float(np.max(np.abs(error.mean(0)) / np.maximum(spread, 1e-14 * size))), STANDARD_ERRORS, "standard errors off the exact gradient"
+    return (
+        float(np.max(np.abs(error.mean(0)) / np.maximum(spread, 1e-14 * size))),
+        STANDARD_ERRORS,
+        "standard errors off the exact gradient",
+    )
 
 
 def _approximate(learner: Learner, b: Bench) -> str | None:
@@ -141,7 +147,9 @@ def _unmutated(learner: Learner, b: Bench) -> str | None:
     parts |= {"dz": signal.dz, "dy": signal.dy}
     before = {name: [a.copy() for a in arrays_of(part)] for name, part in parts.items()}
     learner.update(memory, tape, signal)
-    changed = [n for n, part in parts.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))]
+    changed = [
+        n for n, part in parts.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))
+    ]
     return f"update changed {', '.join(changed)}" if changed else None
 
 

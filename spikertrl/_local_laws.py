@@ -66,7 +66,9 @@ def _compare(shifted: Callable[[float], np.ndarray], exact: np.ndarray, h: float
 def _without_surrogate(model: Model) -> tuple[Cell, np.ndarray]:
     """A float64 cell whose pseudo-derivative is zero, and its parameters."""
     cell = compile_model(model, "float64")
-    surrogate = Surrogate("probe", model.surrogate.derivative, dict(model.surrogate.parameters) | {"gamma": 0.0}, model.surrogate.support)
+    surrogate = Surrogate(
+        "probe", model.surrogate.derivative, dict(model.surrogate.parameters) | {"gamma": 0.0}, model.surrogate.support
+    )
     if "gamma" not in model.surrogate.parameters or any(surrogate(v) for v in np.linspace(-2, 2, 41)):
         cell = compile_model(model.replace(surrogate=_NO_SURROGATE), "float64")
     surrogates = {f"surrogate_{n}": 0.0 if n == "gamma" else v for n, v in model.surrogate.parameters.items()}
@@ -95,7 +97,9 @@ def _call(cell: Cell, dt: float, inputs: dict[str, np.ndarray], *arrays: np.ndar
     constants = np.zeros((cell.n_constants, POINTS))
     cell.constants(inputs["phi"], dt, constants)
     after, y = np.zeros((1, len(cell.states), POINTS)), np.zeros((1, POINTS))
-    (cell.linearise if arrays else cell.advance)(inputs["s"][None], inputs["I"][None], inputs["phi"], constants, after, y, *arrays)
+    (cell.linearise if arrays else cell.advance)(
+        inputs["s"][None], inputs["I"][None], inputs["phi"], constants, after, y, *arrays
+    )
     return after[0], y
 
 
@@ -128,7 +132,11 @@ def pseudo_derivative(model: Model, b: Bench) -> tuple[float, float]:
     d = emit.Derivatives(step, tuple(model.ports), model.trainable)
     memory, phi = step.states[: step.memory], model.trainable
     columns = [*memory, *(f"I_{p}" for p in model.ports), *phi]
-    terms = [(f, n, e) for f, a, i, p in zip(step.advance, d.A, d.B, d.P, strict=False) for n, e in zip(columns, [*a, *i, *p], strict=True)]
+    terms = [
+        (f, n, e)
+        for f, a, i, p in zip(step.advance, d.A, d.B, d.P, strict=False)
+        for n, e in zip(columns, [*a, *i, *p], strict=True)
+    ]
     terms += [(step.message, n, e) for n, e in zip((*memory, *phi), [*d.o, *d.q], strict=True)]
     terms = [(sympy.sympify(f), n, sympy.sympify(e)) for f, n, e in terms]
     held = sorted({s for f, _, e in terms for s in f.atoms(StopEvent) | e.atoms(StopEvent)}, key=str)
@@ -210,4 +218,8 @@ def _falls_silent(model: Model, b: Bench) -> str | None:
     alone = simulate(b.net, np.zeros((200, *b.x.shape[1:])), state=run.state)
     b.net.theta[...] = theta
     always = (alone.messages["h"][-50:] != 0).all(0).any()
-    return "left without input, a unit goes on sending at every step for ever: nothing takes it below threshold" if always else None
+    return (
+        "left without input, a unit goes on sending at every step for ever: nothing takes it below threshold"
+        if always
+        else None
+    )

@@ -32,7 +32,9 @@ def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str]) -> Axes:
         events = run.events.of(lane, population.start, population.start + population.size)
         heights = events.unit - population.start + bottom
         height, width = mark(ax, top, run.n_steps - begin)
-        ax.scatter(events.time * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name, rasterized=True)
+        ax.scatter(
+            events.time * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name, rasterized=True
+        )
         centres.append(bottom + (population.size - 1) / 2)
         bottom += population.size + gap
     ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name} units" for name in shown])
@@ -58,13 +60,19 @@ def mark(ax: Axes, rows: float, steps: int) -> tuple[float, float]:
     """Height and line width of a mark, in points, that fill a row and a step without touching."""
     box = ax.get_window_extent()
     points = 72 / ax.figure.dpi
-    return float(np.clip(0.75 * box.height * points / rows, 2.2, 12)), float(np.clip(0.6 * box.width * points / steps, 0.9, 2.2))
+    return float(np.clip(0.75 * box.height * points / rows, 2.2, 12)), float(
+        np.clip(0.6 * box.width * points / steps, 0.9, 2.2)
+    )
 
 
 def delays(net: Network, shown: Sequence[str]) -> str:
     """The delays of the connections onto the populations shown; inputs that arrive at once are not mentioned."""
     scale, unit = time_scale(net)
-    found = [f"{p.target}\xa0←\xa0{p.source}\xa0{_span(p, scale)}" for p in net.projections if p.target in shown and np.max(p.delay, initial=0) > 0]
+    found = [
+        f"{p.target}\xa0←\xa0{p.source}\xa0{_span(p, scale)}"
+        for p in net.projections
+        if p.target in shown and np.max(p.delay, initial=0) > 0
+    ]
     lines = textwrap.wrap(f"delay ({unit}): " + ", ".join(found), 90) if found else []
     return "\n".join(lines).replace("\xa0", " ")
 

@@ -77,7 +77,9 @@ def _encode(value: Any, arrays: list[np.ndarray], where: str) -> Any:
         names = [f.name for f in dataclasses.fields(value) if f.init]
         fields = {n: _encode(getattr(value, n), arrays, f"{where}.{n}") for n in names}
         return {"@": "data", "c": f"{type(value).__module__}:{type(value).__qualname__}", "v": fields}
-    raise TypeError(f"cannot store {where}: a {type(value).__name__}; a learner's state may hold arrays, numbers, containers and dataclasses")
+    raise TypeError(
+        f"cannot store {where}: a {type(value).__name__}; a learner's state may hold arrays, numbers, containers and dataclasses"
+    )
 
 
 def _decode(value: Any, file: Any, wiring: Wiring | None) -> Any:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from . import _local_laws as local
-from ._learner_laws import learner_laws
 from ._laws import EXACT, Bench, Law, Report, bench, gradient_by, held, judge, relative
+from ._learner_laws import learner_laws
 from .compile import compile_model
 from .learners import BPTT, RTRL
 from .learners.base import Learner
@@ -152,7 +152,9 @@ def _seeds(model: Model, b: Bench) -> str | None:
     one, two = (bench(model, gain=1.0, seed=4).net for _ in range(2))
     if not np.array_equal(one.theta, two.theta) or not np.array_equal(one.initialize(3).theta.copy(), one.initialize(3).theta):
         return "the same seed gave different parameters"
-    return None if np.array_equal(gradient_by(RTRL(), b), gradient_by(RTRL(), b)) else "the same gradient computed twice differs"
+    return (
+        None if np.array_equal(gradient_by(RTRL(), b), gradient_by(RTRL(), b)) else "the same gradient computed twice differs"
+    )
 
 
 def _memory(model: Model, b: Bench) -> tuple[float, float, str]:

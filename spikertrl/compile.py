@@ -125,14 +125,19 @@ def _write(path: Path, model: Model, dtype: str) -> None:
 
     step = discretise.step(model)
     defaults = {n: discretise.base_value(model, n, p.default, p.unit) for n, p in model.parameters.items()}
-    initial = {n: discretise.base_value(model, n, s.initial, s.unit) if s.initial != 0 else 0.0 for n, s in model.states.items()}
+    initial = {
+        n: discretise.base_value(model, n, s.initial, s.unit) if s.initial != 0 else 0.0 for n, s in model.states.items()
+    }
     meta = {
         "states": step.states,
         "memory": step.memory,
         "phi": [*model.parameters, *(f"surrogate_{n}" for n in model.surrogate.parameters)],
         "defaults": defaults,
         "initial": initial,
-        "scale": {n: discretise.base_value(model, n, p.scale, p.unit) if isinstance(p.scale, str) else p.scale for n, p in model.ports.items()},
+        "scale": {
+            n: discretise.base_value(model, n, p.scale, p.unit) if isinstance(p.scale, str) else p.scale
+            for n, p in model.ports.items()
+        },
         "dims": {n: discretise.dimensions(p.unit) for n, p in (model.parameters | model.states | model.ports).items()},
     }
     text = emit.source(model, step, meta, dtype)

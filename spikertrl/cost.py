@@ -146,5 +146,10 @@ def zeros(net: Any, state: BlockState | DenseState, projection: str | None = Non
         zero_rows = int(dead_rows.sum()) * int((~columns).sum())
         zero_columns = int(columns.sum()) * rows
         everything = masked * rows + int((~M).sum())
-        parts += np.array([everything, masked * rows, zero_columns, zero_rows, everything - masked * rows - zero_columns - zero_rows]) / total
+        parts += (
+            np.array(
+                [everything, masked * rows, zero_columns, zero_rows, everything - masked * rows - zero_columns - zero_rows]
+            )
+            / total
+        )
     return Zeros(*(float(x) for x in parts / batch))

@@ -76,11 +76,15 @@ def step(model: Model) -> Step:
 # -- shared ------------------------------------------------------------------------------------------------------------
 def _variables(model: Model) -> dict[str, object]:
     """Brian2 variables and functions for parsing and unit checks."""
-    table: dict[str, object] = dict(DEFAULT_FUNCTIONS) | {"dt": Variable("dt", dimensions=second.dim, scalar=True, constant=True)}
+    table: dict[str, object] = dict(DEFAULT_FUNCTIONS) | {
+        "dt": Variable("dt", dimensions=second.dim, scalar=True, constant=True)
+    }
     units = {n: p.unit for n, p in model.parameters.items()} | {n: s.unit for n, s in model.states.items()}
     units |= {f"I_{n}": p.unit for n, p in model.ports.items()}
     for name, unit in units.items():
-        table[name] = Variable(name, dimensions=get_dimensions(quantity(unit) if unit != "1" else 1.0), constant=name in model.parameters)
+        table[name] = Variable(
+            name, dimensions=get_dimensions(quantity(unit) if unit != "1" else 1.0), constant=name in model.parameters
+        )
     table["y"] = Variable("y", dimensions=DIMENSIONLESS)
     table["not_refractory"] = Variable("not_refractory", dimensions=DIMENSIONLESS)
     table["event"] = Function(pyfunc=lambda v: v, arg_units=[None], return_unit=1)
@@ -92,8 +96,10 @@ def _variables(model: Model) -> dict[str, object]:
 def expression(text: str, variables: dict[str, object]) -> sympy.Expr:
     """Parse with Brian2 and replace function names by the differentiable functions of ``symbols``."""
     parsed = sympy.sympify(str_to_sympy(text, variables))
-    parsed = parsed.replace(lambda e: isinstance(e, sympy.core.function.AppliedUndef) or type(e).__name__ in FUNCTIONS,
-                            lambda e: FUNCTIONS[type(e).__name__](*e.args))
+    parsed = parsed.replace(
+        lambda e: isinstance(e, sympy.core.function.AppliedUndef) or type(e).__name__ in FUNCTIONS,
+        lambda e: FUNCTIONS[type(e).__name__](*e.args),
+    )
     return parsed.xreplace({symbol: real(symbol.name) for symbol in parsed.free_symbols})
 
 
@@ -109,7 +115,9 @@ def _as_event(condition: sympy.Expr) -> sympy.Expr:
         return sympy.Mul(*(_as_event(part) for part in condition.args if str(part) != "not_refractory"))
     if isinstance(condition, sympy.Or):
         return 1 - sympy.Mul(*(1 - _as_event(part) for part in condition.args))
-    raise ModelError(f"cannot read the threshold condition {condition}; write comparisons joined by 'and'/'or', such as 'v > v_th'")
+    raise ModelError(
+        f"cannot read the threshold condition {condition}; write comparisons joined by 'and'/'or', such as 'v > v_th'"
+    )
 
 
 def _stopped(model: Model, expr: sympy.Expr) -> sympy.Expr:
@@ -196,9 +204,16 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
     constants = "\n".join(f"{n} : {_unit(p.unit)} (constant)" for n, p in model.parameters.items())
     held = "\n".join(f"{n} : {_unit(s.unit)}" for n, s in model.states.items() if f"d{n}/dt" not in model.equations)
     try:
-        group = NeuronGroup(1, Equations("\n".join((model.equations, constants, held))), method=model.method,
-                            threshold=model.threshold or None, reset=(_plain(model.reset) or None) if model.threshold else None,
-                            refractory=model.refractory or False, namespace={}, name=f"check_{model.name}*")
+        group = NeuronGroup(
+            1,
+            Equations("\n".join((model.equations, constants, held))),
+            method=model.method,
+            threshold=model.threshold or None,
+            reset=(_plain(model.reset) or None) if model.threshold else None,
+            refractory=model.refractory or False,
+            namespace={},
+            name=f"check_{model.name}*",
+        )
         group._network = "discretised"  # never simulated there: keeps Brian2 from warning of it
         group.state_updater.update_abstract_code({})
         for name, parameter in model.parameters.items():

@@ -52,6 +52,9 @@ def _psi({psi_arguments}):
 '''
 
 
+_DT = real("dt")
+
+
 class Printer(PythonCodePrinter):
     """sympy -> numba source, with typed numbers and the functions of ``symbols``."""
 
@@ -153,13 +156,13 @@ class _Hoist:
         return expr.free_symbols <= self.constants and not expr.has(sympy.Function("y"))
 
     def _name(self, expr: sympy.Expr) -> sympy.Expr:
-        if expr.is_Atom:
+        if expr.is_Atom and expr != _DT:
             return expr
         return self.found.setdefault(expr, real(f"_k{len(self.found)}"))
 
     def __call__(self, expr: sympy.Expr) -> sympy.Expr:
         if expr.is_Atom or expr.is_Relational or expr.is_Boolean:
-            return expr
+            return expr.xreplace({_DT: self._name(_DT)}) if expr.has(_DT) else expr
         if self._is_constant(expr):
             return self._name(expr) if expr.free_symbols else expr
         if expr.is_Add or expr.is_Mul:
@@ -227,7 +230,9 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     targets = [(f"_A[_b, {r * step.memory + c}, _n]", e) for r, row in enumerate(derivatives.A) for c, e in enumerate(row)]
     targets += [(f"_B[_b, {r * len(ports) + c}, _n]", e) for r, row in enumerate(derivatives.B) for c, e in enumerate(row)]
     targets += [(f"_P[_b, {r * len(trainable) + c}, _n]", e) for r, row in enumerate(derivatives.P) for c, e in enumerate(row)]
-    late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)] + [(f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)]
+    late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)] + [
+        (f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)
+    ]
     linearise = body.function("linearise", ", _A, _B, _P, _o, _q", targets, late)
     meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": len(hoist.found)}
     meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
@@ -265,7 +270,9 @@ class _Body:
         lines = self._block(new + early, "_x")
         zero = [f"{target} = _T(0.0)" for target, e in new if e == 0]
         lines += zero + [f"_s_new[_b, {j}, _n] = _{n}_new" for j, n in enumerate(states)]
-        lines += self._block([("_y[_b, _n]", self.step.message.xreplace(rename))] + [(t, e.xreplace(rename)) for t, e in late], "_z")
+        lines += self._block(
+            [("_y[_b, _n]", self.step.message.xreplace(rename))] + [(t, e.xreplace(rename)) for t, e in late], "_z"
+        )
         loads = [f"{n} = _s[_b, {j}, _n]" for j, n in enumerate(states)]
         loads += [f"I_{p} = _I[_b, {g}, _n]" for g, p in enumerate(self.ports)]
         loads += [f"{p} = _phi[{j}, _n]" for j, p in enumerate(self.parameters)]
@@ -283,6 +290,4 @@ class _Body:
         loads = [f"        {p} = _phi[{j}, _n]" for j, p in enumerate(self.parameters)]
         rows = [f"        _k[{j}, _n] = {self.printer.doprint(e)}" for j, e in enumerate(self.hoist.found)]
         body = "\n".join(loads + rows) if rows else "        pass"
-        return (
-            f'@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n    for _n in range(_phi.shape[1]):\n{body}\n'
-        )
+        return f'@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n    for _n in range(_phi.shape[1]):\n{body}\n'

@@ -88,7 +88,9 @@ class Comparison:
         rows = [head]
         for name, cosines in self.cosine.items():
             cost = self.cost[name]
-            rows.append([name, f"{self.norm[name]:.4g}", f"{cost.macs:.3g}" if cost else "-", *(f"{cosines[g]:.3f}" for g in groups)])
+            rows.append(
+                [name, f"{self.norm[name]:.4g}", f"{cost.macs:.3g}" if cost else "-", *(f"{cosines[g]:.3f}" for g in groups)]
+            )
         widths = [max(len(row[c]) for row in rows) for c in range(len(head))]
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

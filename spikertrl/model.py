@@ -148,7 +148,15 @@ class Model:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that shapes the generated code (parameter values do not)."""
-        parts: list[object] = [self.name, self.update, self.equations, self.threshold, self.reset, self.refractory, self.receive]
+        parts: list[object] = [
+            self.name,
+            self.update,
+            self.equations,
+            self.threshold,
+            self.reset,
+            self.refractory,
+            self.receive,
+        ]
         parts += [self.method, self.message, self.reset_gradient, self.surrogate.derivative, sorted(self.surrogate.parameters)]
         parts += [list(self.states.items()), list(self.ports.items()), list(self.parameters.items())]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -158,7 +158,9 @@ class Network:
         """
         self._new_name(name)
         if not isinstance(model, Model):
-            raise NetworkError(f"population {name!r}: model must be a Model, got {type(model).__name__}; see spikertrl.models.names()")
+            raise NetworkError(
+                f"population {name!r}: model must be a Model, got {type(model).__name__}; see spikertrl.models.names()"
+            )
         model = model if surrogate is None else model.replace(surrogate=surrogate)
         model = model if reset_gradient is None else model.replace(reset_gradient=reset_gradient)
         model = model if trainable is None else model.with_trainable(tuple(trainable))
@@ -172,7 +174,9 @@ class Network:
         values = {n: values.get(n, cell.defaults[n]) for n in cell.model.parameters}
         start = {n: in_base_units(v, cell.dims[n], f"{name}.{n}", size) for n, v in (initial or {}).items()}
         start = {n: np.broadcast_to(start.get(n, cell.initial[n]), (size,)) for n in cell.model.states}
-        self.populations[name] = Population(name, cell, size, sum(p.size for p in self.populations.values()), values, bias, start)
+        self.populations[name] = Population(
+            name, cell, size, sum(p.size for p in self.populations.values()), values, bias, start
+        )
         return self._changed()
 
     def connect(self, source: str, target: str, *, ports: Sequence[str] | str | None = None, density: float | None = None, seed: int = 0,
@@ -338,7 +342,9 @@ def _size(name: str, size: int) -> int:
     return int(size)
 
 
-def _mask(name: str, shape: tuple[int, int], density: float | None, seed: int, mask: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _mask(
+    name: str, shape: tuple[int, int], density: float | None, seed: int, mask: Any
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The mask as CSR index arrays, or (None, None) for all-to-all."""
     if density is not None and mask is not None:
         raise NetworkError(f"connect {name!r}: give density or mask, not both")

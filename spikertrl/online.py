@@ -47,7 +47,9 @@ class Online:
     True
     """
 
-    def __init__(self, net: Network, learner: Learner, optimizer: Optimizer, loss: Callable[[Any], Loss], *, batch: int = 1) -> None:
+    def __init__(
+        self, net: Network, learner: Learner, optimizer: Optimizer, loss: Callable[[Any], Loss], *, batch: int = 1
+    ) -> None:
         self.net, self.learner, self.optimizer, self.loss, self.batch = net, learner, optimizer, loss, batch
         self._machine = simulator(net)
         self.state = self._machine.start(batch)

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from .run import Run
     from .surrogates import Surrogate
 
-__all__ = ["alignment", "influence", "learning_curve", "loss_against_macs", "raster", "save", "savings", "sparsity", "surrogate"]
+__all__ = [
+    "alignment",
+    "influence",
+    "learning_curve",
+    "loss_against_macs",
+    "raster",
+    "save",
+    "savings",
+    "sparsity",
+    "surrogate",
+]
 
 
 def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:
@@ -63,8 +73,9 @@ def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequenc
     Examples
     --------
     >>> import spikertrl as srl
-    >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 8).connect("x", "h").connect("h", "h", delay=2)
-    >>> ax = raster(srl.simulate(net.initialize(0), np.ones((20, 1, 1))))
+    >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 8)
+    >>> net = net.connect("x", "h").connect("h", "h", delay=2).initialize(0)
+    >>> ax = raster(srl.simulate(net, np.ones((20, 1, 1))))
     >>> ax.get_xlabel(), [t.get_text() for t in ax.get_yticklabels()], ax.get_title(loc="left")
     ('time (steps)', ['h\\n8 egru units'], 'delay (steps): h ← h 2')
     """
@@ -131,7 +142,7 @@ def loss_against_macs(history: Any, ax: Axes | None = None, metric: str = "loss"
 def sparsity(history: Any, ax: Axes | None = None, x: str = "step") -> Axes:
     """Shares over time: zeros of the influence by cause (areas, added up) and active units (lines).
 
-    Draws what is there of the columns zeros, zeros_mask, zeros_columns, zeros_rows, activity, gradient_activity, as ``fit`` writes them.
+    Draws what is there of the columns zeros, zeros_mask, zeros_columns, zeros_rows, activity, gradient_activity.
 
     Raises
     ------

@@ -113,7 +113,9 @@ class Run:
             If the network has no readout or several (then use ``run.readouts[name]``).
         """
         if len(self.readouts) != 1:
-            raise ValueError(f"run.z needs exactly one readout, the network has {sorted(self.readouts)}; use run.readouts[name]")
+            raise ValueError(
+                f"run.z needs exactly one readout, the network has {sorted(self.readouts)}; use run.readouts[name]"
+            )
         return next(iter(self.readouts.values()))
 
     @property
@@ -257,4 +259,15 @@ class _Recorder:
         empty = [np.zeros(0, np.int64)] * 3 + [np.zeros(0, self.net.dtype)]
         columns = [np.concatenate(c) for c in zip(*self.events, strict=True)] if self.events else empty
         readouts = {r.name: self.z[:, :, r.start : r.start + r.size] for r in self.net.readouts}
-        return Run(self.net, self.net.dt, self.total, self.batch, readouts, Events(*columns), self.states, self.messages, self.steps, state)
+        return Run(
+            self.net,
+            self.net.dt,
+            self.total,
+            self.batch,
+            readouts,
+            Events(*columns),
+            self.states,
+            self.messages,
+            self.steps,
+            state,
+        )

@@ -130,7 +130,19 @@ class Simulator:
                 push(*pushed)
         traces, ones = {k: v.copy() for k, v in state.traces.items()}, {k: v.copy() for k, v in state.trace_one.items()}
         z = self._read(state, buffers, theta)
-        tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear, history=w.history)
+        tape = Tape(
+            state.time,
+            tau,
+            batch,
+            theta,
+            queue.values,
+            z,
+            state.reset.copy(),
+            traces,
+            ones,
+            **buffers.linear,
+            history=w.history,
+        )
         state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
         state.past.follow(queue)
         state.time += tau
@@ -233,12 +245,16 @@ class _Buffers:
                 flat = self.currents if name == "I" else self.linear[name]
                 n = count(p) * p.size
                 if linearise or name == "I":
-                    views[name] = flat[:, places[name] * batch : (places[name] + n) * batch].reshape(tau, batch, count(p), p.size)
+                    views[name] = flat[:, places[name] * batch : (places[name] + n) * batch].reshape(
+                        tau, batch, count(p), p.size
+                    )
                 places[name] += n
             self.inputs[p.name] = views["I"]
             self._make_calls(simulator, p, views, batch, linearise)
 
-    def _make_calls(self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool) -> None:
+    def _make_calls(
+        self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool
+    ) -> None:
         y = np.zeros((batch, p.size), simulator.dtype)
         s, queue = self.states[p.name], self.queue
         for t in range(self.tau):

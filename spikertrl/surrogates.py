@@ -21,7 +21,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_FUNCTIONS = {"abs": abs, "max": max, "min": min, "exp": math.exp, "sqrt": math.sqrt, "cos": math.cos, "tanh": math.tanh, "pi": math.pi}
+_FUNCTIONS = {
+    "abs": abs,
+    "max": max,
+    "min": min,
+    "exp": math.exp,
+    "sqrt": math.sqrt,
+    "cos": math.cos,
+    "tanh": math.tanh,
+    "pi": math.pi,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,9 @@ class Surrogate:
         legal = {"v", *_FUNCTIONS, *self.parameters}
         unknown = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - legal)
         if unknown:
-            raise ValueError(f"surrogate {self.name!r}: unknown name(s) {unknown} in {self.derivative!r}; legal names: {sorted(legal)}")
+            raise ValueError(
+                f"surrogate {self.name!r}: unknown name(s) {unknown} in {self.derivative!r}; legal names: {sorted(legal)}"
+            )
         if not self.support > 0:
             raise ValueError(f"surrogate {self.name!r}: support must be positive, got {self.support}")
 
@@ -94,7 +105,9 @@ def fast_sigmoid(gamma: float = 1.0, beta: float = 10.0) -> Surrogate:
 def arctan(gamma: float = 1.0, alpha: float = 2.0) -> Surrogate:
     """``gamma * (alpha/2) / (1 + (pi/2 alpha v)^2)`` (Fang 2021): infinite support."""
     _positive("arctan", gamma=gamma, alpha=alpha)
-    return Surrogate("arctan", "gamma * alpha / 2 / (1 + (pi / 2 * alpha * v) * (pi / 2 * alpha * v))", {"gamma": gamma, "alpha": alpha})
+    return Surrogate(
+        "arctan", "gamma * alpha / 2 / (1 + (pi / 2 * alpha * v) * (pi / 2 * alpha * v))", {"gamma": gamma, "alpha": alpha}
+    )
 
 
 def gaussian(gamma: float = 0.5, sigma: float = 0.5) -> Surrogate:

@@ -127,8 +127,12 @@ class _Session:
     def load(self, path: Path) -> None:
         saved = storage.load(path, self.net.wiring)
         mine = self.signature()
-        if different := [f"{k}: {saved['signature'].get(k)!r} there, {mine[k]!r} here" for k in mine if saved["signature"].get(k) != mine[k]]:
-            raise ValueError(f"the checkpoint {path} belongs to another run ({'; '.join(different)}); remove it or use resume=False")
+        if different := [
+            f"{k}: {saved['signature'].get(k)!r} there, {mine[k]!r} here" for k in mine if saved["signature"].get(k) != mine[k]
+        ]:
+            raise ValueError(
+                f"the checkpoint {path} belongs to another run ({'; '.join(different)}); remove it or use resume=False"
+            )
         self.net.theta = saved["theta"]
         self.sim.restore(saved["sim"])
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]

@@ -154,7 +154,9 @@ def _unit_tables(net: Network) -> dict[str, np.ndarray]:
 
 def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
     """One row per synapse and port: target unit, source, delay, port, place in theta."""
-    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in ("target", "source", "delay", "port", "theta")}
+    rows: dict[str, list[np.ndarray]] = {
+        name: [np.zeros(0, np.int64)] for name in ("target", "source", "delay", "port", "theta")
+    }
     for projection in net.projections:
         target = net.populations[projection.target]
         inside = projection.source in net.populations
@@ -188,7 +190,14 @@ def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: 
     order = np.lexsort((parts[4], parts[3], -parts[2] * (parts[2] < 0), rank, parts[0]))
     unit_, theta_, source_, delay_, port_ = (x[order] for x in parts)
     pointer = np.searchsorted(unit_, np.arange(n_units + 1))
-    return {"col_ptr": pointer, "col_unit": unit_, "col_theta": theta_, "col_source": source_, "col_delay": delay_, "col_port": port_}
+    return {
+        "col_ptr": pointer,
+        "col_unit": unit_,
+        "col_theta": theta_,
+        "col_source": source_,
+        "col_delay": delay_,
+        "col_port": port_,
+    }
 
 
 def _pairs(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: int, n_channels: int) -> dict[str, np.ndarray]:

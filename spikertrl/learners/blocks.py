@@ -83,7 +83,37 @@ def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
-def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears, live, first, end, coef, flat_coef, pre, slots, complete, ring, lag, now, D, address, N, E, places, weights, unit):
+def _advance_states(
+    M,
+    at,
+    stride,
+    w,
+    wide,
+    S,
+    a_row,
+    a_step,
+    tape_A,
+    old,
+    hears,
+    live,
+    first,
+    end,
+    coef,
+    flat_coef,
+    pre,
+    slots,
+    complete,
+    ring,
+    lag,
+    now,
+    D,
+    address,
+    N,
+    E,
+    places,
+    weights,
+    unit,
+):
     """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
     zero, one = unit[0], unit[1]
     done = 0
@@ -111,7 +141,9 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
             m = 0
             if complete and hears[s]:
                 m = end - first
-                combine_slots(M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, s * coef.shape[1] + first, m, wide)
+                combine_slots(
+                    M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, s * coef.shape[1] + first, m, wide
+                )
             elif hears[s]:
                 m = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
                 combine(M, at + s * stride, one, E, places, weights, m, wide)
@@ -255,7 +287,9 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     emit += S[j] * w
                     if k0 <= j < k1:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
-                            E[place + position[b, c]] += tape_q[t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]]
+                            E[place + position[b, c]] += tape_q[
+                                t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
+                            ]
                     rows_now[n], signals[n] = place, direct[t, b, j]
                     n += 1
                 complete = D == 1 and units == N and n == n_active[t, b]

@@ -83,7 +83,10 @@ class BPTT:
         if self.truncate is None:
             return [(slice(0, tape.tau), None)]
         edges = range(tape.start - tape.start % self.stride, tape.start + tape.tau, self.stride)
-        return [(slice(max(edge - tape.start, 0), edge + self.stride - tape.start), edge + self.stride - self.truncate) for edge in edges]
+        return [
+            (slice(max(edge - tape.start, 0), edge + self.stride - tape.start), edge + self.stride - self.truncate)
+            for edge in edges
+        ]
 
     def _keep(self, state: TapeState, tape: Tape) -> None:
         if self.truncate == 1:
@@ -154,7 +157,9 @@ def _backward(w: Wiring, tapes: list[Tape], signal: Signal, reach: int | None, g
         end = tapes[index - 1].tau if index else 0
 
 
-def _sweep(w: Wiring, tape: Tape, direct: np.ndarray, first: int, end: int, carry: np.ndarray, ring: np.ndarray, gradient: np.ndarray) -> None:
+def _sweep(
+    w: Wiring, tape: Tape, direct: np.ndarray, first: int, end: int, carry: np.ndarray, ring: np.ndarray, gradient: np.ndarray
+) -> None:
     workers = min(tape.batch, numba.get_num_threads())
     partial = np.zeros((workers, w.n_parameters), w.dtype)
     _sweep_lanes(

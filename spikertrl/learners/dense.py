@@ -56,7 +56,9 @@ def update(state: DenseState, tape: Tape, signal: Signal) -> np.ndarray:
     return gradient
 
 
-def entry(w: Wiring, flat: np.ndarray, t: int, start: np.ndarray, count: np.ndarray, unit: int, component: int, batch: int) -> np.ndarray:
+def entry(
+    w: Wiring, flat: np.ndarray, t: int, start: np.ndarray, count: np.ndarray, unit: int, component: int, batch: int
+) -> np.ndarray:
     """One component of one unit for all lanes, (B,), out of a flat tape array."""
     first = start[unit] * batch + component * w.size[unit] + w.local[unit]
     return flat[t, first + np.arange(batch) * count[unit] * w.size[unit]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..network import Network
 
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
+_SMALL_WORK = 1e6  # multiply-adds below which starting a second thread costs more than it gives
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
 
 
@@ -164,6 +165,9 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     direct = np.ascontiguousarray(learning_signal(w, tape, signal, decayed=False))
     tasks, chunks = _tasks(state)
     columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((len(tasks), 4), np.int64)
+    before = numba.get_num_threads()
+    if _work(state, tape) < _SMALL_WORK:
+        numba.set_num_threads(1)
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
@@ -177,6 +181,7 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
             state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
             *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), readout_weights(w, tape.theta), signal.dz, columns, counts,
         )  # fmt: skip
+    numba.set_num_threads(before)
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
     state.sent = sent[len(sent) - D :].copy()
@@ -186,6 +191,13 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     state.lane_steps += batch * tape.tau
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
+
+
+def _work(state: BlockState, tape: Tape) -> float:
+    """A guess at the multiply-adds of a tape: live block elements times the share of couplings in use."""
+    w = state.wiring
+    active = float(tape.active(w)[0].mean()) / w.n_units
+    return len(state.M) * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
 
 
 def _couplings(w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int) -> tuple[np.ndarray, ...]:

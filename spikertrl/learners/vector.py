@@ -38,7 +38,9 @@ def combine(typingctx, target, at, scale, source, places, weights, n, width):
 
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)
-        target, source, places, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5))
+        target, source, places, weights = (
+            context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)
+        )
 
         def place(index):
             return builder.load(builder.gep(places, [index]))
@@ -52,7 +54,20 @@ def combine(typingctx, target, at, scale, source, places, weights, n, width):
 @intrinsic
 def combine_slots(typingctx, target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
     """As ``combine`` with places ``base + slots[first_slot + e] * stride`` and weights ``weights[first_weight + e]``; slots are int32."""
-    signature = types.void(target, types.intp, target.dtype, source, types.intp, types.intp, slots, types.intp, weights, types.intp, types.intp, types.intp)
+    signature = types.void(
+        target,
+        types.intp,
+        target.dtype,
+        source,
+        types.intp,
+        types.intp,
+        slots,
+        types.intp,
+        weights,
+        types.intp,
+        types.intp,
+        types.intp,
+    )
 
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)

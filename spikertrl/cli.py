@@ -1,0 +1,151 @@
+"""The command ``spikertrl``: demo, run, models, check, info.
+
+Exit codes: 0 all is well; 1 a law does not hold, or an experiment failed; 2 the call was wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Event-driven recurrent networks that learn while they run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+EXPECTED = (ValueError, OSError, ImportError, ArithmeticError)  # ModelError and NetworkError are ValueErrors
+_settings = {"debug": False}
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Say expected errors in one line on stderr and leave with their code; with ``--debug``, let them pass."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        typer.echo(" ".join(str(stop).split()) or "interrupted", err=True)
+        raise typer.Exit(130) from None
+    except EXPECTED as error:
+        if _settings["debug"]:
+            raise
+        typer.echo(f"error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+        raise typer.Exit(1 if isinstance(error, ArithmeticError) else 2) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("spikertrl"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Event-driven recurrent networks that learn while they run."""
+    _settings["debug"] = debug
+
+
+@app.command()
+@plain_errors()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("results/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Train less.")] = False,
+) -> None:
+    """Watch an event-based GRU learn online, exactly; writes figures."""
+    from .demo import main as show
+
+    _leave(show(["--out", str(out), *(["--quick"] if quick else [])]))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
+@plain_errors()
+def run(
+    context: typer.Context,
+    experiment: Annotated[str | None, typer.Argument(help="Name of an experiment; the options after it are its own.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+) -> None:
+    """Run an experiment: spikertrl run NAME [its options]; spikertrl run NAME --help shows them."""
+    from . import _experiment
+
+    if list_ or experiment is None:
+        for name, summary in _experiment.summaries().items():
+            typer.echo(f"{name:32} {summary}")
+        if not _experiment.names():
+            typer.echo(f"no experiments in {_experiment.FOLDER}", err=True)
+        raise typer.Exit(0 if list_ else 2)
+    _leave(_experiment.load(experiment)(context.args))
+
+
+@app.command()
+@plain_errors()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Name of a shipped model, or path of a file of your own.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="Show the generated code instead.")] = False,
+    dtype: Annotated[str, typer.Option(help="Type of the generated code: float32 or float64.")] = "float32",
+) -> None:
+    """List the models; with NAME, its equations, parameters and derived Jacobian."""
+    from . import _describe
+    from . import models as door
+
+    if name is None:
+        if source:
+            raise ValueError("--source needs the name of a model; spikertrl models lists them")
+        for known in door.names():
+            typer.echo(f"{known:24} {door.load(known).summary}")
+        return
+    from .compile import compile_model
+
+    cell = compile_model(door.load(name), dtype)
+    typer.echo(cell.source if source else _describe.describe(cell))
+
+
+@app.command()
+@plain_errors()
+def check(path: Annotated[str, typer.Argument(help="A .py file that assigns MODEL, or the name of a shipped model.")]) -> None:
+    """Hold a model to the laws: exact gradients, units, sparse equals dense, and the rest. Leaves with 1 if one is broken."""
+    from .checks import check_model
+    from .models import load
+
+    report = check_model(load(path))
+    typer.echo(str(report))
+    _leave(0 if report.passed else 1)
+
+
+@app.command()
+@plain_errors()
+def info() -> None:
+    """Versions, cores, threads and the cache of compiled models."""
+    from . import _describe
+
+    for label, value in _describe.installation().items():
+        typer.echo(f"{label:12} {value}")
+
+
+def _leave(code: int | None) -> None:
+    """End the command with a code; None is 0."""
+    raise typer.Exit(int(code or 0))
+
+
+def main() -> None:
+    """Entry point of the command.
+
+    >>> from typer.testing import CliRunner
+    >>> CliRunner().invoke(app, ["models"]).stdout.splitlines()[0].split()[0]
+    'adex'
+    """
+    os.environ.setdefault("MPLBACKEND", "Agg")  # experiments that use pyplot must not need a display
+    app(prog_name="spikertrl")

@@ -1,0 +1,184 @@
+"""BPTT, dense RTRL and sparse RTRL against the independent JAX reference, for every shipped model.
+
+One compiled reference per network serves all cases: the loss takes the weight of every (step, lane) as an argument, so that shorter
+sequences and fewer lanes are the same computation with zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax_reference import from_network, to_flat, unroll
+from networks import OUTPUTS, drive, stacked, worst_block
+from tolerances import ALIVE, EXACT32, EXACT64, MOVED, VALUES64
+
+import spikertrl as srl
+from spikertrl.network import Network
+
+T, B = 14, 5
+NAMES = srl.models.names()
+EVENTS = [n for n in NAMES if n not in ("rnn", "gru", "rhn")]
+OTHER = {name: NAMES[(k + 3) % len(NAMES)] for k, name in enumerate(NAMES)}  # every model also stands second, after another one
+LEARNERS = (srl.BPTT(), srl.RTRL(dense=True), srl.RTRL())
+
+
+class Case(NamedTuple):
+    """Which part of the input and which loss."""
+
+    steps: int = T
+    lanes: int = B
+    each: bool = True  # squared error of "slow" at every step
+    last: bool = True  # cross-entropy of "fast" at the last step
+    activity: float = 0.0
+
+
+CASES = {
+    "everything": Case(activity=0.5),
+    "one lane": Case(lanes=1),
+    "four steps": Case(steps=4),
+    "one step": Case(steps=1),
+    "loss at the last step": Case(each=False),
+    "loss at each step": Case(last=False),
+}
+
+
+class Subject(NamedTuple):
+    """A network, its input and labels, and its compiled reference."""
+
+    net: Network
+    params: dict
+    x: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    reference: Callable
+
+
+def subject(name: str, **keywords: Mapping) -> Subject:
+    """Two stacked populations of different models, and the reference compiled for them."""
+    net = stacked(name, OTHER[name], **keywords)
+    spec, params = from_network(net)
+    rng = np.random.default_rng(3)
+
+    def loss(params, x, labels, targets, each, last, strength):
+        z, messages, _ = unroll(spec, params, x)
+        gaps = 0.5 * jnp.sum((z["slow"] - targets) ** 2, axis=2)
+        nats = jax.nn.logsumexp(z["fast"], axis=2) - jnp.take_along_axis(z["fast"], labels[..., None], axis=2)[..., 0]
+        y = messages["a"]
+        size = jnp.where(y < 0, -y, y)
+        share = jnp.mean(size + jax.lax.stop_gradient((y != 0) - size), axis=(1, 2))
+        return jnp.sum(gaps * each) + jnp.sum(nats * last) + strength * jnp.mean((share - 0.2) ** 2)
+
+    compiled = jax.jit(jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0})
+    return Subject(net, params, drive(T, B, seed=1), rng.integers(0, OUTPUTS, (T, B)), rng.normal(size=(T, B, OUTPUTS)), compiled)
+
+
+shipped = functools.cache(subject)
+
+
+def expected(s: Subject, case: Case) -> tuple[float, np.ndarray]:
+    """Loss and gradient of the reference."""
+    each, last = np.zeros((T, B)), np.zeros((T, B))
+    each[: case.steps, : case.lanes] = case.each / (case.steps * case.lanes)
+    last[case.steps - 1, : case.lanes] = case.last / case.lanes
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), s.params)
+        value, grads = s.reference(params, jnp.asarray(s.x), s.labels, jnp.asarray(s.targets), each, last, float(case.activity))
+        flat = np.zeros(s.net.theta.shape)
+        flat += to_flat(s.net, jax.tree.map(np.asarray, grads))
+        return float(value), flat
+
+
+def arguments(s: Subject, case: Case) -> tuple[np.ndarray, srl.losses.Loss]:
+    """The same part of the input, and the same loss, for spikertrl."""
+    part = slice(case.steps), slice(case.lanes)
+    loss = 0.0 * srl.losses.squared_error(np.zeros((case.steps, case.lanes, OUTPUTS)), readout="slow")
+    if case.each:
+        loss += srl.losses.squared_error(s.targets[part], readout="slow")
+    if case.last:
+        loss += srl.losses.cross_entropy(s.labels[part], at="last", readout="fast")
+    return s.x[part], loss + srl.losses.activity("a", 0.2, case.activity) if case.activity else loss
+
+
+def check(s: Subject, case: Case, taus: tuple[int | None, ...]) -> np.ndarray:
+    """All learners, all tape lengths, against the reference."""
+    value, grad = expected(s, case)
+    x, loss = arguments(s, case)
+    for learner in LEARNERS:
+        for tau in taus:
+            found, flat = srl.gradient(s.net, learner, x, loss, tau=tau)
+            assert found == pytest.approx(value, rel=VALUES64), (learner, tau)
+            gap, where = worst_block(s.net, flat, grad)
+            assert gap < EXACT64, (learner, tau, where)
+    return grad
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", NAMES)
+def test_learners_equal_the_reference(name: str, case: str) -> None:
+    grad = check(shipped(name), CASES[case], (1, 4, None) if case == "everything" else (None, 3))
+    assert np.isfinite(grad).all() and np.linalg.norm(grad) > ALIVE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_is_alive(name: str) -> None:
+    s = shipped(name)
+    _, grad = expected(s, CASES["everything"])
+    run = srl.simulate(s.net, s.x)
+    for label in "ab":
+        share = np.mean(run.messages[label] != 0)
+        assert share > 0.05, (label, share)
+        assert share < 0.9 or not s.net.populations[label].cell.spiking, (label, share)
+    assert np.mean(grad != 0) > 0.5
+    for key, (part, _) in s.net.wiring.layout.items():
+        assert np.linalg.norm(grad[part]) > 0, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_equals_the_reference(name: str) -> None:
+    s = shipped(name)
+    net = stacked(name, OTHER[name], dtype="float32")
+    net.theta[...] = s.net.theta
+    for case in ("everything", "one lane"):
+        _, grad = expected(s, CASES[case])
+        x, loss = arguments(s, CASES[case])
+        same = [srl.simulate(n, x).events for n in (net, s.net)]
+        assert np.array_equal(same[0].time, same[1].time) and np.array_equal(same[0].unit, same[1].unit)
+        for learner in LEARNERS:
+            gap, where = worst_block(net, srl.gradient(net, learner, x, loss, tau=4)[1], grad)
+            assert gap < EXACT32, (learner, where)
+
+
+@pytest.mark.parametrize("name", ["egru", "lif", "alif"])
+def test_without_reset_gradient(name: str) -> None:
+    s = subject(name, first={"reset_gradient": False})
+    grad = check(s, CASES["everything"], (4,))
+    moved = np.linalg.norm(grad - expected(shipped(name), CASES["everything"])[1])
+    assert moved > MOVED * np.linalg.norm(grad)
+
+
+@pytest.mark.parametrize("kind", ["boxcar", "fast_sigmoid", "arctan", "gaussian"])
+def test_surrogates(kind: str) -> None:
+    s = subject("cuba_lif", first={"surrogate": getattr(srl.surrogates, kind)()})
+    grad = check(s, CASES["everything"], (4,))
+    moved = np.linalg.norm(grad - expected(shipped("cuba_lif"), CASES["everything"])[1])
+    assert moved > MOVED * np.linalg.norm(grad)
+
+
+@pytest.mark.parametrize("delay", [1, 7])
+def test_one_delay_for_all(delay: int) -> None:
+    s = subject("egru", delay=delay)
+    grad = check(s, CASES["everything"], (1, None))
+    assert np.linalg.norm(grad - expected(shipped("egru"), CASES["everything"])[1]) > MOVED * np.linalg.norm(grad)
+
+
+def test_refractory_units_are_deaf() -> None:
+    """A refractory period longer than the gaps between inputs changes spikes and gradient, in both programs alike."""
+    s = subject("lif", first={"t_ref": "4*ms"})
+    grad = check(s, CASES["everything"], (4,))
+    assert np.linalg.norm(grad - expected(shipped("lif"), CASES["everything"])[1]) > MOVED * np.linalg.norm(grad)

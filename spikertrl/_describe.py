@@ -92,7 +92,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 
 
 def derived(jacobian: str) -> str:
-    """The derived formulas in two parts, since the same letter means the state before the step in one and after it in the other.
+    """The derived formulas in two parts: a state's letter is its value before the step in one, after it in the other.
 
     >>> print(derived("v(t) = v + I_v\\ny(t) = Event(v)\\ndv/dv = 1\\ndy/dv = Psi(v)"))
     Step and its Jacobian; on the right, states are those of step t-1

@@ -46,4 +46,4 @@ def load(name: str) -> Callable[[Sequence[str]], int | None]:
     spec.loader.exec_module(module)
     if not callable(found := getattr(module, "main", None)):
         raise ValueError(f"experiment {stem!r} has no main(argv); add one to {FOLDER / f'{stem}.py'}")
-    return found
+    return found  # type: ignore[return-value]

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "state") -> Axes:
-    """The influence matrix as an image: magnitudes in colour (logarithmic), exact zeros white.
+    """The influence matrix as an image: magnitudes in colour (logarithmic, six decades), exact zeros white.
+
+    Masked weights have no column in a learner's state, so they are not among the zeros counted here.
 
     Parameters
     ----------
@@ -49,13 +51,14 @@ def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "sta
         raise ValueError(f"influence: needs a finite matrix (rows, columns), got shape {matrix.shape}")
     ax, size = axes(ax, (7.2, 3.2)), np.abs(matrix)
     high = float(size.max()) or 1.0
-    low = max(float(size[size > 0].min(initial=high)), 1e-6 * high)
+    least = float(size[size > 0].min(initial=high))
+    low, clipped = max(least, 1e-6 * high), least < 1e-6 * high
     shown = np.ma.masked_equal(np.where(size > 0, np.maximum(size, low), 0), 0)
     norm = LogNorm(low if low < high else high / 10, high)
     image = ax.imshow(shown, norm=norm, cmap="viridis", aspect="auto", interpolation="nearest")
     ax.set_xticks(np.asarray(starts[1:-1]) - 0.5, minor=True)
     ax.set(ylabel=names[0], xlabel=names[1])
-    ax.figure.colorbar(image, ax=ax, label="magnitude", pad=0.02)
+    ax.figure.colorbar(image, ax=ax, label="magnitude", pad=0.02, extend="min" if clipped else "neither")
     note(ax, f"{np.mean(size == 0):.0%} of {matrix.shape[0]} x {matrix.shape[1]} entries are zero (white)")
     return ax
 

@@ -68,7 +68,7 @@ def demo(
     """Watch an event-based GRU learn online, exactly; writes figures."""
     from .demo import main as show
 
-    _leave(show(["--out", str(out), *(["--quick"] if quick else [])]))
+    show(out, quick)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})

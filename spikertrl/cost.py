@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .learners.dense import DenseState
-from .learners.rtrl import BlockState
+from .learners.blocks import BlockState
 from .wiring import PHI
 
 

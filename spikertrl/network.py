@@ -118,6 +118,7 @@ class Network:
         self.projections: list[Projection] = []
         self.readouts: list[Readout] = []
         self._theta: np.ndarray | None = None
+        self._theta_view: dict[str, dict[str, Any]] | None = None
         self._wiring: Wiring | None = None
 
     # -- building ------------------------------------------------------------------------------------------------------
@@ -274,6 +275,8 @@ class Network:
         """
         if vector.shape != (self.wiring.n_parameters,):
             raise NetworkError(f"a vector like theta has shape ({self.wiring.n_parameters},), got {vector.shape}")
+        if vector is self._theta and self._theta_view is not None:
+            return self._theta_view
         found: dict[str, dict[str, Any]] = {}
         masks = {p.name: p for p in self.projections}
         for (group, name), (part, shape) in self.wiring.layout.items():
@@ -286,6 +289,8 @@ class Network:
             else:
                 view = piece.reshape(shape)
             found.setdefault(group, {})[name] = view
+        if vector is self._theta:
+            self._theta_view = found
         return found
 
     def initialize(self, seed: int = 0) -> Network:
@@ -326,7 +331,7 @@ class Network:
 
     # -- inside --------------------------------------------------------------------------------------------------------
     def _changed(self) -> Network:
-        self._theta = self._wiring = None
+        self._theta = self._theta_view = self._wiring = None
         return self
 
     def _new_name(self, name: str) -> None:

@@ -49,7 +49,7 @@ def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    ax.figure.savefig(path, dpi=dpi)
+    ax.figure.canvas.figure.savefig(path, dpi=dpi)
     return path
 
 

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import functools
+import os
 from contextlib import contextmanager
 
 import numba
 from threadpoolctl import ThreadpoolController
+
+SMALL_WORK = 2e6  # multiply-adds below which starting a second thread costs more than it gives
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # threads that wait do not hold a core that others could use
+
+
+@contextmanager
+def threads_for(work: float):
+    """Inside, compiled parallel loops use one thread if ``work`` (multiply-adds) is too small to share."""
+    before = numba.get_num_threads()
+    if work < SMALL_WORK:
+        numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 @functools.cache

@@ -132,10 +132,11 @@ def _arrivals(spec: NetworkSpec, params: Mapping, target: str, x_t: Mapping, pas
     total = {port: own.get(f"bias_{port}", 0.0) for port in CELLS[spec.populations[target].model].ports}
     for p in (p for p in spec.projections if p.target == target):
         delays = spec.delays(p)
-        for d in np.unique(delays[p.mask]):
-            message = x_t[p.source] if d == 0 else past[p.source][d - 1]
-            for port in p.ports:
-                total[port] = total[port] + message @ (params[p.name][port] * (p.mask & (delays == d))).T
+        recent = jnp.concatenate([x_t[p.source][None], past[p.source]]) if p.source in x_t else past[p.source]
+        lags = np.arange(len(recent)) + (p.source not in x_t)
+        chosen = (p.mask & (delays == lags[:, None, None])).astype(float)  # (lag, post, pre): the synapses of every delay
+        for port in p.ports:
+            total[port] = total[port] + jnp.einsum("lij,ij,lbj->bi", chosen, params[p.name][port], recent)
     return total
 
 

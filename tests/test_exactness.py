@@ -59,9 +59,9 @@ class Subject(NamedTuple):
     reference: Callable
 
 
-def subject(name: str, **keywords: Mapping) -> Subject:
+def subject(name: str, other: str | None = None, **keywords: Mapping) -> Subject:
     """Two stacked populations of different models, and the reference compiled for them."""
-    net = stacked(name, OTHER[name], **keywords)
+    net = stacked(name, other or OTHER[name], **keywords)
     spec, params = from_network(net)
     rng = np.random.default_rng(3)
 
@@ -154,31 +154,31 @@ def test_float32_equals_the_reference(name: str) -> None:
             assert gap < EXACT32, (learner, where)
 
 
+def knob(name: str, **keywords: object) -> None:
+    """Learners equal the reference with these keywords of ``stacked``, and the keywords move the gradient."""
+    s = subject(name, "rnn", **keywords)
+    grad = check(s, CASES["everything"], (1, 4))
+    x, loss = arguments(s, CASES["everything"])
+    plain = srl.gradient(stacked(name, "rnn"), srl.BPTT(), x, loss)[1]
+    assert np.linalg.norm(grad) > ALIVE
+    assert plain.shape == grad.shape and np.linalg.norm(grad - plain) > MOVED * np.linalg.norm(grad)
+
+
 @pytest.mark.parametrize("name", ["egru", "lif", "alif"])
 def test_without_reset_gradient(name: str) -> None:
-    s = subject(name, first={"reset_gradient": False})
-    grad = check(s, CASES["everything"], (4,))
-    moved = np.linalg.norm(grad - expected(shipped(name), CASES["everything"])[1])
-    assert moved > MOVED * np.linalg.norm(grad)
+    knob(name, first={"reset_gradient": False})
 
 
 @pytest.mark.parametrize("kind", ["boxcar", "fast_sigmoid", "arctan", "gaussian"])
 def test_surrogates(kind: str) -> None:
-    s = subject("cuba_lif", first={"surrogate": getattr(srl.surrogates, kind)()})
-    grad = check(s, CASES["everything"], (4,))
-    moved = np.linalg.norm(grad - expected(shipped("cuba_lif"), CASES["everything"])[1])
-    assert moved > MOVED * np.linalg.norm(grad)
+    knob("cuba_lif", first={"surrogate": getattr(srl.surrogates, kind)()})
 
 
 @pytest.mark.parametrize("delay", [1, 7])
 def test_one_delay_for_all(delay: int) -> None:
-    s = subject("egru", delay=delay)
-    grad = check(s, CASES["everything"], (1, None))
-    assert np.linalg.norm(grad - expected(shipped("egru"), CASES["everything"])[1]) > MOVED * np.linalg.norm(grad)
+    knob("egru", delay=delay)
 
 
 def test_refractory_units_are_deaf() -> None:
     """A refractory period longer than the gaps between inputs changes spikes and gradient, in both programs alike."""
-    s = subject("lif", first={"t_ref": "4*ms"})
-    grad = check(s, CASES["everything"], (4,))
-    assert np.linalg.norm(grad - expected(shipped("lif"), CASES["everything"])[1]) > MOVED * np.linalg.norm(grad)
+    knob("lif", first={"t_ref": "4*ms"})

@@ -2,6 +2,9 @@
 
 from .base import Learner, Signal
 from .bptt import BPTT, Immediate
+from .eprop import EProp
+from .kf_rtrl import KFRTRL
 from .rtrl import RTRL, SnAp
+from .uoro import UORO
 
-__all__ = ["BPTT", "RTRL", "Immediate", "Learner", "Signal", "SnAp"]
+__all__ = ["BPTT", "KFRTRL", "RTRL", "UORO", "EProp", "Immediate", "Learner", "Signal", "SnAp"]

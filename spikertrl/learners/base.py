@@ -52,11 +52,10 @@ def readout_weights(wiring: Wiring, theta: np.ndarray) -> np.ndarray:
     return np.where(wiring.out_theta >= 0, theta[wiring.out_theta], theta.dtype.type(0))
 
 
-def learning_signal(wiring: Wiring, tape: Tape, signal: Signal, decayed: bool) -> np.ndarray:
-    """dL(t)/dy(t) (tau, B, N): direct terms plus W_out^T dz through the readouts without decay (with all of them if ``decayed``)."""
-    weights = readout_weights(wiring, tape.theta)
-    chosen = np.ones(len(wiring.decay), bool) if decayed else wiring.decay == 0
-    found = signal.dz[:, :, chosen] @ weights[chosen]
+def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.ndarray:
+    """dL(t)/dy(t) (tau, B, N): direct terms plus ``weights``^T dz through the readouts without decay; leaky ones keep rows of their own."""
+    plain = wiring.decay == 0
+    found = signal.dz[:, :, plain] @ weights[plain]
     return found if signal.dy is None else found + signal.dy
 
 

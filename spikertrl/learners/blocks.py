@@ -1,325 +1,174 @@
-"""Compiled loops of exact sparse RTRL and SnAp: the influence in blocks.
-
-The influence of unit k's parameters is a block: rows = states of the units that k can reach, columns = parameters of k. Consecutive units
-that reach the same rows form one **group** and share one block with their columns side by side, so that narrow blocks still fill vector
-registers. Blocks never exchange anything. Inside a block, for every lane:
-
-* columns are **packed in the order in which they come alive**: a synapse whose source has never fired has no column yet;
-* a row that is still (or again) zero is **not alive** and costs nothing;
-* only gradient-active units put a row E_j = o_j M_j + q_j into the ring, and only such rows are ever multiplied.
-
-Nothing is approximated: what is skipped is exactly zero.
-"""
+"""The influence in blocks: its layout, its state, and one update for exact RTRL, SnAp and e-prop (loops in ``block_kernel``)."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass, field
+
+import numba
 import numpy as np
-from numba import njit, prange
 
-from .vector import combine, combine_slots
+from ..tape import Tape
+from ..threads import threads_for
+from ..wiring import Wiring, reachable
+from . import block_kernel as kernel
+from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .vector import lanes, padded
 
-FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
+_GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
+_COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
 
 
-@njit(cache=True)
-def count_couplings(slots, history, pair_ptr, pair_pre, pair_delay, t0, t1, B, ptr):
-    """Pairs whose source was gradient-active in time, for steps t0..t1-1 and all lanes: fills ptr ((t1-t0) * B, N + 1), returns their number.
+@dataclass
+class BlockState:
+    """Influence in blocks; all arrays are advanced in place. ``counts``: multiply-adds done since ``init``
+    (propagation, immediate terms, messages, readout)."""
 
-    ``slots`` (history + tau, B, N): place of a unit among the gradient-active ones of a step, -1 if it is not.
+    wiring: Wiring
+    batch: int
+    group: np.ndarray  # (groups + 1) first unit of each group
+    reach_ptr: np.ndarray  # (groups + 1)
+    reach: np.ndarray  # units reached by each group
+    row_of: np.ndarray  # first row of each reached unit inside its block
+    first_M: np.ndarray  # (groups + 1) elements of M before each block, per lane
+    first_E: np.ndarray
+    first_Z: np.ndarray
+    stride: np.ndarray  # (groups) padded length of a row
+    M: np.ndarray
+    E: np.ndarray
+    slot: np.ndarray
+    row_live: np.ndarray
+    position: np.ndarray  # (B, C) packed place of each column, -1 while not alive
+    width: np.ndarray  # (B, groups) columns alive
+    Z: np.ndarray
+    sent: np.ndarray  # (D, B, N) int32: slots of the gradient-active units of the last steps, else -1
+    o: np.ndarray  # last step's dO/ds and dO/dphi, to read the message's influence
+    q: np.ndarray
+    clock: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
+    lane_steps: int = 0
+
+
+def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
+    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones)."""
+    group, reach_ptr, reach = _layout(w, hops)
+    states = w.S[reach]
+    ends = np.cumsum(states)
+    before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
+    row_of = ends - states - np.repeat(before[:-1], np.diff(reach_ptr))
+    stride = np.asarray(padded(np.diff(w.col_ptr[group]), w.dtype))
+    first_M = np.concatenate(([0], np.cumsum(np.diff(before) * stride)))
+    first_E = np.concatenate(([0], np.cumsum(np.diff(reach_ptr) * stride)))
+    first_Z = np.concatenate(([0], np.cumsum(stride)))
+    D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
+    return BlockState(
+        w, batch, group, reach_ptr, reach, row_of, first_M, first_E, first_Z, stride, np.zeros(batch * first_M[-1], w.dtype),
+        np.zeros(batch * D * first_E[-1], w.dtype), np.full(batch * D * len(reach), -1, np.int32), np.zeros(batch * len(reach), bool),
+        np.full((batch, w.n_recurrent), -1, np.int32), np.zeros((batch, len(stride)), np.int32), np.zeros(batch * leaky * first_Z[-1], w.dtype),
+        np.full((D, batch, w.n_units), -1, np.int32), np.zeros(int(w.S.sum()) * batch, w.dtype), np.zeros(int(w.Q.sum()) * batch, w.dtype),
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)
+def _layout(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(group, reach_ptr, reach); a wiring never changes, so that the search is done once."""
+    return _groups(w, *reachable(w, hops))
+
+
+def _groups(w: Wiring, reach_ptr: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join consecutive units that reach the same rows while their block stays small enough for the cache."""
+    starts, lists = [0], [reach[: reach_ptr[1]]]
+    for k in range(1, w.n_units):
+        mine = reach[reach_ptr[k] : reach_ptr[k + 1]]
+        columns = w.col_ptr[k + 1] - w.col_ptr[starts[-1]]
+        small = columns <= _GROUP_COLUMNS and columns * int(w.S[mine].sum()) * w.dtype.itemsize <= _GROUP_BYTES
+        if not (small and len(mine) == len(lists[-1]) and np.array_equal(mine, lists[-1])):
+            starts.append(k)
+            lists.append(mine)
+    pointer = np.concatenate(([0], np.cumsum([len(x) for x in lists])))
+    return np.array([*starts, w.n_units], np.int64), pointer.astype(np.int64), np.concatenate(lists)
+
+
+@functools.lru_cache(maxsize=32)
+def _tasks(groups: int, batch: int, threads: int) -> tuple[np.ndarray, int]:
+    """(group, lane chunk, first lane, last lane) of every parallel task, and the number of lane chunks."""
+    chunks = min(batch, max(1, -(-4 * threads // groups)))
+    edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
+    return np.array([(g, c, edges[c], edges[c + 1]) for g in range(groups) for c in range(chunks)], np.int64), chunks
+
+
+def update_blocks(state: BlockState, tape: Tape, signal: Signal, *, synaptic: bool = True, feedback: np.ndarray | None = None) -> np.ndarray:
+    """Advance all blocks over a tape and return the gradient.
+
+    ``synaptic=False`` leaves out what arrives through synapses (e-prop); ``feedback`` (O, N) takes the place of the readout weights in the
+    learning signal.
     """
-    total = 0
-    for t in range(t0, t1):
-        for b in range(B):
-            row = (t - t0) * B + b
-            for i in range(ptr.shape[1] - 1):
-                ptr[row, i] = total
-                for e in range(pair_ptr[i], pair_ptr[i + 1]):
-                    total += slots[history + t - pair_delay[e], b, pair_pre[e]] >= 0
-            ptr[row, ptr.shape[1] - 1] = total
-    return total
+    with threads_for(_work(state, tape)):
+        return _update(state, tape, signal, synaptic, feedback)
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, slots, history, pair_ptr, pair_pre, pair_delay, pair_syn, syn_port, S, G, size, local, start_B, t0, t1, B, ptr, pre, slot, lag, coef):  # fmt: skip
-    """Effective couplings sum_g B_isg(t) theta_ijg of the counted pairs: source unit, its slot, delay, and coef (states, pairs).
-
-    ``weight``: theta of every synapse between units, in the order of ``syn_port``.
-    """
-    workers = min(64, (t1 - t0) * B)
-    for worker in prange(workers):
-        gain = np.zeros(G.max(), coef.dtype)
-        zero = np.zeros(1, coef.dtype)[0]
-        for row in range(worker, (t1 - t0) * B, workers):
-            t, b = t0 + row // B, row % B
-            for i in range(len(S)):
-                base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-                for s in range(S[i]):
-                    for g in range(G[i]):
-                        gain[g] = tape_B[t, base + (s * G[i] + g) * size[i]]
-                    at = ptr[row, i]
-                    for e in range(pair_ptr[i], pair_ptr[i + 1]):
-                        found = slots[history + t - pair_delay[e], b, pair_pre[e]]
-                        if found >= 0:
-                            total = zero
-                            for c in range(pair_syn[e], pair_syn[e + 1]):
-                                total += gain[syn_port[c]] * weight[c]
-                            coef[s, at] = total
-                            pre[at], slot[at], lag[at] = pair_pre[e], found, pair_delay[e]
-                            at += 1
-
-
-@njit(fastmath=FAST, cache=True, inline="always")
-def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights):
-    """Rows that really arrive at state s of a unit: their places in E and their couplings. Returns how many."""
-    n = 0
-    for e in range(entries, end):
-        r = 0 if D == 1 else (now - lag[e]) % D
-        place = address[r * N + pre[e]]
-        weight = coef[s, e]
-        if place >= 0 and weight != 0:
-            places[n], weights[n] = place, weight
-            n += 1
-    return n
+def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedback: np.ndarray | None) -> np.ndarray:
+    w, batch = state.wiring, tape.batch
+    _reset(state, tape.reset)
+    D = len(state.sent)
+    count, units, slots = tape.active(w)
+    sent = np.concatenate((state.sent, slots))
+    leaky = np.flatnonzero(w.decay > 0)
+    weights = readout_weights(w, tape.theta) if feedback is None else feedback
+    direct = np.ascontiguousarray(learning_signal(w, signal, weights))
+    tasks, chunks = _tasks(len(state.stride), state.batch, numba.get_num_threads())
+    columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((len(tasks), 4), np.int64)
+    step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
+    for t0 in range(0, tape.tau, step):
+        t1 = min(t0 + step, tape.tau)
+        past = count[t0 - 1 : t0] if t0 else (state.sent >= 0).sum(2, dtype=np.int32)
+        coupled = _couplings(w, tape, sent, D, t0, t1, synaptic)
+        most = max(w.n_units, w.max_states, int(np.diff(coupled[0], axis=1).max(initial=0)))
+        kernel.sweep(
+            tasks, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A, w.start_B, w.start_P,
+            w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_source, w.col_delay,
+            w.col_port, state.group, state.reach_ptr, state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z,
+            state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
+            *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns, counts,
+        )  # fmt: skip
+    gradient = np.zeros(w.n_parameters, w.dtype)
+    gradient[w.col_theta] = columns.sum(0)
+    state.sent = sent[len(sent) - D :].copy()
+    state.clock = (state.clock + tape.tau) % D
+    state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
+    state.counts += counts.sum(0)
+    state.lane_steps += batch * tape.tau
+    add_readout_gradient(w, tape, signal, gradient)
+    return gradient
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
-def _advance_states(
-    M,
-    at,
-    stride,
-    w,
-    wide,
-    S,
-    a_row,
-    a_step,
-    tape_A,
-    old,
-    hears,
-    live,
-    first,
-    end,
-    coef,
-    flat_coef,
-    pre,
-    slots,
-    complete,
-    ring,
-    lag,
-    now,
-    D,
-    address,
-    N,
-    E,
-    places,
-    weights,
-    unit,
-):
-    """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
-    zero, one = unit[0], unit[1]
-    done = 0
-    if S == 1:
-        a = tape_A[a_row] if live else zero
-        if complete:
-            n = end - first
-            combine_slots(M, at, a, E, ring, stride, slots, first, flat_coef, first, n, wide)
-        else:
-            n = _gather(first, end, 0, coef, pre, lag, now, D, address, N, places, weights)
-            combine(M, at, a, E, places, weights, n, wide)
-        done = (n + (a != 0)) * w
-    else:
-        if live:
-            old[: S * stride] = M[at : at + S * stride]
-        for s in range(S):
-            n = 0
-            if live:
-                for r in range(S):
-                    a = tape_A[a_row + (s * S + r) * a_step]
-                    if a != 0:
-                        places[n], weights[n] = r * stride, a
-                        n += 1
-            combine(M, at + s * stride, zero, old, places, weights, n, wide)
-            m = 0
-            if complete and hears[s]:
-                m = end - first
-                combine_slots(
-                    M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, s * coef.shape[1] + first, m, wide
-                )
-            elif hears[s]:
-                m = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
-                combine(M, at + s * stride, one, E, places, weights, m, wide)
-            done += (n + m) * w
-    return done
+def _work(state: BlockState, tape: Tape) -> float:
+    """A guess at the multiply-adds of a tape: live block elements times the share of couplings in use."""
+    w = state.wiring
+    active = float(tape.active(w)[0].mean()) / w.n_units
+    return len(state.M) * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q, memoryless, tape_A, tape_B, tape_P,
-          tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
-          row_live, position, width, Z, messages, history, n_active, active_units, past_active, ptr, pre, sent, lag, coef, direct, leaky, leaky_decay,
-          out_weight, dz, gradient, counts):  # fmt: skip
-    """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds per task.
+def _couplings(w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int, synaptic: bool) -> tuple[np.ndarray, ...]:
+    """(ptr, pre, slot, lag, coef) for steps t0..t1-1; see ``block_kernel.couple``."""
+    ptr = np.zeros(((t1 - t0) * tape.batch, w.n_units + 1), np.int64)
+    if not synaptic:
+        return ptr, *(np.zeros(0, np.int32) for _ in range(3)), np.zeros((w.max_states, 0), w.dtype)
+    total = kernel.count_couplings(sent, D, w.pair_ptr, w.pair_pre, w.pair_delay, t0, t1, tape.batch, ptr)
+    pre, slot, lag, coef = *(np.empty(total, np.int32) for _ in range(3)), np.empty((w.max_states, total), w.dtype)
+    tables = (w.pair_ptr, w.pair_pre, w.pair_delay, w.pair_syn, w.syn_port, w.S, w.G, w.size, w.local, w.start_B)
+    kernel.couple(tape.B, tape.theta[w.syn_theta], sent, D, *tables, t0, t1, tape.batch, ptr, pre, slot, lag, coef)
+    return ptr, pre, slot, lag, coef
 
-    A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements, a multiple of
-    ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts at ``B * first_M[g] + b * rows *
-    stride``; row a of ring position r of E at ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit)
-    and ``row_live`` follow ``reach_ptr``.
-    """
-    N = len(S)
-    L = len(leaky)
-    flat_coef = coef.reshape(-1)
-    for task in prange(len(tasks)):
-        gr, chunk = tasks[task, 0], tasks[task, 1]
-        k0, k1 = group[gr], group[gr + 1]
-        c0, c1 = col_ptr[k0], col_ptr[k1]
-        stride = stride_of[gr]
-        first, units = reach_ptr[gr], reach_ptr[gr + 1] - reach_ptr[gr]
-        rows = row_of[first + units - 1] + S[reach[first + units - 1]]
-        dtype = M.dtype
-        unit = np.zeros(2, dtype)
-        unit[1] = 1
-        zero, one = unit[0], unit[1]
-        where = np.full(N, -1, np.int64)
-        for u in range(units):
-            where[reach[first + u]] = u
-        address = np.full(D * N, -1, np.int64)
-        old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
-        places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
-        weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
-        propagate, immediate, emit, read = 0, 0, 0, 0
-        for b in range(tasks[task, 2], tasks[task, 3]):
-            base = B * first_M[gr] + b * rows * stride
-            ring = (B * first_E[gr] + b * units * stride) * D
-            slots = (B * first + b * units) * D
-            lives = B * first + b * units
-            z_base = (B * first_Z[gr] + b * stride) * L
-            there = 0
-            for r in range(D):
-                for u in range(units):
-                    a = slot[slots + r * units + u]
-                    address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
-                    there += a >= 0
-            complete = D == 1 and units == N and there == past_active[0, b]
-            w = width[b, gr]
-            g[:] = 0
-            for t in range(t0, t1):
-                now = (clock + t) % D
-                wide = (w + lanes - 1) // lanes * lanes
-                # rows: M <- A M + sum of arriving rows
-                for u in range(units):
-                    i = reach[first + u]
-                    own = k0 <= i < k1
-                    begin, end = ptr[(t - t0) * B + b, i], ptr[(t - t0) * B + b, i + 1]
-                    live = row_live[lives + u]
-                    if memoryless[i]:
-                        live = False
-                        sends = own
-                        for s in range(S[i]):
-                            sends |= tape_o[t, start_o[i] * B + (b * S[i] + s) * size[i] + local[i]] != 0
-                        if not sends:  # such a row could only be read through o = 0
-                            end = begin
-                    if not live and not own:
-                        arrives = False
-                        for e in range(begin, end):
-                            r = 0 if D == 1 else (clock + t - lag[e]) % D
-                            arrives |= address[r * N + pre[e]] >= 0
-                        if not arrives:
-                            row_live[lives + u] = False
-                            continue
-                    row_live[lives + u] = True
-                    propagate += _advance_states(
-                        M, base + row_of[first + u] * stride, stride, w, wide, S[i], start_A[i] * B + b * S[i] * S[i] * size[i] + local[i], size[i],
-                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t, D, address, N, E,
-                        places, weights, unit,
-                    )  # fmt: skip
-                # immediate terms, in the rows of each column's own unit; columns come alive
-                for c in range(c0, c1):
-                    value = one
-                    if col_source[c] >= 0:
-                        value = messages[history + t - col_delay[c], b, col_source[c]]
-                        if value == 0:
-                            continue
-                    at = position[b, c]
-                    if at < 0:
-                        at = w
-                        position[b, c] = w
-                        if w % lanes == 0:
-                            for u in range(units):
-                                if row_live[lives + u]:
-                                    for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
-                                        M[base + r * stride + w : base + r * stride + w + lanes] = 0
-                                for r in range(D if D > 1 else 0):
-                                    place = address[r * N + reach[first + u]]
-                                    if place >= 0:
-                                        E[place + w : place + w + lanes] = 0
-                            for o in range(L):
-                                Z[z_base + o * stride + w : z_base + o * stride + w + lanes] = 0
-                        w += 1
-                    k = col_unit[c]
-                    row = base + row_of[first + where[k]] * stride + at
-                    if col_source[c] == -2:
-                        at_P = start_P[k] * B + (b * S[k] * Q[k] + col_port[c]) * size[k] + local[k]
-                        for s in range(S[k]):
-                            M[row + s * stride] += tape_P[t, at_P + s * Q[k] * size[k]]
-                    else:
-                        at_B = start_B[k] * B + (b * S[k] * G[k] + col_port[c]) * size[k] + local[k]
-                        for s in range(S[k]):
-                            M[row + s * stride] += tape_B[t, at_B + s * G[k] * size[k]] * value
-                    immediate += S[k]
-                # messages: E <- o M + q for gradient-active units
-                wide = (w + lanes - 1) // lanes * lanes
-                for u in range(units):
-                    slot[slots + now * units + u] = -1
-                    address[now * N + reach[first + u]] = -1
-                n = 0
-                for a in range(n_active[t, b]):
-                    j = active_units[t, b, a]
-                    u = where[j]
-                    if u < 0 or not row_live[lives + u]:
-                        continue
-                    at = a if units == N else n
-                    place = ring + (now * units + at) * stride
-                    slot[slots + now * units + u] = at
-                    address[now * N + j] = place
-                    at_o = start_o[j] * B + b * S[j] * size[j] + local[j]
-                    for s in range(S[j]):
-                        places[s] = base + (row_of[first + u] + s) * stride
-                        weights[s] = tape_o[t, at_o + s * size[j]]
-                    combine(E, place, zero, M, places, weights, S[j], wide)
-                    emit += S[j] * w
-                    if k0 <= j < k1:
-                        for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
-                            E[place + position[b, c]] += tape_q[
-                                t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
-                            ]
-                    rows_now[n], signals[n] = place, direct[t, b, j]
-                    n += 1
-                complete = D == 1 and units == N and n == n_active[t, b]
-                # readout: leaky rows, then the signal
-                for o in range(L):
-                    at = z_base + o * stride
-                    m = 0
-                    for a in range(n_active[t, b]):
-                        if where[active_units[t, b, a]] >= 0 and address[now * N + active_units[t, b, a]] >= 0:
-                            weights[m] = out_weight[leaky[o], active_units[t, b, a]]
-                            m += 1
-                    combine(Z, at, leaky_decay[o], E, rows_now, weights, m, wide)
-                    read += (m + 1) * w
-                    if dz[t, b, leaky[o]] != 0:
-                        places[0], weights[0] = at, dz[t, b, leaky[o]]
-                        combine(g, 0, one, Z, places, weights, 1, wide)
-                        read += w
-                m = 0
-                for a in range(n):
-                    if signals[a] != 0:
-                        signals[m], rows_now[m] = signals[a], rows_now[a]
-                        m += 1
-                if m:
-                    combine(g, 0, one, E, rows_now, signals, m, wide)
-                    read += m * w
-            width[b, gr] = w
-            for c in range(c0, c1):
-                if position[b, c] >= 0:
-                    gradient[chunk, c] += g[position[b, c]]
-        counts[task, 0] += propagate
-        counts[task, 1] += immediate
-        counts[task, 2] += emit
-        counts[task, 3] += read
+
+def _reset(state: BlockState, which: np.ndarray) -> None:
+    """Forget the given which: no column and no row alive, nothing in flight."""
+    if not which.any():
+        return
+    D = len(state.sent)
+    for first, n in zip(state.reach_ptr[:-1], np.diff(state.reach_ptr), strict=True):
+        state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[which] = False
+        state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[which] = -1
+    state.position[which] = -1
+    state.width[which] = 0
+    state.sent[:, which] = -1

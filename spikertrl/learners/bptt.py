@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..tape import Tape
+from ..threads import SMALL_WORK, threads_for
 from ..wiring import Wiring
 from .base import Signal, add_readout_gradient, readout_weights
 
@@ -160,13 +161,15 @@ def _backward(w: Wiring, tapes: list[Tape], signal: Signal, reach: int | None, g
 def _sweep(
     w: Wiring, tape: Tape, direct: np.ndarray, first: int, end: int, carry: np.ndarray, ring: np.ndarray, gradient: np.ndarray
 ) -> None:
-    workers = min(tape.batch, numba.get_num_threads())
+    work = (end - first) * tape.batch * (len(w.syn_theta) * 2 + w.n_recurrent)
+    workers = min(tape.batch, numba.get_num_threads()) if work > SMALL_WORK else 1
     partial = np.zeros((workers, w.n_parameters), w.dtype)
-    _sweep_lanes(
-        first, end, tape.start, tape.batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, w.first_state,
-        tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay, w.col_port, w.pair_ptr, w.pair_pre,
-        w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, tape.theta, tape.messages, tape.history, direct, carry, ring, partial,
-    )  # fmt: skip
+    with threads_for(work):
+        _sweep_lanes(
+            first, end, tape.start, tape.batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, w.first_state,
+            tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay, w.col_port, w.pair_ptr, w.pair_pre,
+            w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, tape.theta, tape.messages, tape.history, direct, carry, ring, partial,
+        )  # fmt: skip
     gradient += partial.sum(0)
 
 

@@ -42,7 +42,7 @@ def update(state: DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         array[tape.reset] = 0.0
     state.E[:, tape.reset] = 0.0
     weights = readout_weights(w, tape.theta)
-    direct = learning_signal(w, tape, signal, decayed=False)
+    direct = learning_signal(w, signal, weights)
     decay = w.decay.astype(w.dtype)[None, :, None]
     leaky = w.decay > 0
     for t in range(tape.tau):

@@ -105,11 +105,26 @@ _CLAIMS = {"exact": _exact, "truncated": _truncated, "unbiased": _unbiased, "app
 
 
 # -- laws of every learner -----------------------------------------------------------------------------------------------
+def _once(learner: Learner, b: Bench) -> tuple[np.ndarray, Any, Any, dict[str, Any]]:
+    """One update over the whole sequence: its gradient, the tape, the signal, and copies of both taken before."""
+    machine = simulator(b.net)
+    state, memory = machine.start(b.x.shape[1]), learner.init(b.net, b.x.shape[1])
+    tape = machine.run(state, as_input(b.net, b.x))
+    signal = signal_of(b.net, b.loss, tape, 0, len(b.x))
+    before = {name: [a.copy() for a in arrays_of(part)] for name, part in _parts(tape, signal).items()}
+    return learner.update(memory, tape, signal), tape, signal, before
+
+
+def _parts(tape: Any, signal: Any) -> dict[str, Any]:
+    names = ("theta", "messages", "z", "reset", "traces", "trace_one", "A", "B", "P", "o", "q")
+    return {n: getattr(tape, n) for n in names} | {"dz": signal.dz, "dy": signal.dy}
+
+
 def _shape(learner: Learner, b: Bench) -> str | None:
     for one in (b, b.in_float32()):
-        grad, theta = gradient_by(learner, one), one.net.theta
-        if grad.shape != theta.shape or grad.dtype != theta.dtype:
-            return f"update returned {grad.dtype} {grad.shape}, theta is {theta.dtype} {theta.shape}"
+        grad, theta = _once(learner, one)[0], one.net.theta
+        if not isinstance(grad, np.ndarray) or grad.shape != theta.shape or grad.dtype != theta.dtype:
+            return f"update returned {getattr(grad, 'dtype', type(grad))} {np.shape(grad)}, theta is {theta.dtype} {theta.shape}"
         if not np.isfinite(grad).all():
             return f"the gradient in {theta.dtype} is not finite"
     return None
@@ -139,17 +154,9 @@ def _memory(learner: Learner, b: Bench) -> tuple[float, float, str]:
 
 def _unmutated(learner: Learner, b: Bench) -> str | None:
     """``update`` changes its state and nothing else."""
-    machine = simulator(b.net)
-    state, memory = machine.start(b.x.shape[1]), learner.init(b.net, b.x.shape[1])
-    tape = machine.run(state, as_input(b.net, b.x))
-    signal = signal_of(b.net, b.loss, tape, 0, len(b.x))
-    parts = {n: getattr(tape, n) for n in ("theta", "messages", "z", "reset", "traces", "trace_one", "A", "B", "P", "o", "q")}
-    parts |= {"dz": signal.dz, "dy": signal.dy}
-    before = {name: [a.copy() for a in arrays_of(part)] for name, part in parts.items()}
-    learner.update(memory, tape, signal)
-    changed = [
-        n for n, part in parts.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))
-    ]
+    _, tape, signal, before = _once(learner, b)
+    after = _parts(tape, signal)
+    changed = [n for n, part in after.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))]
     return f"update changed {', '.join(changed)}" if changed else None
 
 

@@ -195,7 +195,9 @@ def reset(model: Model, b: Bench) -> str | tuple[float, float, str] | None:
     run = simulate(b.net, b.x)
     cell = b.net.populations["h"].cell
     events = np.argwhere(run.messages["h"] != 0)
-    known = _TEXT | cell.defaults | {"dt": b.net.dt}
+    from .discretise import UNITS
+
+    known = _TEXT | {name: float(unit) for name, unit in UNITS.items()} | cell.defaults | {"dt": b.net.dt}
     try:
         stays = [_still_above(model, known | {n: v[tuple(at)] for n, v in run.states["h"].items()}) for at in events[:500]]
     except NameError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .learners.dense import DenseState
-from .learners.blocks import BlockState
+from .learners.blocks import BlockState, column_positions
 from .wiring import PHI
 
 
@@ -99,7 +99,7 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
         first, last = state.reach_ptr[g], state.reach_ptr[g + 1]
         block = state.M[B * state.first_M[g] : B * state.first_M[g + 1]].reshape(B, -1, max(state.stride[g], 1))[lane]
         live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
-        places = state.position[lane, columns]
+        places = column_positions(state, lane)[columns]
         there = np.flatnonzero(places >= 0)
         for u, i in enumerate(state.reach[first:last]):
             if live[u]:

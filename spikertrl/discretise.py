@@ -6,13 +6,14 @@ states). For differential equations the order is Brian2's, cut after the state u
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 import sympy
 from brian2 import Equations, NeuronGroup, Quantity, second
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
-from brian2.core.variables import Variable
+from brian2.core.variables import Constant, Variable
 from brian2.equations.unitcheck import check_units_statements
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy
@@ -23,7 +24,7 @@ from .model import Model, ModelError, statements
 from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
 
 COUNTER = "refractory_steps"  # discrete state that ODE models with refractoriness carry: steps still to wait
-_UNITS = {name: unit for module in (allunits, stdunits) for name, unit in vars(module).items() if isinstance(unit, Unit)}
+UNITS = {name: unit for module in (allunits, stdunits) for name, unit in vars(module).items() if isinstance(unit, Unit)}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Step:
 def quantity(value: object) -> Quantity | float:
     """A number, a Brian2 quantity, or text with units ("20*ms") as a quantity."""
     if isinstance(value, str):
-        return eval(value, {"__builtins__": {}}, dict(_UNITS))  # noqa: S307 - model files are code already
+        return eval(value, {"__builtins__": {}}, dict(UNITS))  # noqa: S307 - model files are code already
     return value  # type: ignore[return-value]
 
 
@@ -79,6 +80,8 @@ def _variables(model: Model) -> dict[str, object]:
     table: dict[str, object] = dict(DEFAULT_FUNCTIONS) | {
         "dt": Variable("dt", dimensions=second.dim, scalar=True, constant=True)
     }
+    numbers = {name: unit for name, unit in UNITS.items() if name.isidentifier()} | {"pi": math.pi, "e": math.e}
+    table |= {name: Constant(name, float(value), dimensions=get_dimensions(value)) for name, value in numbers.items()}
     units = {n: p.unit for n, p in model.parameters.items()} | {n: s.unit for n, s in model.states.items()}
     units |= {f"I_{n}": p.unit for n, p in model.ports.items()}
     for name, unit in units.items():
@@ -100,7 +103,8 @@ def expression(text: str, variables: dict[str, object]) -> sympy.Expr:
         lambda e: isinstance(e, sympy.core.function.AppliedUndef) or type(e).__name__ in FUNCTIONS,
         lambda e: FUNCTIONS[type(e).__name__](*e.args),
     )
-    return parsed.xreplace({symbol: real(symbol.name) for symbol in parsed.free_symbols})
+    known = {s: variables.get(s.name) for s in parsed.free_symbols}
+    return parsed.xreplace({s: sympy.Float(v.value) if isinstance(v, Constant) else real(s.name) for s, v in known.items()})
 
 
 def _as_event(condition: sympy.Expr) -> sympy.Expr:
@@ -164,6 +168,8 @@ def _ode_step(model: Model) -> Step:
     for part in (model.receive, model.reset):
         if part:
             check_units_statements(_plain(part), dict(variables))
+    for part in filter(None, (model.threshold, model.refractory)):
+        parse_expression_dimensions(part, variables)
     refractory = bool(model.refractory)
     alive = IsZero(real(COUNTER)) if refractory else sympy.Integer(1)
     event, message = _emission(model, variables)
@@ -215,11 +221,15 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
             name=f"check_{model.name}*",
         )
         group._network = "discretised"  # never simulated there: keeps Brian2 from warning of it
+        group.equations.check_units(group, run_namespace={})
         group.state_updater.update_abstract_code({})
         for name, parameter in model.parameters.items():
             setattr(group, name, quantity(parameter.default))
     except Exception as error:
         raise ModelError(f"model {model.name!r}: Brian2 refuses the equations: {error}") from error
+    for name, state in model.states.items():
+        if tuple(float(x) for x in group.variables[name].dim._dims) != dimensions(state.unit):
+            raise ModelError(f"model {model.name!r}: state {name!r} is declared in {state.unit!r}, but its equation ends in another unit")
     pairs = re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", group.state_updater.abstract_code, flags=re.M)
     return [(name, right) for name, right in pairs if name != "not_refractory"]
 

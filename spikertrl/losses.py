@@ -101,8 +101,9 @@ def activity(population: str, target: float, weight: float = 1.0) -> Loss:
 
     The share is taken over lanes and units, and an event is a message that is not zero. The square is taken step by step and
     not of the mean over all time: only then do stretches add up to the whole and is the penalty known while the network runs.
-    Counting events has no derivative; the slope used is that of |y|, taken as 1 where a unit is silent. For messages that are 0
-    or 1 the count is |y| itself, so together with the pseudo-derivative of the event this is the usual rate regularizer.
+    Counting events has no derivative; the slope used is that of ``abs(y)``, taken as 1 where a unit is silent. For messages
+    that are 0 or 1 the count is ``abs(y)`` itself, so together with the pseudo-derivative of the event this is the usual rate
+    regularizer.
 
     Parameters
     ----------

@@ -26,6 +26,8 @@ from .surrogates import Surrogate, triangle
 
 FUNCTIONS = frozenset("event sigmoid tanh exp log sqrt sin cos abs clip where int sign".split())
 CONSTANTS = frozenset({"dt", "pi", "e"})
+# Units of Brian2 may stand in the text as they are: mV, msecond, Hz, ...
+UNITS = re.compile("[pnumkM]?(volt|amp|ohm|siemens|farad|second|hertz|metre|meter|mole)|[pnumkM](V|A|F|S|Hz|ohm)|[pnum]s|[num]M|[cmu]m|Hz")
 PORT_KINDS = ("input", "recurrent", "both")
 
 
@@ -211,7 +213,7 @@ class Model:
                 assert match
                 (assigned if match[1] else known).add(match[1] or match[2])
                 used |= self._names(match[3], "equations", line, None)
-            if unknown := sorted(used - known):
+            if unknown := sorted(n for n in used - known if not UNITS.fullmatch(n)):
                 self._unknown(unknown[0], "equations", self.equations.strip(), known)
         for part in ("message", "threshold", "refractory"):
             if text := getattr(self, part):
@@ -242,7 +244,7 @@ class Model:
         if unknown := sorted(calls - FUNCTIONS):
             self._unknown(unknown[0], part, line, set(FUNCTIONS))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS
-        if known is not None and (unknown := sorted(names - known)):
+        if known is not None and (unknown := sorted(n for n in names - known if not UNITS.fullmatch(n))):
             self._unknown(unknown[0], part, line, known)
         return names
 

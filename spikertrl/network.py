@@ -285,7 +285,6 @@ class Network:
                 projection = masks[group]
                 view = sparse.csr_matrix((piece, projection.indices, projection.indptr), shape=projection.shape, copy=False)
                 view.data = piece  # scipy copies the data when they are a small part of a larger array
-                view.data = piece  # scipy copies a small view of a large array; this one must share memory
             else:
                 view = piece.reshape(shape)
             found.setdefault(group, {})[name] = view

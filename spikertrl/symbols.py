@@ -131,4 +131,5 @@ FUNCTIONS = {
     "Abs": Absolute,
     "absolute": Absolute,
     "sign": Sign,
+    "sqrt": sympy.sqrt,
 }

@@ -163,7 +163,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     regularizer : Loss, optional
         Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
     validate_every, zeros_every : int, optional
-        Every so many steps, score ``task.valid`` (columns "valid_...") or look at the zeros of the influence (columns "zeros...").
+        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence (columns ``zeros...``).
     stop : callable(history) -> bool, optional
         Asked after every step; see ``history.early_stop``.
     callbacks : callables (net, history)

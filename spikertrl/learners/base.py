@@ -53,7 +53,7 @@ def readout_weights(wiring: Wiring, theta: np.ndarray) -> np.ndarray:
 
 
 def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.ndarray:
-    """dL(t)/dy(t) (tau, B, N): direct terms plus ``weights``^T dz through the readouts without decay; leaky ones keep rows of their own."""
+    """dL(t)/dy(t) (tau, B, N): direct terms, and ``weights.T`` dz of the readouts without decay (leaky ones keep rows)."""
     plain = wiring.decay == 0
     found = signal.dz[:, :, plain] @ weights[plain]
     return found if signal.dy is None else found + signal.dy

@@ -21,51 +21,44 @@ from .vector import combine, combine_slots
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 
 
-@njit(cache=True)
-def count_couplings(slots, history, pair_ptr, pair_pre, pair_delay, t0, t1, B, ptr):
-    """Pairs whose source was gradient-active in time, for steps t0..t1-1 and all lanes: fills ptr ((t1-t0) * B, N + 1), returns their number.
-
-    ``slots`` (history + tau, B, N): place of a unit among the gradient-active ones of a step, -1 if it is not.
-    """
-    total = 0
-    for t in range(t0, t1):
-        for b in range(B):
-            row = (t - t0) * B + b
-            for i in range(ptr.shape[1] - 1):
-                ptr[row, i] = total
-                for e in range(pair_ptr[i], pair_ptr[i + 1]):
-                    total += slots[history + t - pair_delay[e], b, pair_pre[e]] >= 0
-            ptr[row, ptr.shape[1] - 1] = total
-    return total
-
-
 @njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, slots, history, pair_ptr, pair_pre, pair_delay, pair_syn, syn_port, S, G, size, local, start_B, t0, t1, B, ptr, pre, slot, lag, coef):  # fmt: skip
-    """Effective couplings sum_g B_isg(t) theta_ijg of the counted pairs: source unit, its slot, delay, and coef (states, pairs).
+def couple(tape_B, weight, weight_ptr, ports, slots, history, pair_ptr, pair_pre, pair_delay, S, G, size, local, start_B, t0, t1, B, ends, pre, slot, lag, coef):  # fmt: skip
+    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, for steps t0..t1-1 and all lanes.
 
-    ``weight``: theta of every synapse between units, in the order of ``syn_port``.
+    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at ``row * pairs +
+    pair_ptr[i]`` and end before ``ends[row, i]``. ``slots`` (history + tau, B, N): place of a unit among the gradient-active ones of a step, else
+    -1. ``weight``: per unit a matrix (ports that synapses reach, pairs), starting at ``weight_ptr``; ``ports`` (N, most) names them, -1 for none.
     """
+    pairs = len(pair_pre)
     workers = min(64, (t1 - t0) * B)
+    longest = np.diff(pair_ptr).max()
     for worker in prange(workers):
-        gain = np.zeros(G.max(), coef.dtype)
-        zero = np.zeros(1, coef.dtype)[0]
+        summed = np.zeros(longest, coef.dtype)
         for row in range(worker, (t1 - t0) * B, workers):
             t, b = t0 + row // B, row % B
             for i in range(len(S)):
+                n = pair_ptr[i + 1] - pair_ptr[i]
+                total = summed[:n]
                 base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+                at = row * pairs + pair_ptr[i]
                 for s in range(S[i]):
-                    for g in range(G[i]):
-                        gain[g] = tape_B[t, base + (s * G[i] + g) * size[i]]
-                    at = ptr[row, i]
-                    for e in range(pair_ptr[i], pair_ptr[i + 1]):
-                        found = slots[history + t - pair_delay[e], b, pair_pre[e]]
+                    total[:] = 0
+                    for r in range(ports.shape[1]):
+                        if ports[i, r] >= 0:
+                            gain = tape_B[t, base + (s * G[i] + ports[i, r]) * size[i]]
+                            if gain != 0:
+                                line = weight[weight_ptr[i] + r * n : weight_ptr[i] + (r + 1) * n]
+                                for e in range(n):
+                                    total[e] += gain * line[e]
+                    at = row * pairs + pair_ptr[i]
+                    for e in range(n):
+                        j, d = pair_pre[pair_ptr[i] + e], pair_delay[pair_ptr[i] + e]
+                        found = slots[history + t - d, b, j]
                         if found >= 0:
-                            total = zero
-                            for c in range(pair_syn[e], pair_syn[e + 1]):
-                                total += gain[syn_port[c]] * weight[c]
-                            coef[s, at] = total
-                            pre[at], slot[at], lag[at] = pair_pre[e], found, pair_delay[e]
+                            coef[s, at] = total[e]
+                            pre[at], slot[at], lag[at] = j, found, d
                             at += 1
+                ends[row, i] = at
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
@@ -153,8 +146,8 @@ def _advance_states(
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q, memoryless, tape_A, tape_B, tape_P,
-          tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
-          row_live, position, width, Z, messages, history, n_active, active_units, past_active, ptr, pre, sent, lag, coef, direct, leaky, leaky_decay,
+          tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order, placed, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
+          row_live, position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre, sent, lag, coef, direct, leaky, leaky_decay,
           out_weight, dz, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds per task.
 
@@ -165,7 +158,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
     """
     N = len(S)
     L = len(leaky)
-    flat_coef = coef.reshape(-1)
+    flat_coef, flat_messages = coef.reshape(-1), messages.reshape(-1)
+    sources = messages.shape[2]
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -176,7 +170,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
         dtype = M.dtype
         unit = np.zeros(2, dtype)
         unit[1] = 1
-        zero, one = unit[0], unit[1]
+        zero, one, single = unit[0], unit[1], S.max() == 1
         where = np.full(N, -1, np.int64)
         for u in range(units):
             where[reach[first + u]] = u
@@ -184,6 +178,16 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
         places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
+        # per column, in the order of sources: its unit's row, its derivative (place, per lane, per state)
+        row_at, gain_at = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        gain_lane, gain_state = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        for x in range(c0, c1):
+            c = order[x]
+            k = col_unit[c]
+            row_at[x - c0] = row_of[first + where[k]] * stride
+            kinds = Q[k] if col_source[c] == -2 else G[k]
+            gain_at[x - c0] = (start_P[k] if col_source[c] == -2 else start_B[k]) * B + col_port[c] * size[k] + local[k]
+            gain_lane[x - c0], gain_state[x - c0] = S[k] * kinds * size[k], kinds * size[k]
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * rows * stride
@@ -207,7 +211,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 for u in range(units):
                     i = reach[first + u]
                     own = k0 <= i < k1
-                    begin, end = ptr[(t - t0) * B + b, i], ptr[(t - t0) * B + b, i + 1]
+                    begin, end = ((t - t0) * B + b) * pairs + pair_ptr[i], ends[(t - t0) * B + b, i]
                     live = row_live[lives + u]
                     if memoryless[i]:
                         live = False
@@ -231,39 +235,43 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                         places, weights, unit,
                     )  # fmt: skip
                 # immediate terms, in the rows of each column's own unit; columns come alive
-                for c in range(c0, c1):
+                for run in range(run_ptr[gr], run_ptr[gr + 1]):
+                    source = col_source[order[runs[run]]]
                     value = one
-                    if col_source[c] >= 0:
-                        value = messages[history + t - col_delay[c], b, col_source[c]]
+                    if source >= 0:
+                        value = messages[history + t - col_delay[order[runs[run]]], b, source]
                         if value == 0:
                             continue
-                    at = position[b, c]
-                    if at < 0:
-                        at = w
-                        position[b, c] = w
-                        if w % lanes == 0:
-                            for u in range(units):
-                                if row_live[lives + u]:
-                                    for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
-                                        M[base + r * stride + w : base + r * stride + w + lanes] = 0
-                                for r in range(D if D > 1 else 0):
-                                    place = address[r * N + reach[first + u]]
-                                    if place >= 0:
-                                        E[place + w : place + w + lanes] = 0
-                            for o in range(L):
-                                Z[z_base + o * stride + w : z_base + o * stride + w + lanes] = 0
-                        w += 1
-                    k = col_unit[c]
-                    row = base + row_of[first + where[k]] * stride + at
-                    if col_source[c] == -2:
-                        at_P = start_P[k] * B + (b * S[k] * Q[k] + col_port[c]) * size[k] + local[k]
-                        for s in range(S[k]):
-                            M[row + s * stride] += tape_P[t, at_P + s * Q[k] * size[k]]
-                    else:
-                        at_B = start_B[k] * B + (b * S[k] * G[k] + col_port[c]) * size[k] + local[k]
-                        for s in range(S[k]):
-                            M[row + s * stride] += tape_B[t, at_B + s * G[k] * size[k]] * value
-                    immediate += S[k]
+                    for x in range(runs[run], runs[run + 1]):
+                        at = position[b, x]
+                        if at < 0:
+                            at = w
+                            position[b, x] = w
+                            if w % lanes == 0:
+                                for u in range(units):
+                                    if row_live[lives + u]:
+                                        for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
+                                            M[base + r * stride + w : base + r * stride + w + lanes] = 0
+                                    for r in range(D if D > 1 else 0):
+                                        place = address[r * N + reach[first + u]]
+                                        if place >= 0:
+                                            E[place + w : place + w + lanes] = 0
+                                for o in range(L):
+                                    Z[z_base + o * stride + w : z_base + o * stride + w + lanes] = 0
+                            w += 1
+                        row = base + row_at[x - c0] + at
+                        gain = gain_at[x - c0] + b * gain_lane[x - c0]
+                        if source == -2:
+                            for s in range(S[col_unit[order[x]]]):
+                                M[row + s * stride] += tape_P[t, gain + s * gain_state[x - c0]]
+                                immediate += 1
+                        elif single:
+                            M[row] += tape_B[t, gain] * value
+                            immediate += 1
+                        else:
+                            for s in range(S[col_unit[order[x]]]):
+                                M[row + s * stride] += tape_B[t, gain + s * gain_state[x - c0]] * value
+                                immediate += 1
                 # messages: E <- o M + q for gradient-active units
                 wide = (w + lanes - 1) // lanes * lanes
                 for u in range(units):
@@ -287,7 +295,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     emit += S[j] * w
                     if k0 <= j < k1:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
-                            E[place + position[b, c]] += tape_q[
+                            E[place + position[b, placed[c]]] += tape_q[
                                 t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
                             ]
                     rows_now[n], signals[n] = place, direct[t, b, j]
@@ -316,9 +324,9 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     combine(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
             width[b, gr] = w
-            for c in range(c0, c1):
-                if position[b, c] >= 0:
-                    gradient[chunk, c] += g[position[b, c]]
+            for x in range(c0, c1):
+                if position[b, x] >= 0:
+                    gradient[chunk, order[x]] += g[position[b, x]]
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

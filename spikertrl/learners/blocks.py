@@ -26,6 +26,7 @@ class BlockState:
 
     wiring: Wiring
     batch: int
+    hops: int | None
     group: np.ndarray  # (groups + 1) first unit of each group
     reach_ptr: np.ndarray  # (groups + 1)
     reach: np.ndarray  # units reached by each group
@@ -38,7 +39,7 @@ class BlockState:
     E: np.ndarray
     slot: np.ndarray
     row_live: np.ndarray
-    position: np.ndarray  # (B, C) packed place of each column, -1 while not alive
+    position: np.ndarray  # (B, C) packed place of each column (in the order of _column_order), -1 while not alive
     width: np.ndarray  # (B, groups) columns alive
     Z: np.ndarray
     sent: np.ndarray  # (D, B, N) int32: slots of the gradient-active units of the last steps, else -1
@@ -62,7 +63,7 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     first_Z = np.concatenate(([0], np.cumsum(stride)))
     D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
     return BlockState(
-        w, batch, group, reach_ptr, reach, row_of, first_M, first_E, first_Z, stride, np.zeros(batch * first_M[-1], w.dtype),
+        w, batch, hops, group, reach_ptr, reach, row_of, first_M, first_E, first_Z, stride, np.zeros(batch * first_M[-1], w.dtype),
         np.zeros(batch * D * first_E[-1], w.dtype), np.full(batch * D * len(reach), -1, np.int32), np.zeros(batch * len(reach), bool),
         np.full((batch, w.n_recurrent), -1, np.int32), np.zeros((batch, len(stride)), np.int32), np.zeros(batch * leaky * first_Z[-1], w.dtype),
         np.full((D, batch, w.n_units), -1, np.int32), np.zeros(int(w.S.sum()) * batch, w.dtype), np.zeros(int(w.Q.sum()) * batch, w.dtype),
@@ -73,6 +74,21 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
 def _layout(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(group, reach_ptr, reach); a wiring never changes, so that the search is done once."""
     return _groups(w, *reachable(w, hops))
+
+
+@functools.lru_cache(maxsize=8)
+def _column_order(w: Wiring, hops: int | None) -> tuple[np.ndarray, ...]:
+    """Columns of every group sorted by source, so that a silent source is skipped with all its columns.
+
+    Returns (order, placed, run_ptr, runs): order[x] is the column at sorted place x, placed its inverse; group g has the runs run_ptr[g]
+    .. run_ptr[g+1]-1 of equal (source, delay), run r covers the sorted places runs[r] .. runs[r+1]-1.
+    """
+    group = np.searchsorted(_layout(w, hops)[0], w.col_unit, side="right") - 1
+    order = np.lexsort((w.col_unit, w.col_delay, w.col_source, group))
+    keys = np.stack((group[order], w.col_source[order], w.col_delay[order]))
+    first = np.flatnonzero(np.append(True, (np.diff(keys) != 0).any(0)))[: len(order)]
+    run_ptr = np.searchsorted(group[order][first], np.arange(len(_layout(w, hops)[0])))
+    return order, np.argsort(order), run_ptr, np.append(first, len(order))
 
 
 def _groups(w: Wiring, reach_ptr: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,18 +134,18 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     direct = np.ascontiguousarray(learning_signal(w, signal, weights))
     tasks, chunks = _tasks(len(state.stride), state.batch, numba.get_num_threads())
     columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((len(tasks), 4), np.int64)
+    most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
         past = count[t0 - 1 : t0] if t0 else (state.sent >= 0).sum(2, dtype=np.int32)
         coupled = _couplings(w, tape, sent, D, t0, t1, synaptic)
-        most = max(w.n_units, w.max_states, int(np.diff(coupled[0], axis=1).max(initial=0)))
         kernel.sweep(
             tasks, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A, w.start_B, w.start_P,
             w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_source, w.col_delay,
-            w.col_port, state.group, state.reach_ptr, state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z,
+            w.col_port, *_column_order(w, state.hops), state.group, state.reach_ptr, state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z,
             state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
-            *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns, counts,
+            len(w.pair_pre), w.pair_ptr, *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns, counts,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
@@ -142,6 +158,11 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     return gradient
 
 
+def column_positions(state: BlockState, lane: int) -> np.ndarray:
+    """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
+    return state.position[lane, _column_order(state.wiring, state.hops)[1]]
+
+
 def _work(state: BlockState, tape: Tape) -> float:
     """A guess at the multiply-adds of a tape: live block elements times the share of couplings in use."""
     w = state.wiring
@@ -150,15 +171,18 @@ def _work(state: BlockState, tape: Tape) -> float:
 
 
 def _couplings(w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int, synaptic: bool) -> tuple[np.ndarray, ...]:
-    """(ptr, pre, slot, lag, coef) for steps t0..t1-1; see ``block_kernel.couple``."""
-    ptr = np.zeros(((t1 - t0) * tape.batch, w.n_units + 1), np.int64)
-    if not synaptic:
-        return ptr, *(np.zeros(0, np.int32) for _ in range(3)), np.zeros((w.max_states, 0), w.dtype)
-    total = kernel.count_couplings(sent, D, w.pair_ptr, w.pair_pre, w.pair_delay, t0, t1, tape.batch, ptr)
-    pre, slot, lag, coef = *(np.empty(total, np.int32) for _ in range(3)), np.empty((w.max_states, total), w.dtype)
-    tables = (w.pair_ptr, w.pair_pre, w.pair_delay, w.pair_syn, w.syn_port, w.S, w.G, w.size, w.local, w.start_B)
-    kernel.couple(tape.B, tape.theta[w.syn_theta], sent, D, *tables, t0, t1, tape.batch, ptr, pre, slot, lag, coef)
-    return ptr, pre, slot, lag, coef
+    """(ends, pre, slot, lag, coef) for steps t0..t1-1; see ``block_kernel.couple``."""
+    rows, pairs = (t1 - t0) * tape.batch, len(w.pair_pre)
+    if not synaptic or not pairs:
+        nothing = (np.arange(rows) * pairs)[:, None] + w.pair_ptr[:-1]
+        return nothing, *(np.zeros(0, np.int32) for _ in range(3)), np.zeros((w.max_states, 0), w.dtype)
+    weight = np.zeros(int(w.weight_ptr[-1]), w.dtype)
+    weight[w.syn_place] = tape.theta[w.syn_theta]
+    ends, coef = np.empty((rows, w.n_units), np.int64), np.empty((w.max_states, rows * pairs), w.dtype)
+    pre, slot, lag = (np.empty(rows * pairs, np.int32) for _ in range(3))
+    tables = (w.pair_ptr, w.pair_pre, w.pair_delay, w.S, w.G, w.size, w.local, w.start_B)
+    kernel.couple(tape.B, weight, w.weight_ptr, w.heard_ports, sent, D, *tables, t0, t1, tape.batch, ends, pre, slot, lag, coef)
+    return ends, pre, slot, lag, coef
 
 
 def _reset(state: BlockState, which: np.ndarray) -> None:

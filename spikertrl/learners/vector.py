@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BYTES = 32  # one 256-bit register
-TILE = 4  # registers that hold partial sums at a time
+TILES = (8, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -97,12 +97,13 @@ class _Writer:
     def row(self, width) -> None:
         """All columns of one row."""
         b = self.builder
-        step, single = (ir.Constant(ir.IntType(64), self.size * k) for k in (TILE, 1))
-        whole = b.mul(b.udiv(width, step), step)
-        with cgutils.for_range_slice(b, ir.Constant(ir.IntType(64), 0), whole, step) as (column, _):
-            self.tile(column, TILE)
-        with cgutils.for_range_slice(b, whole, width, single) as (column, _):
-            self.tile(column, 1)
+        begin = ir.Constant(ir.IntType(64), 0)
+        for registers in TILES:
+            step = ir.Constant(ir.IntType(64), self.size * registers)
+            end = b.mul(b.udiv(width, step), step)
+            with cgutils.for_range_slice(b, begin, end, step) as (column, _):
+                self.tile(column, registers)
+            begin = end
 
     def _load(self, base, index):
         pointer = self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())

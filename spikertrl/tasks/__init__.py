@@ -1,14 +1,16 @@
 """Tasks: where x and labels come from. Every task obeys the contract in `base`.
 
-| task | kind | what |
-|---|---|---|
-| `spiral` | sequence | which way a spiral turns (Subramoney 2023) |
-| `copy` | sequence | repeat a string, at a growing length (Mujika et al. 2018) |
-| `delayed_xor` | sequence | exclusive or of two pulses, asked for later |
-| `spoken_digits` | sequence | name the digit, from spikes of a model cochlea (needs a data file) |
-| `add` | stream | add two bits of the past (Marschall et al. 2020) |
-| `text` | stream | next character |
-| `sunspots` | stream | next year's sunspot number |
+=================  ========  ==================================================================
+task               kind      what
+=================  ========  ==================================================================
+``spiral``         sequence  which way a spiral turns (Subramoney 2023)
+``copy``           sequence  repeat a string, at a growing length (Mujika et al. 2018)
+``delayed_xor``    sequence  exclusive or of two pulses, asked for later
+``spoken_digits``  sequence  name the digit, from spikes of a model cochlea (needs a data file)
+``add``            stream    add two bits of the past (Marschall et al. 2020)
+``text``           stream    next character
+``sunspots``       stream    next year's sunspot number
+=================  ========  ==================================================================
 """
 
 from __future__ import annotations

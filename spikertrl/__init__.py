@@ -1,6 +1,6 @@
 """spikertrl: event-driven recurrent networks that learn while they run."""
 
-from . import losses, models, optimizers, schedules, surrogates, tasks
+from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
 from .gradients import compare, gradient
 from .learners import BPTT, KFRTRL, RTRL, UORO, EProp, Immediate, SnAp
 from .model import Model, Parameter, Port, State
@@ -9,5 +9,37 @@ from .online import Online
 from .run import Record, Run, simulate
 from .train import evaluate, fit
 
-__all__ = ["BPTT", "KFRTRL", "RTRL", "UORO", "EProp", "Immediate", "Model", "Network", "Online", "Parameter", "Port", "Record", "Run", "SnAp", "State", "compare", "evaluate", "fit", "gradient",
-           "losses", "models", "optimizers", "schedules", "simulate", "surrogates", "tasks"]  # fmt: skip
+__version__ = "0.1.0"
+
+__all__ = [
+    "BPTT",
+    "KFRTRL",
+    "RTRL",
+    "UORO",
+    "EProp",
+    "Immediate",
+    "Model",
+    "Network",
+    "Online",
+    "Parameter",
+    "Port",
+    "Record",
+    "Run",
+    "SnAp",
+    "State",
+    "checks",
+    "compare",
+    "cost",
+    "evaluate",
+    "fit",
+    "gradient",
+    "learners",
+    "losses",
+    "models",
+    "optimizers",
+    "plot",
+    "schedules",
+    "simulate",
+    "surrogates",
+    "tasks",
+]

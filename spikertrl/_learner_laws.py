@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._laws import EXACT, Bench, Law, Skip, arrays_of, bench, gradient_by, held, judge, relative
+from ._laws import EXACT, Bench, arrays_of, bench, gradient_by, held, relative
+from ._report import Law, Skip, judge
 from .gradients import signal_of
 from .learners import BPTT
 from .learners.base import Learner
@@ -17,7 +18,7 @@ from .models import load
 from .run import as_input, simulator
 
 CLAIMS = ("exact", "truncated", "unbiased", "approximate")
-DRAWS = 200  # independent runs of an unbiased learner
+DRAWS, COPIES = 40, 16  # independent runs of an unbiased learner, and how often each lane is in the batch
 STANDARD_ERRORS = (
     5.0  # how far the mean may lie from the exact gradient: beyond 4 in 12 directions by chance once in 1000 tests
 )
@@ -76,6 +77,8 @@ def _unbiased(learner: Learner, b: Bench) -> Any:
         return "an unbiased learner needs a field 'seed' to draw its signs from"
     short = b.cut(steps=8)
     exact = gradient_by(BPTT(), short)
+    copied = [np.concatenate([part] * COPIES, axis=1) for part in (short.x, short.targets, short.labels)]
+    short = Bench(b.net, *copied)
     found = np.array([gradient_by(dataclasses.replace(learner, seed=1000 + k), short) for k in range(DRAWS)])  # type: ignore[type-var]
     columns = b.net.wiring.col_theta
     exact, found = exact[columns], found[:, columns]
@@ -124,7 +127,9 @@ def _shape(learner: Learner, b: Bench) -> str | None:
     for one in (b, b.in_float32()):
         grad, theta = _once(learner, one)[0], one.net.theta
         if not isinstance(grad, np.ndarray) or grad.shape != theta.shape or grad.dtype != theta.dtype:
-            return f"update returned {getattr(grad, 'dtype', type(grad))} {np.shape(grad)}, theta is {theta.dtype} {theta.shape}"
+            return (
+                f"update returned {getattr(grad, 'dtype', type(grad))} {np.shape(grad)}, theta is {theta.dtype} {theta.shape}"
+            )
         if not np.isfinite(grad).all():
             return f"the gradient in {theta.dtype} is not finite"
     return None
@@ -156,7 +161,9 @@ def _unmutated(learner: Learner, b: Bench) -> str | None:
     """``update`` changes its state and nothing else."""
     _, tape, signal, before = _once(learner, b)
     after = _parts(tape, signal)
-    changed = [n for n, part in after.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))]
+    changed = [
+        n for n, part in after.items() if any(not np.array_equal(a, c) for a, c in zip(arrays_of(part), before[n], strict=True))
+    ]
     return f"update changed {', '.join(changed)}" if changed else None
 
 

@@ -1,4 +1,4 @@
-"""Laws of one unit and one step: the local Jacobian, the pseudo-derivative, the reset.
+"""Laws of one unit and one step: the local Jacobian and the pseudo-derivative.
 
 Two independent roads to the Jacobian. With the pseudo-derivative set to zero, what the compiled code returns is the true
 derivative wherever no event boundary is crossed, and differences of the compiled values must agree (``jacobian``). With the
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ._laws import Bench, Skip
+from ._laws import Bench
 from .compile import Cell, compile_model
-from .model import Model, statements
+from .model import Model
 from .run import simulate
 from .surrogates import Surrogate
 
@@ -30,8 +30,11 @@ def jacobian(model: Model, b: Bench) -> tuple[float, float, str]:
     cell, phi = _without_surrogate(model)
     points = _points(cell, b)
     names = (*cell.memory, *(f"I_{p}" for p in cell.ports), *cell.trainable)
-    place = {**{n: ("s", j) for j, n in enumerate(cell.states)}, **{f"I_{p}": ("I", g) for g, p in enumerate(cell.ports)},
-             **{n: ("phi", cell.phi.index(n)) for n in cell.trainable}}  # fmt: skip
+    place = {
+        **{n: ("s", j) for j, n in enumerate(cell.states)},
+        **{f"I_{p}": ("I", g) for g, p in enumerate(cell.ports)},
+        **{n: ("phi", cell.phi.index(n)) for n in cell.trainable},
+    }
     inputs = {"s": points[0], "I": points[1], "phi": np.repeat(phi[:, None], POINTS, 1)}
     size = {n: _size(inputs[place[n][0]][place[n][1]]) for n in names}
     sizes_out = [*(size[n] for n in cell.memory), _size(_values(cell, b.net.dt, inputs)[-1])]
@@ -168,60 +171,17 @@ def _numeric(expr: Any, known: dict[str, np.ndarray]) -> Callable[[dict[str, np.
     def sigmoid(v: Any) -> Any:
         return 0.5 * (1 + np.tanh(0.5 * v))
 
-    functions = {"Event": sigmoid, "Sigmoid": sigmoid, "Psi": lambda v: sigmoid(v) * (1 - sigmoid(v)), "Select": lambda e, a, b: e * a + (1 - e) * b,
-                 "IsZero": lambda v: np.where(v <= 0, 1.0, 0.0), "Test": lambda v: np.where(v, 1.0, 0.0), "Clip": np.clip, "Absolute": np.abs,
-                 "Sign": np.sign}  # fmt: skip
+    functions = {
+        "Event": sigmoid,
+        "Sigmoid": sigmoid,
+        "Psi": lambda v: sigmoid(v) * (1 - sigmoid(v)),
+        "Select": lambda e, a, b: e * a + (1 - e) * b,
+        "IsZero": lambda v: np.where(v <= 0, 1.0, 0.0),
+        "Test": lambda v: np.where(v, 1.0, 0.0),
+        "Clip": np.clip,
+        "Absolute": np.abs,
+        "Sign": np.sign,
+    }
     names = sorted(known)
     function = sympy.lambdify(names, expr, modules=[functions, "numpy"])
     return lambda values: np.broadcast_to(np.asarray(function(*(values[n] for n in names)), float), (POINTS,))
-
-
-# -- the reset ---------------------------------------------------------------------------------------------------------
-_TEXT = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "abs": abs, "sign": np.sign, "int": int,
-         "clip": lambda x, low, high: min(max(x, low), high), "where": lambda c, a, b: a if c else b, "event": lambda v: float(v > 0),
-         "sigmoid": lambda v: 1 / (1 + np.exp(-v)), "pi": np.pi, "e": np.e, "__builtins__": {}, "not_refractory": True}  # fmt: skip
-
-
-def reset(model: Model, b: Bench) -> str | tuple[float, float, str] | None:
-    """After the reset the threshold condition no longer holds, at most events of a run."""
-    if not b.net.populations["h"].cell.spiking:
-        raise Skip("a graded unit: no event, no reset")
-    if not model.is_ode:
-        return _falls_silent(model, b)
-    if not model.threshold:
-        raise Skip("no threshold=: the unit never resets")
-    if not model.reset:
-        return "no reset=: after an event the unit stays above its threshold"
-    run = simulate(b.net, b.x)
-    cell = b.net.populations["h"].cell
-    events = np.argwhere(run.messages["h"] != 0)
-    from .discretise import UNITS
-
-    known = _TEXT | {name: float(unit) for name, unit in UNITS.items()} | cell.defaults | {"dt": b.net.dt}
-    try:
-        stays = [_still_above(model, known | {n: v[tuple(at)] for n, v in run.states["h"].items()}) for at in events[:500]]
-    except NameError as error:
-        raise Skip(f"the text of threshold or reset needs more than states and parameters: {error}") from None
-    return float(np.mean(stays)), 0.5, "share of events after which the threshold condition still holds"
-
-
-def _still_above(model: Model, values: dict[str, Any]) -> bool:
-    for name, _, right, _ in statements(model.reset, lambda why: None):
-        values[name] = eval(right.strip(), values)  # noqa: S307 - a model file is code already
-    return bool(eval(model.threshold.strip(), values))  # noqa: S307
-
-
-def _falls_silent(model: Model, b: Bench) -> str | None:
-    """An update model states its reset in its equations: left alone after an event, it must not send at every step for ever."""
-    run = simulate(b.net, b.x)
-    theta = b.net.theta.copy()
-    for weights in b.net.view(b.net.theta)["h<-h"].values():
-        weights.data[...] = 0.0
-    alone = simulate(b.net, np.zeros((200, *b.x.shape[1:])), state=run.state)
-    b.net.theta[...] = theta
-    always = (alone.messages["h"][-50:] != 0).all(0).any()
-    return (
-        "left without input, a unit goes on sending at every step for ever: nothing takes it below threshold"
-        if always
-        else None
-    )

@@ -5,8 +5,8 @@
 >>> report.passed, report["jacobian equals differences"].status
 (True, 'passed')
 
-A law is passed, failed or skipped, with the figure that was measured, the tolerance and, where needed, a reason. Nothing is raised:
-what breaks while a law is tried makes it fail.
+A law is passed, failed or skipped, with the figure that was measured, the tolerance and, where needed, a reason. Nothing is
+raised: what breaks while a law is tried makes it fail.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from . import _local_laws as local
-from ._laws import EXACT, Bench, Law, Report, bench, gradient_by, held, judge, relative
+from ._laws import EXACT, Bench, bench, gradient_by, held, relative
 from ._learner_laws import learner_laws
+from ._report import Law, Report, judge
+from ._reset_law import reset
 from .compile import compile_model
 from .learners import BPTT, RTRL
 from .learners.base import Learner
@@ -33,8 +35,8 @@ __all__ = ["Law", "Report", "check_learner", "check_model"]
 def check_model(model: Model | str | os.PathLike[str], *, seed: int = 0) -> Report:
     """Run every law of a model.
 
-    The unit is put into a small network with masks, delays and two readouts; the scale of all weights is searched for until events
-    appear now and then, so that a model with its own units and time scale needs no settings.
+    The unit is put into a small network with masks, delays and two readouts; the scale of all weights is searched for until
+    events appear now and then, so that a model with its own units and time scale needs no settings.
 
     Parameters
     ----------
@@ -176,7 +178,7 @@ def _lanes(model: Model, b: Bench) -> tuple[float, float]:
 _MODEL_LAWS: dict[str, Callable[[Model, Bench], Any]] = {
     "jacobian equals differences": local.jacobian,
     "pseudo-derivative equals differences": local.pseudo_derivative,
-    "reset leaves the threshold": local.reset,
+    "reset leaves the threshold": reset,
     "sparse RTRL = dense RTRL = BPTT, float64": _sparse_is_dense,
     "sparse RTRL = dense RTRL = BPTT, float32": _single_precision,
     "pieces equal the whole": _pieces,

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -117,7 +117,7 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
         if not path.exists():
             _write(path, model, dtype)
         _cells[key] = _load(path, model, dtype)
-    return _cells[key]
+    return replace(_cells[key], model=model)  # parameter values of the surrogate are not part of the code
 
 
 def _write(path: Path, model: Model, dtype: str) -> None:

@@ -1,6 +1,6 @@
 """Text of a model -> one discrete step as sympy expressions. The only module that asks Brian2 to parse and discretise.
 
-The result, [Step][], holds for one unit: ``F`` (new states from old states, inputs and parameters) and ``O`` (message from the new
+The result, ``Step``, holds for one unit: ``F`` (new states from old states, inputs and parameters) and ``O`` (message from the new
 states). For differential equations the order is Brian2's, cut after the state update: receive, reset, state update; then emit.
 """
 
@@ -229,7 +229,7 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
         raise ModelError(f"model {model.name!r}: Brian2 refuses the equations: {error}") from error
     for name, state in model.states.items():
         if tuple(float(x) for x in group.variables[name].dim._dims) != dimensions(state.unit):
-            raise ModelError(f"model {model.name!r}: state {name!r} is declared in {state.unit!r}, but its equation ends in another unit")
+            raise ModelError(f"model {model.name!r}: state {name!r} has unit {state.unit!r}, but its equation ends in another one")
     pairs = re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", group.state_updater.abstract_code, flags=re.M)
     return [(name, right) for name, right in pairs if name != "not_refractory"]
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .network import Network
 
 PIECE = 256  # steps simulated at a time
-LIMIT_BYTES = 1 << 30  # largest recording made without being asked for in particular
 
 _simulators: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -72,7 +71,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Events:
-    """Events as four arrays of equal length, sorted by time, lane, unit: ``time`` (step), ``batch``, ``unit`` (global), ``value``."""
+    """Events sorted by time, lane, unit: arrays ``time`` (step), ``batch``, ``unit`` (global), ``value`` of equal length."""
 
     time: np.ndarray
     batch: np.ndarray
@@ -113,9 +112,8 @@ class Run:
             If the network has no readout or several (then use ``run.readouts[name]``).
         """
         if len(self.readouts) != 1:
-            raise ValueError(
-                f"run.z needs exactly one readout, the network has {sorted(self.readouts)}; use run.readouts[name]"
-            )
+            found = sorted(self.readouts)
+            raise ValueError(f"run.z needs exactly one readout, the network has {found}; use run.readouts[name]")
         return next(iter(self.readouts.values()))
 
     @property
@@ -206,68 +204,3 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
             tape = machine.run(state, x[part], linearise=False)
             recorder.keep(machine, tape, part)
     return recorder.finish(state)
-
-
-class _Recorder:
-    """Collects pieces into arrays of known size."""
-
-    def __init__(self, net: Network, record: Record, total: int, batch: int) -> None:
-        self.net, self.record, self.total, self.batch = net, record, total, batch
-        steps = record.kept(0, total, total)
-        self.steps, self.filled = steps, 0
-        chosen = {n: np.asarray(record.units.get(n, np.arange(p.size))) for n, p in net.populations.items()}
-        self.units = chosen
-        named = record.states if not isinstance(record.states, bool) else (list(net.populations) if record.states else [])
-        self._refuse_unbounded(named, len(steps))
-        shape = {n: (len(steps), batch, len(u)) for n, u in chosen.items()}
-        self.z = np.zeros((total, batch, net.wiring.n_outputs), net.dtype)
-        self.states = {n: {s: np.zeros(shape[n], net.dtype) for s in net.populations[n].cell.states} for n in named}
-        self.messages = {n: np.zeros(shape[n], net.dtype) for n in chosen} if record.messages else {}
-        self.events: list[tuple[np.ndarray, ...]] = []
-
-    def _refuse_unbounded(self, named: Sequence[str], steps: int) -> None:
-        counts = {n: len(self.net.populations[n].cell.states) * (n in named) + self.record.messages for n in self.units}
-        size = steps * self.batch * sum(c * len(self.units[n]) for n, c in counts.items()) * self.net.wiring.dtype.itemsize
-        if size > LIMIT_BYTES:
-            raise ValueError(
-                f"recording {steps} steps of {self.batch} lanes would take {size / 2**30:.1f} GiB; "
-                "bound it with record=Record(states=..., messages=False, every=k, last=m, units={population: indices})"
-            )
-
-    def keep(self, machine: Simulator, tape: Any, part: slice) -> None:
-        """Copy what is wanted out of a piece."""
-        net, rec = self.net, self.record
-        self.z[part] = tape.z
-        y = tape.units(machine.wiring)
-        kept = rec.kept(part.start, tape.tau, self.total)
-        rows = slice(self.filled, self.filled + len(kept))
-        self.filled = rows.stop
-        buffers = machine._buffer(tape.tau, tape.batch, False)
-        for name, population in net.populations.items():
-            units = self.units[name]
-            if name in self.messages:
-                self.messages[name][rows] = y[kept][:, :, population.start + units]
-            for j, state in enumerate(population.cell.states if name in self.states else ()):
-                self.states[name][state][rows] = buffers.states[name][1:][kept][:, :, j][:, :, units]
-        if rec.events:
-            first = 0 if rec.last is None else max(0, self.total - rec.last - part.start)
-            t, b, u = np.nonzero(y[first:])
-            self.events.append((t + part.start + first, b, u, y[first:][t, b, u]))
-
-    def finish(self, state: SimState) -> Run:
-        """The Run."""
-        empty = [np.zeros(0, np.int64)] * 3 + [np.zeros(0, self.net.dtype)]
-        columns = [np.concatenate(c) for c in zip(*self.events, strict=True)] if self.events else empty
-        readouts = {r.name: self.z[:, :, r.start : r.start + r.size] for r in self.net.readouts}
-        return Run(
-            self.net,
-            self.net.dt,
-            self.total,
-            self.batch,
-            readouts,
-            Events(*columns),
-            self.states,
-            self.messages,
-            self.steps,
-            state,
-        )

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from ._buffers import Buffers
+from ._delivery import by_event, event_table
 from .events import EventQueue, deliver, push
-from .tape import LINEAR, Tape
+from .tape import Tape
 
 if TYPE_CHECKING:
     from .network import Network, Population, Projection
@@ -54,9 +56,15 @@ class SimState:
     def snapshot(self) -> dict[str, Any]:
         """All numbers of the state as plain arrays, for checkpoints; see ``restore``."""
         past = {name: getattr(self.past, name).copy() for name in ("values", "fired", "n_fired")}
-        return {"time": self.time, "states": {k: v.copy() for k, v in self.states.items()}, "past": past, "z": self.z.copy(),
-                "traces": {repr(k): v.copy() for k, v in self.traces.items()},
-                "trace_one": {repr(k): v.copy() for k, v in self.trace_one.items()}, "reset": self.reset.copy()}  # fmt: skip
+        return {
+            "time": self.time,
+            "states": {k: v.copy() for k, v in self.states.items()},
+            "past": past,
+            "z": self.z.copy(),
+            "traces": {repr(k): v.copy() for k, v in self.traces.items()},
+            "trace_one": {repr(k): v.copy() for k, v in self.trace_one.items()},
+            "reset": self.reset.copy(),
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take back what ``snapshot`` gave."""
@@ -75,14 +83,14 @@ class Simulator:
         self.net, self.wiring = net, net.wiring
         w = self.wiring
         self.dtype = w.dtype
-        self.events = _event_table(net)
-        self.blas = [p for p in net.projections if not _by_event(net, p)]
+        self.events = event_table(net)
+        self.blas = [p for p in net.projections if not by_event(net, p)]
         self.listed = np.zeros(w.n_channels, bool)
         for projection in net.projections:
-            if projection.source in net.inputs and _by_event(net, projection):
+            if projection.source in net.inputs and by_event(net, projection):
                 source = net.inputs[projection.source]
                 self.listed[source.start : source.start + source.size] = True
-        self._buffers: dict[tuple[int, int, bool], _Buffers] = {}
+        self._buffers: dict[tuple[int, int, bool], Buffers] = {}
         self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
         self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
 
@@ -103,12 +111,13 @@ class Simulator:
     def start(self, batch: int) -> SimState:
         """State before the first step of ``batch`` lanes."""
         w, decays = self.wiring, sorted({float(d) for d in self.wiring.decay if d > 0})
-        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), np.zeros((batch, w.n_outputs), self.dtype),
-                        {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}, {d: np.zeros(batch, self.dtype) for d in decays},
-                        np.ones(batch, bool), self)  # fmt: skip
+        traces = {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}
+        ones = {d: np.zeros(batch, self.dtype) for d in decays}
+        z, every = np.zeros((batch, w.n_outputs), self.dtype), np.ones(batch, bool)
+        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), z, traces, ones, every, self)
 
     def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
-        """Advance ``state`` by the tau steps of x (tau, B, channels) and return their tape (Jacobians only if ``linearise``)."""
+        """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``)."""
         tau, batch = x.shape[:2]
         w, theta = self.wiring, self.net.theta
         buffers = self._buffer(tau, batch, linearise)
@@ -128,21 +137,11 @@ class Simulator:
             for cell, arguments, pushed in buffers.calls[t]:
                 (cell.linearise if linearise else cell.advance)(*arguments)
                 push(*pushed)
-        traces, ones = {k: v.copy() for k, v in state.traces.items()}, {k: v.copy() for k, v in state.trace_one.items()}
+        traces = {k: v.copy() for k, v in state.traces.items()}
+        ones = {k: v.copy() for k, v in state.trace_one.items()}
         z = self._read(state, buffers, theta)
-        tape = Tape(
-            state.time,
-            tau,
-            batch,
-            theta,
-            queue.values,
-            z,
-            state.reset.copy(),
-            traces,
-            ones,
-            **buffers.linear,
-            history=w.history,
-        )
+        tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear,
+                    history=w.history)  # fmt: skip
         state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
         state.past.follow(queue)
         state.time += tau
@@ -164,7 +163,7 @@ class Simulator:
                     phi[j] = p.model.surrogate.parameters[name.removeprefix("surrogate_")]
             p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
 
-    def _currents(self, buffers: _Buffers, theta: np.ndarray) -> np.ndarray:
+    def _currents(self, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
         """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
         currents = buffers.currents
         currents[...] = 0.0
@@ -178,7 +177,7 @@ class Simulator:
                 self._multiply(projection, view, buffers, 0, buffers.tau)
         return currents
 
-    def _multiply(self, projection: Projection, view: dict, buffers: _Buffers, begin: int, end: int) -> None:
+    def _multiply(self, projection: Projection, view: dict, buffers: Buffers, begin: int, end: int) -> None:
         """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
         net, w = self.net, self.wiring
         target = net.populations[projection.target]
@@ -193,7 +192,7 @@ class Simulator:
             product = (weight @ y.T).T if sparse.issparse(weight) else y @ weight.T
             into[:, :, target.cell.ports.index(port)] += product.reshape(into.shape[0], into.shape[1], target.size)
 
-    def _read(self, state: SimState, buffers: _Buffers, theta: np.ndarray) -> np.ndarray:
+    def _read(self, state: SimState, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
         """z for the piece, advancing the readouts and their traces."""
         w, z = self.wiring, buffers.z
         y = buffers.queue.values[w.history :, :, w.n_channels :]
@@ -216,63 +215,13 @@ class Simulator:
             state.trace_one[decay] += powers.sum()
         return z
 
-    def _buffer(self, tau: int, batch: int, linearise: bool) -> _Buffers:
+    def _buffer(self, tau: int, batch: int, linearise: bool) -> Buffers:
         key = (tau, batch, linearise)
         if key not in self._buffers:
             if len(self._buffers) > 4:  # odd last pieces must not pile up
                 self._buffers.clear()
-            self._buffers[key] = _Buffers(self, tau, batch, linearise)
+            self._buffers[key] = Buffers(self, tau, batch, linearise)
         return self._buffers[key]
-
-
-class _Buffers:
-    """Arrays for pieces of one size, and the arguments of every compiled call, made once."""
-
-    def __init__(self, simulator: Simulator, tau: int, batch: int, linearise: bool) -> None:
-        net, w, dtype = simulator.net, simulator.wiring, simulator.dtype
-        self.tau, self.queue = tau, simulator.queue(tau, batch)
-        sizes = {name: sum(count(p) * p.size for p in net.populations.values()) for name, count in _COUNTS.items()}
-        self.linear = {name: np.zeros((tau, batch * sizes[name] if linearise else 0), dtype) for name in LINEAR}
-        self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
-        self.z = np.zeros((tau, batch, w.n_outputs), dtype)
-        self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in net.populations.values()}
-        self.inputs: dict[str, np.ndarray] = {}
-        self.calls: list[list[tuple]] = [[] for _ in range(tau)]
-        places = dict.fromkeys(_COUNTS, 0)
-        for p in net.populations.values():
-            views = {}
-            for name, count in _COUNTS.items():
-                flat = self.currents if name == "I" else self.linear[name]
-                n = count(p) * p.size
-                if linearise or name == "I":
-                    views[name] = flat[:, places[name] * batch : (places[name] + n) * batch].reshape(
-                        tau, batch, count(p), p.size
-                    )
-                places[name] += n
-            self.inputs[p.name] = views["I"]
-            self._make_calls(simulator, p, views, batch, linearise)
-
-    def _make_calls(
-        self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool
-    ) -> None:
-        y = np.zeros((batch, p.size), simulator.dtype)
-        s, queue = self.states[p.name], self.queue
-        for t in range(self.tau):
-            arguments = [s[t], views["I"][t], simulator._phi[p.name], simulator._k[p.name], s[t + 1], y]
-            if linearise:
-                arguments += [views[name][t] for name in LINEAR]
-            pushed = (y, queue.history + t, simulator.wiring.n_channels + p.start, queue.values, queue.fired, queue.n_fired)
-            self.calls[t].append((p.cell, tuple(arguments), pushed))
-
-
-_COUNTS = {
-    "I": lambda p: len(p.cell.ports),
-    "A": lambda p: len(p.cell.memory) ** 2,
-    "B": lambda p: len(p.cell.memory) * len(p.cell.ports),
-    "P": lambda p: len(p.cell.memory) * len(p.cell.trainable),
-    "o": lambda p: len(p.cell.memory),
-    "q": lambda p: len(p.cell.trainable),
-}
 
 
 def _constant(population: Population, name: str) -> Any:
@@ -280,42 +229,3 @@ def _constant(population: Population, name: str) -> Any:
     if callable(value):
         raise ValueError(f"population {population.name!r}: {name} is drawn at random; call net.initialize(seed) first")
     return value
-
-
-def _by_event(net: Network, projection: Projection) -> bool:
-    """Event by event, or (dense sources that are rarely silent) as a matrix product for the whole step or piece."""
-    if np.ndim(projection.delay):
-        return True
-    if projection.source in net.inputs:
-        return net.inputs[projection.source].kind == "event"
-    return net.populations[projection.source].cell.spiking or not projection.is_dense
-
-
-def _event_table(net: Network) -> tuple[np.ndarray, ...]:
-    """Outgoing synapses of every source, sorted by (delay, source): the arguments of ``events.deliver``."""
-    from .wiring import synapses
-
-    w = net.wiring
-    names = ("source", "delay", "start", "stride", "offset", "where")
-    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
-    starts, place = {}, 0
-    for p in net.populations.values():
-        starts[p.name] = place
-        place += len(p.cell.ports) * p.size
-    for projection in filter(lambda p: _by_event(net, p), net.projections):
-        target, inside = net.populations[projection.target], projection.source in net.populations
-        first = w.n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
-        post, pre, delay = synapses(projection)
-        for port in projection.ports:
-            ones = np.ones(len(post), np.int64)
-            part = (pre + first, delay, ones * starts[target.name], ones * len(target.cell.ports) * target.size,
-                    target.cell.ports.index(port) * target.size + post, w.layout[projection.name, port][0].start + np.arange(len(post)))  # fmt: skip
-            for name, values in zip(names, part, strict=True):
-                rows[name].append(values)
-    table = {name: np.concatenate(parts) for name, parts in rows.items()}
-    order = np.lexsort((table["offset"], table["start"], table["source"], table["delay"]))
-    table = {name: values[order] for name, values in table.items()}
-    delays, sources = np.unique(table["delay"]), w.n_channels + w.n_units
-    keys = np.searchsorted(delays, table["delay"]) * (sources + 1) + table["source"]
-    pointer = np.searchsorted(keys, np.arange(len(delays))[:, None] * (sources + 1) + np.arange(sources + 1)[None])
-    return delays, pointer, *(table[name].astype(np.int32) for name in names[2:])

@@ -4,7 +4,7 @@ The event function has no useful derivative, so learning replaces it by ``psi(v)
 exactly zero a unit sends no sensitivity, so the **width of the support is the speed knob** of exact sparse RTRL: a compact,
 narrow psi leaves most units gradient-silent, a psi with infinite support leaves none.
 
-Each function returns a frozen [Surrogate][] that knows its support:
+Each function returns a frozen ``Surrogate`` that knows its support:
 
 >>> triangle(gamma=0.7, width=0.5)
 Surrogate(name='triangle', derivative='gamma * max(0, 1 - abs(v) / width)', parameters={'gamma': 0.7, 'width': 0.5}, support=0.5)

@@ -17,9 +17,9 @@ class Tape:
     """Record of ``tau`` steps of ``batch`` lanes; valid until the next piece is simulated (``copy()`` keeps it).
 
     The linearisation arrays have shape (tau, B * count) in the flat layout of ``wiring``: A = dF/ds (S x S per unit), B = dF/dI
-    (S x G), P = dF/dphi (S x Q), o = dO/ds (S), q = dO/dphi (Q). ``messages`` is (history + tau, B, sources): its last tau rows are
-    this piece. ``traces``/``trace_one``: the readouts' decayed sums of y and of 1 before the piece. ``reset`` (B) bool: lanes whose state
-    was set to its initial value right before the piece.
+    (S x G), P = dF/dphi (S x Q), o = dO/ds (S), q = dO/dphi (Q). ``messages`` is (history + tau, B, sources): its last tau
+    rows are this piece. ``traces``/``trace_one``: the readouts' decayed sums of y and of 1 before the piece. ``reset`` (B) bool:
+    lanes whose state was set to its initial value right before the piece.
     """
 
     start: int
@@ -37,13 +37,13 @@ class Tape:
     o: np.ndarray
     q: np.ndarray
     history: int = 0
-    _active: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    _active: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(default=None, init=False, repr=False)
 
     def copy(self) -> Tape:
         """An independent copy, for learners that look back."""
         arrays = {name: getattr(self, name).copy() for name in ("theta", "messages", "z", "reset", *LINEAR)}
         traces = {name: {k: v.copy() for k, v in getattr(self, name).items()} for name in ("traces", "trace_one")}
-        return replace(self, **arrays, **traces, _active=None)
+        return replace(self, **arrays, **traces)
 
     def units(self, wiring: Wiring) -> np.ndarray:
         """Messages of the units, (tau, B, N)."""

@@ -71,6 +71,7 @@ class NetworkSpec:
     projections: tuple[ProjectionSpec, ...]
     readouts: tuple[ReadoutSpec, ...]
     dt: float = 1e-3
+    stop_between_units: bool = False  # e-prop: no gradient through messages from unit to unit
 
     def __post_init__(self) -> None:
         for p in self.projections:
@@ -133,6 +134,7 @@ def _arrivals(spec: NetworkSpec, params: Mapping, target: str, x_t: Mapping, pas
     for p in (p for p in spec.projections if p.target == target):
         delays = spec.delays(p)
         recent = jnp.concatenate([x_t[p.source][None], past[p.source]]) if p.source in x_t else past[p.source]
+        recent = jax.lax.stop_gradient(recent) if spec.stop_between_units else recent
         lags = np.arange(len(recent)) + (p.source not in x_t)
         chosen = (p.mask & (delays == lags[:, None, None])).astype(float)  # (lag, post, pre): the synapses of every delay
         for port in p.ports:

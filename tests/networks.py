@@ -1,4 +1,4 @@
-"""Networks that the tests share: random weights at the models' own scales, an input that makes them speak, a loss on everything."""
+"""Networks that the tests share: random weights at the models' own scales, an input that makes them speak, a loss."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ CHANNELS, FIRST, SECOND, OUTPUTS = 3, 6, 4, 2
 TRAINED = {"lif": ("tau", "v_th"), "adex": ("tau_w", "b"), "alif": ("rho", "beta"), "cuba_lif": ("alpha", "v_th")}
 
 
-def stacked(name: str, other: str, dtype: str = "float64", *, seed: int = 0, delay: Any = None, first: Mapping = {}, second: Mapping = {}) -> Network:  # noqa: B006
-    """x -> a (of ``name``) -> b (of ``other``), both recurrent, masked; delays 1 to 7 per synapse; a readout with decay on b, one without on a.
+def stacked(
+    name: str,
+    other: str,
+    dtype: str = "float64",
+    *,
+    seed: int = 0,
+    delay: Any = None,
+    first: Mapping = {},
+    second: Mapping = {},
+) -> Network:
+    """x -> a (of ``name``) -> b (of ``other``), recurrent, masked, delays 1 to 7 per synapse; readouts with and without decay.
 
     ``delay`` replaces the delays inside a. ``first``, ``second``: keywords of the two populations.
     """
     rng = np.random.default_rng(seed)
-    delays = {shape: 1 + rng.permutation(np.arange(shape[0] * shape[1]) % 7).reshape(shape) for shape in ((FIRST, FIRST), (SECOND, FIRST))}
+    delays = {
+        shape: 1 + rng.permutation(np.arange(shape[0] * shape[1]) % 7).reshape(shape)
+        for shape in ((FIRST, FIRST), (SECOND, FIRST))
+    }
     net = Network(dtype).add_input("x", CHANNELS)
     for label, model, size, keywords in (("a", name, FIRST, first), ("b", other, SECOND, second)):
         trained = {"trainable": TRAINED[model]} if model in TRAINED else {}
@@ -36,7 +48,7 @@ def stacked(name: str, other: str, dtype: str = "float64", *, seed: int = 0, del
 
 
 def randomize(net: Network, rng: np.random.Generator, strength: float = 1.0) -> Network:
-    """Weights of unit variance (times ``strength``) at each port's scale, random biases, trained parameters 10% around their defaults."""
+    """Weights of unit variance times ``strength`` at each port's scale, random biases, parameters 10% around their defaults."""
     for (group, name), (part, _) in net.wiring.layout.items():
         noise = rng.normal(size=part.stop - part.start)
         if group in net.populations:
@@ -49,8 +61,17 @@ def randomize(net: Network, rng: np.random.Generator, strength: float = 1.0) -> 
     return net
 
 
-def single(name: str, dtype: str = "float64", *, units: int = 5, seed: int = 0, delay: Any = 1, kind: str = "analog", strength: float = 1.0,
-           **keywords: Any) -> Network:  # fmt: skip
+def single(
+    name: str,
+    dtype: str = "float64",
+    *,
+    units: int = 5,
+    seed: int = 0,
+    delay: Any = 1,
+    kind: str = "analog",
+    strength: float = 1.0,
+    **keywords: Any,
+) -> Network:
     """x -> h, h -> h with half of the synapses, one readout."""
     net = Network(dtype).add_input("x", CHANNELS, kind=kind).add_population("h", srl.models.load(name), units, **keywords)
     net.connect("x", "h").connect("h", "h", density=0.5, seed=seed, delay=delay).add_readout("z", "h", OUTPUTS, decay=0.5)

@@ -1,7 +1,7 @@
 """Spike for spike against Brian2: recurrent weights, delays, refractoriness, 1000 steps.
 
-A Brian2 delay of k steps is a delay of k + 1 here, and the input x(t), delivered before the update of step t, is there a spike sent
-at step t - 1. In both, a step then is: update, threshold, synapses, reset.
+A Brian2 delay of k steps is a delay of k + 1 here, and the input x(t), delivered before the update of step t, is there a spike
+sent at step t - 1. In both, a step then is: update, threshold, synapses, reset.
 """
 
 from __future__ import annotations
@@ -32,12 +32,24 @@ def wiring(excitation: float, recurrence: float, seed: int = 0) -> Wiring:
     mask = rng.random((UNITS, UNITS)) < 0.3
     x = (rng.random((STEPS, CHANNELS)) < 0.12).astype(float)
     x[0] = 0.0  # Brian2 has no step before its first
-    return Wiring(excitation * rng.random((UNITS, CHANNELS)), recurrence * rng.normal(size=(UNITS, UNITS)), mask, rng.integers(0, 5, (UNITS, UNITS)), x)
+    return Wiring(
+        excitation * rng.random((UNITS, CHANNELS)),
+        recurrence * rng.normal(size=(UNITS, UNITS)),
+        mask,
+        rng.integers(0, 5, (UNITS, UNITS)),
+        x,
+    )
 
 
 def ours(name: str, port: str, wires: Wiring, **parameters: object) -> srl.Run:
-    net = srl.Network("float64", dt=DT).add_input("x", CHANNELS, kind="event").add_population("h", srl.models.load(name), UNITS, **parameters)
-    net.connect("x", "h", weight=wires.w_in).connect("h", "h", mask=wires.mask, weight=wires.w, delay=wires.delay + 1).initialize(0)
+    net = (
+        srl.Network("float64", dt=DT)
+        .add_input("x", CHANNELS, kind="event")
+        .add_population("h", srl.models.load(name), UNITS, **parameters)
+    )
+    net.connect("x", "h", weight=wires.w_in).connect(
+        "h", "h", mask=wires.mask, weight=wires.w, delay=wires.delay + 1
+    ).initialize(0)
     assert net.projections[0].ports == (port,)
     return srl.simulate(net, wires.x)
 
@@ -86,8 +98,16 @@ def namespace(name: str, **changes: str) -> dict[str, object]:
 def group_of(name: str, **changes: str) -> b2.NeuronGroup:
     """The model's own text in Brian2."""
     model = srl.models.load(name)
-    group = b2.NeuronGroup(UNITS, model.equations, threshold=model.threshold, reset=model.reset, refractory=model.refractory or False,
-                           method=model.method, namespace=namespace(name, **changes), dt=DT * b2.second)  # fmt: skip
+    group = b2.NeuronGroup(
+        UNITS,
+        model.equations,
+        threshold=model.threshold,
+        reset=model.reset,
+        refractory=model.refractory or False,
+        method=model.method,
+        namespace=namespace(name, **changes),
+        dt=DT * b2.second,
+    )
     for state, record in model.states.items():
         if record.initial:
             setattr(group, state, eval(record.initial, {}, {**vars(b2)}))
@@ -118,7 +138,9 @@ DISCRETE = {
 def test_update_models(name: str) -> None:
     """Update statements as a regular operation: y is set by the reset, and read and cleared by the next update."""
     port, strength, update, threshold, variables = DISCRETE[name]
-    group = b2.NeuronGroup(UNITS, variables + "\ny : 1\nI : 1", threshold=threshold, reset="y = 1", namespace=namespace(name), dt=DT * b2.second)
+    group = b2.NeuronGroup(
+        UNITS, variables + "\ny : 1\nI : 1", threshold=threshold, reset="y = 1", namespace=namespace(name), dt=DT * b2.second
+    )
     group.run_regularly(update.replace("; ", "\n") + "\nI = 0\ny = 0", when="groups", dt=DT * b2.second)
     wires = wiring(strength, strength / 4)
     spikes, v = brian(group, "I_post += weight", 1.0, wires, "v")

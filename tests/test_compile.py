@@ -10,18 +10,23 @@ import textwrap
 
 import numpy as np
 import pytest
-from tolerances import VALUES64
 
 import spikertrl as srl
 from spikertrl import Model, Parameter, Port, State, surrogates
 from spikertrl.compile import cache_folder, compile_model
 from spikertrl.model import ModelError
+from tolerances import VALUES64
 
 
 def start(code: str, cache: os.PathLike) -> str:
     """Run code in a fresh process with its own cache folder; return what it printed."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], text=True, capture_output=True, check=False,
-                          env=os.environ | {"SPIKERTRL_CACHE": str(cache)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        text=True,
+        capture_output=True,
+        check=False,
+        env=os.environ | {"SPIKERTRL_CACHE": str(cache)},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,7 +48,14 @@ def test_the_second_start_imports_neither_brian2_nor_sympy(tmp_path) -> None:
 
 
 def test_parameter_values_recompile_nothing_and_text_does() -> None:
-    leaky = Model("leaky", update="h = a*h + (1 - a)*tanh(I_h)", message="h", states={"h": State()}, ports={"h": Port()}, parameters={"a": Parameter(0.9)})
+    leaky = Model(
+        "leaky",
+        update="h = a*h + (1 - a)*tanh(I_h)",
+        message="h",
+        states={"h": State()},
+        ports={"h": Port()},
+        parameters={"a": Parameter(0.9)},
+    )
     path = compile_model(leaky, "float64").path
     assert path.parent == cache_folder() and path.name.startswith("leaky_float64_")
     assert compile_model(leaky.replace(surrogate=surrogates.triangle(0.1, 3.0)), "float64").path == path
@@ -58,7 +70,16 @@ def test_the_source_can_be_read() -> None:
     assert "def advance(" in cell.source and "def linearise(" in cell.source
     lines = cell.jacobian.splitlines()
     assert lines[0].startswith("c(t) = ") and lines[1].startswith("y(t) = ")
-    assert {line.split(" = ")[0] for line in lines[2:]} == {"dc/dc", "dc/dI_u", "dc/dI_r", "dc/dI_x", "dc/dI_h", "dc/dtheta", "dy/dc", "dy/dtheta"}
+    assert {line.split(" = ")[0] for line in lines[2:]} == {
+        "dc/dc",
+        "dc/dI_u",
+        "dc/dI_r",
+        "dc/dI_x",
+        "dc/dI_h",
+        "dc/dtheta",
+        "dy/dc",
+        "dy/dtheta",
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -84,7 +105,13 @@ def test_a_users_file_anywhere_behaves_like_a_shipped_one(tmp_path) -> None:
     path.write_text(ours.read_text().replace('name="egru"', 'name="mine"'))
     x, found = np.random.default_rng(0).normal(size=(12, 2, 3)), []
     for model in (srl.models.egru, srl.models.load(path)):
-        net = srl.Network("float64").add_input("x", 3).add_population("h", model, 6).connect("x", "h").connect("h", "h", density=0.5)
+        net = (
+            srl.Network("float64")
+            .add_input("x", 3)
+            .add_population("h", model, 6)
+            .connect("x", "h")
+            .connect("h", "h", density=0.5)
+        )
         net.add_readout("z", "h", 2).initialize(0)
         found.append(srl.gradient(net, srl.RTRL(), x, srl.losses.squared_error(np.ones((12, 2, 2)))))
     assert found[0][0] == found[1][0] and np.array_equal(found[0][1], found[1][1]) and np.abs(found[0][1]).max() > 1e-3
@@ -92,37 +119,88 @@ def test_a_users_file_anywhere_behaves_like_a_shipped_one(tmp_path) -> None:
 
 def values(update: str, message: str = "v", **inputs: float) -> float:
     """The message of one unit after one step of some statements with constants ``inputs``."""
-    model = Model("probe", update=update, message=message, states={"v": State()}, ports={"i": Port()}, parameters={k: Parameter(v) for k, v in inputs.items()})
+    model = Model(
+        "probe",
+        update=update,
+        message=message,
+        states={"v": State()},
+        ports={"i": Port()},
+        parameters={k: Parameter(v) for k, v in inputs.items()},
+    )
     net = srl.Network("float64").add_input("x", 1).add_population("h", model, 1).connect("x", "h", weight=1.0).initialize(0)
     return float(srl.simulate(net, np.full((1, 1, 1), 0.5)).messages["h"][0, 0, 0])
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("sigmoid(I_i)", 1 / (1 + np.exp(-0.5))), ("tanh(I_i)", np.tanh(0.5)), ("exp(I_i) + log(I_i)", np.exp(0.5) + np.log(0.5)), ("sqrt(I_i)", np.sqrt(0.5)),
-     ("sin(I_i)*cos(I_i)", np.sin(0.5) * np.cos(0.5)), ("abs(0 - I_i)", 0.5), ("clip(I_i, 0.6, 1)", 0.6), ("where(I_i > 0.4, 2, 3)", 2), ("where(I_i > 0.6, 2, 3)", 3),
-     ("sign(0 - I_i)", -1), ("I_i**3 + I_i**-2 + I_i**0.5", 0.125 + 4 + np.sqrt(0.5)), ("event(I_i - 0.4) + 2*event(I_i - 0.6)", 1), ("I_i*int(I_i > 0.2)", 0.5),
-     ("I_i/4 - 1/(1 + I_i)", 0.125 - 1 / 1.5), ("pi*e", np.pi * np.e)],
-)  # fmt: skip
+    [
+        ("sigmoid(I_i)", 1 / (1 + np.exp(-0.5))),
+        ("tanh(I_i)", np.tanh(0.5)),
+        ("exp(I_i) + log(I_i)", np.exp(0.5) + np.log(0.5)),
+        ("sqrt(I_i)", np.sqrt(0.5)),
+        ("sin(I_i)*cos(I_i)", np.sin(0.5) * np.cos(0.5)),
+        ("abs(0 - I_i)", 0.5),
+        ("clip(I_i, 0.6, 1)", 0.6),
+        ("where(I_i > 0.4, 2, 3)", 2),
+        ("where(I_i > 0.6, 2, 3)", 3),
+        ("sign(0 - I_i)", -1),
+        ("I_i**3 + I_i**-2 + I_i**0.5", 0.125 + 4 + np.sqrt(0.5)),
+        ("event(I_i - 0.4) + 2*event(I_i - 0.6)", 1),
+        ("I_i*int(I_i > 0.2)", 0.5),
+        ("I_i/4 - 1/(1 + I_i)", 0.125 - 1 / 1.5),
+        ("pi*e", np.pi * np.e),
+    ],
+)
 def test_every_function_of_the_language(text: str, expected: float) -> None:
     assert values(f"v = {text} + 0*I_i") == pytest.approx(expected, rel=VALUES64)
 
 
 # -- errors --------------------------------------------------------------------------------------------------------------
 def ode(**changes: object) -> Model:
-    given = dict(name="unit", equations="dv/dt = (e_l - v)/tau : volt", threshold="v > v_t", reset="v = e_l", receive="v += I_v",
-                 states={"v": State("-70*mV", unit="volt")}, ports={"v": Port(unit="volt")},
-                 parameters={"tau": Parameter("10*ms", unit="second"), "e_l": Parameter("-70*mV", unit="volt"), "v_t": Parameter("-50*mV", unit="volt")})  # fmt: skip
+    given = {
+        "name": "unit",
+        "equations": "dv/dt = (e_l - v)/tau : volt",
+        "threshold": "v > v_t",
+        "reset": "v = e_l",
+        "receive": "v += I_v",
+        "states": {"v": State("-70*mV", unit="volt")},
+        "ports": {"v": Port(unit="volt")},
+        "parameters": {
+            "tau": Parameter("10*ms", unit="second"),
+            "e_l": Parameter("-70*mV", unit="volt"),
+            "v_t": Parameter("-50*mV", unit="volt"),
+        },
+    }
     return Model(**given | changes)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"equations": "dv/dt = (e_l - v)/tau : amp"}, "unit"), ({"equations": "dv/dt = e_l - v : volt", "parameters": {"e_l": Parameter("1*mV", unit="volt"), "v_t": Parameter("1*mV", unit="volt")}}, "unit"),
-     ({"receive": "v += I_v", "ports": {"v": Port(unit="amp")}}, "inconsistent units"), ({"threshold": "v > tau"}, "unit"), ({"reset": "v = tau"}, "unit"),
-     ({"states": {"v": State("3*ms", unit="volt")}}, "does not have the unit 'volt'"),
-     ({"parameters": {"tau": Parameter(0.01, unit="second"), "e_l": Parameter("1*mV", unit="volt"), "v_t": Parameter("1*mV", unit="volt")}}, "tau")],
-)  # fmt: skip
+    [
+        ({"equations": "dv/dt = (e_l - v)/tau : amp"}, "unit"),
+        (
+            {
+                "equations": "dv/dt = e_l - v : volt",
+                "parameters": {"e_l": Parameter("1*mV", unit="volt"), "v_t": Parameter("1*mV", unit="volt")},
+            },
+            "unit",
+        ),
+        ({"receive": "v += I_v", "ports": {"v": Port(unit="amp")}}, "inconsistent units"),
+        ({"threshold": "v > tau"}, "unit"),
+        ({"reset": "v = tau"}, "unit"),
+        ({"states": {"v": State("3*ms", unit="volt")}}, "does not have the unit 'volt'"),
+        (
+            {
+                "parameters": {
+                    "tau": Parameter(0.01, unit="second"),
+                    "e_l": Parameter("1*mV", unit="volt"),
+                    "v_t": Parameter("1*mV", unit="volt"),
+                }
+            },
+            "tau",
+        ),
+    ],
+)
 def test_unit_errors_name_the_model(changes: dict, message: str) -> None:
     with pytest.raises(ModelError, match=f"(?s)model 'unit'.*{message}"):
         compile_model(ode(**changes), "float64")
@@ -131,6 +209,8 @@ def test_unit_errors_name_the_model(changes: dict, message: str) -> None:
 @pytest.mark.parametrize("unit", ["1/second", "volt/second", "1/(volt*second)", "siemens", "ohm", "meter**2/second"])
 def test_parameters_of_any_unit(unit: str) -> None:
     """Units without a name of their own are understood in ODE models too."""
-    parameters = ode().parameters | {"k": Parameter(f"2*{unit.removeprefix('1/')}" if unit[0] != "1" else f"2/{unit.removeprefix('1/')}", unit=unit)}
+    parameters = ode().parameters | {
+        "k": Parameter(f"2*{unit.removeprefix('1/')}" if unit[0] != "1" else f"2/{unit.removeprefix('1/')}", unit=unit)
+    }
     cell = compile_model(ode(parameters=parameters, reset="v = e_l*(k/k)", name="any_unit"), "float64")
     assert cell.defaults["k"] == 2.0

@@ -1,7 +1,7 @@
 """BPTT, dense RTRL and sparse RTRL against the independent JAX reference, for every shipped model.
 
-One compiled reference per network serves all cases: the loss takes the weight of every (step, lane) as an argument, so that shorter
-sequences and fewer lanes are the same computation with zeros.
+One compiled reference per network serves all cases: the loss takes the weight of every (step, lane) as an argument, so that
+shorter sequences and fewer lanes are the same computation with zeros.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax_reference import from_network, to_flat, unroll
-from networks import OUTPUTS, drive, stacked, worst_block
-from tolerances import ALIVE, EXACT32, EXACT64, MOVED, VALUES64
 
 import spikertrl as srl
+from jax_reference import from_network, to_flat, unroll
+from networks import OUTPUTS, drive, stacked, worst_block
 from spikertrl.network import Network
+from tolerances import ALIVE, EXACT32, EXACT64, MOVED, VALUES64
 
 T, B = 14, 5
 NAMES = srl.models.names()
@@ -75,7 +75,9 @@ def subject(name: str, other: str | None = None, **keywords: Mapping) -> Subject
         return jnp.sum(gaps * each) + jnp.sum(nats * last) + strength * jnp.mean((share - 0.2) ** 2)
 
     compiled = jax.jit(jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0})
-    return Subject(net, params, drive(T, B, seed=1), rng.integers(0, OUTPUTS, (T, B)), rng.normal(size=(T, B, OUTPUTS)), compiled)
+    return Subject(
+        net, params, drive(T, B, seed=1), rng.integers(0, OUTPUTS, (T, B)), rng.normal(size=(T, B, OUTPUTS)), compiled
+    )
 
 
 shipped = functools.cache(subject)
@@ -154,12 +156,12 @@ def test_float32_equals_the_reference(name: str) -> None:
             assert gap < EXACT32, (learner, where)
 
 
-def knob(name: str, **keywords: object) -> None:
+def knob(name: str, other: str = "rnn", **keywords: object) -> None:
     """Learners equal the reference with these keywords of ``stacked``, and the keywords move the gradient."""
-    s = subject(name, "rnn", **keywords)
+    s = subject(name, other, **keywords)
     grad = check(s, CASES["everything"], (1, 4))
     x, loss = arguments(s, CASES["everything"])
-    plain = srl.gradient(stacked(name, "rnn"), srl.BPTT(), x, loss)[1]
+    plain = srl.gradient(stacked(name, other), srl.BPTT(), x, loss)[1]
     assert np.linalg.norm(grad) > ALIVE
     assert plain.shape == grad.shape and np.linalg.norm(grad - plain) > MOVED * np.linalg.norm(grad)
 
@@ -169,9 +171,10 @@ def test_without_reset_gradient(name: str) -> None:
     knob(name, first={"reset_gradient": False})
 
 
-@pytest.mark.parametrize("kind", ["boxcar", "fast_sigmoid", "arctan", "gaussian"])
-def test_surrogates(kind: str) -> None:
-    knob("cuba_lif", first={"surrogate": getattr(srl.surrogates, kind)()})
+@pytest.mark.parametrize(("one", "two"), [("boxcar", "fast_sigmoid"), ("arctan", "gaussian")])
+def test_surrogates(one: str, two: str) -> None:
+    pair = {"surrogate": getattr(srl.surrogates, one)()}, {"surrogate": getattr(srl.surrogates, two)()}
+    knob("cuba_lif", "cuba_lif", first=pair[0], second=pair[1])
 
 
 @pytest.mark.parametrize("delay", [1, 7])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from networks import randomize, stacked
 from scipy import sparse
 
 import spikertrl as srl
+from networks import randomize, stacked
 from spikertrl import Network
 from spikertrl.models import alif, egru, lif, rnn
 from spikertrl.network import NetworkError
@@ -29,7 +31,9 @@ def test_every_view_shares_memory_in_both_directions() -> None:
             data[...] = 7.0
             assert (net.theta[net.wiring.layout[group, name][0]] == 7.0).all()
     net.theta[...] = 1.0
-    assert all((v.data if sparse.issparse(v) else v).min() == 1.0 for named in net.view(net.theta).values() for v in named.values())
+    assert all(
+        (v.data if sparse.issparse(v) else v).min() == 1.0 for named in net.view(net.theta).values() for v in named.values()
+    )
 
 
 def test_sparse_connections_get_weights_and_use_them() -> None:
@@ -45,13 +49,28 @@ def test_sparse_connections_get_weights_and_use_them() -> None:
 def test_theta_is_laid_out_as_documented() -> None:
     net = small()
     groups = list(net.wiring.layout)
-    assert groups == [("h<-x", "u"), ("h<-x", "r"), ("h<-x", "x"), ("h<-h", "u"), ("h<-h", "r"), ("h<-h", "h"), ("h", "bias_u"), ("h", "bias_r"),
-                      ("h", "bias_x"), ("h", "bias_h"), ("h", "theta"), ("z", "weight"), ("z", "bias")]  # fmt: skip
+    assert groups == [
+        ("h<-x", "u"),
+        ("h<-x", "r"),
+        ("h<-x", "x"),
+        ("h<-h", "u"),
+        ("h<-h", "r"),
+        ("h<-h", "h"),
+        ("h", "bias_u"),
+        ("h", "bias_r"),
+        ("h", "bias_x"),
+        ("h", "bias_h"),
+        ("h", "theta"),
+        ("z", "weight"),
+        ("z", "bias"),
+    ]
     parts = [part for part, _ in net.wiring.layout.values()]
     assert parts[0].start == 0 and parts[-1].stop == len(net.theta)
-    assert all(a.stop == b.start for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(parts))
     view = net.view(net.theta)
-    assert view["h<-x"]["u"].shape == (5, 2) and view["z"]["weight"].shape == (3, 5) and view["h"]["theta"].tolist() == [0.3] * 5
+    assert (
+        view["h<-x"]["u"].shape == (5, 2) and view["z"]["weight"].shape == (3, 5) and view["h"]["theta"].tolist() == [0.3] * 5
+    )
     assert np.array_equal(view["h<-x"]["u"].reshape(-1), net.theta[:10])
 
 
@@ -70,19 +89,31 @@ def test_initialize_is_idempotent_and_seeds_differ() -> None:
     assert np.array_equal(one.theta, two.theta)
     assert np.array_equal(one.initialize(0).theta, two.theta)
     assert not np.array_equal(one.initialize(1).theta, two.theta)
-    masks = [Network().add_population("h", rnn, 6).connect("h", "h", density=0.5, seed=s).projections[0].indices for s in (1, 1, 2)]
+    masks = [
+        Network().add_population("h", rnn, 6).connect("h", "h", density=0.5, seed=s).projections[0].indices for s in (1, 1, 2)
+    ]
     assert np.array_equal(masks[0], masks[1]) and not np.array_equal(masks[0], masks[2])
 
 
 def test_default_weights_are_glorot_over_actual_fans_times_the_ports_scale() -> None:
-    net = Network("float64").add_population("a", lif, 200).add_population("b", lif, 300).connect("a", "b", density=0.1, seed=0).initialize(0)
+    net = (
+        Network("float64")
+        .add_population("a", lif, 200)
+        .add_population("b", lif, 300)
+        .connect("a", "b", density=0.1, seed=0)
+        .initialize(0)
+    )
     weights = net.view(net.theta)["b<-a"]["v"]
     assert weights.nnz == 6000
     assert weights.data.std() == pytest.approx(net.populations["b"].cell.scale["v"] * np.sqrt(2 / (20 + 30)), rel=0.05)
 
 
 def test_given_weights_and_parameters() -> None:
-    net = Network("float64").add_input("x", 2).add_population("h", alif, 3, v_th=lambda rng, n: rng.uniform(1, 2, n), beta=np.array([0.1, 0.2, 0.3]))
+    net = (
+        Network("float64")
+        .add_input("x", 2)
+        .add_population("h", alif, 3, v_th=lambda rng, n: rng.uniform(1, 2, n), beta=np.array([0.1, 0.2, 0.3]))
+    )
     net.connect("x", "h", mask=[[1, 0], [0, 1], [1, 1]], weight=np.array([[1.0, 9], [9, 2], [3, 4]])).initialize(5)
     assert net.view(net.theta)["h<-x"]["v"].toarray().tolist() == [[1, 0], [0, 2], [3, 4]]
     drawn = net.populations["h"].parameters["v_th"]
@@ -102,12 +133,24 @@ ERRORS = {
     "unknown source": (lambda n: n.connect("y", "h"), r"unknown source 'y'; sources: \['x', 'h'\]"),
     "target is an input": (lambda n: n.connect("h", "x"), r"target 'x' is not a population; populations: \['h'\]"),
     "twice": (lambda n: n.connect("x", "h"), r"connection 'h<-x' exists already; give the second one a name="),
-    "port": (lambda n: n.connect("x", "h", ports="q", name="more"), r"ports \('q',\) not all in \('u', 'r', 'x', 'h'\) of egru"),
-    "mask shape": (lambda n: n.connect("h", "h", mask=np.ones((2, 3)), name="m"), r"mask must have shape \(post, pre\) = \(5, 5\), got \(2, 3\)"),
-    "density and mask": (lambda n: n.connect("h", "h", mask=np.ones((5, 5)), density=0.5, name="m"), "give density or mask, not both"),
+    "port": (
+        lambda n: n.connect("x", "h", ports="q", name="more"),
+        r"ports \('q',\) not all in \('u', 'r', 'x', 'h'\) of egru",
+    ),
+    "mask shape": (
+        lambda n: n.connect("h", "h", mask=np.ones((2, 3)), name="m"),
+        r"mask must have shape \(post, pre\) = \(5, 5\), got \(2, 3\)",
+    ),
+    "density and mask": (
+        lambda n: n.connect("h", "h", mask=np.ones((5, 5)), density=0.5, name="m"),
+        "give density or mask, not both",
+    ),
     "density": (lambda n: n.connect("h", "h", density=1.5, name="m"), r"density must be in \(0, 1\], got 1.5"),
     "delay 0 inside": (lambda n: n.connect("h", "h", delay=0, name="m"), r"delay must be at least 1 step\(s\), got 0"),
-    "delay not whole": (lambda n: n.connect("h", "h", delay=1.5, name="m"), r"delay must be whole steps of dt = 0.001 s, got 1.5"),
+    "delay not whole": (
+        lambda n: n.connect("h", "h", delay=1.5, name="m"),
+        r"delay must be whole steps of dt = 0.001 s, got 1.5",
+    ),
     "delay not a multiple": (lambda n: n.connect("h", "h", delay="1.5*ms", name="m"), r"must be whole steps of dt"),
     "name in use": (lambda n: n.add_input("h", 2), "the name 'h' is in use already"),
     "arrow in a name": (lambda n: n.add_input("a<-b", 2), "name must be text without '<-'"),
@@ -116,21 +159,39 @@ ERRORS = {
     "not a model": (lambda n: n.add_population("k", "egru", 3), "model must be a Model, got str; see spikertrl.models.names"),
     "parameter": (lambda n: n.add_population("k", egru, 3, thetta=1), r"egru has no parameter 'thetta'; it has \['theta'\]"),
     "initial": (lambda n: n.add_population("k", egru, 3, initial={"d": 1}), r"egru has no state 'd'; it has \['c'\]"),
-    "unit": (lambda n: n.add_population("k", lif, 3, v_th=1.0), r"k.v_th = 1.0 has the wrong unit; give a Brian2 quantity or text"),
+    "unit": (
+        lambda n: n.add_population("k", lif, 3, v_th=1.0),
+        r"k.v_th = 1.0 has the wrong unit; give a Brian2 quantity or text",
+    ),
     "no unit": (lambda n: n.add_population("k", egru, 3, theta="3*mV"), "has the wrong unit; it has no unit"),
-    "shape": (lambda n: n.add_population("k", egru, 3, theta=np.ones(4)), r"k.theta must be a number or have shape \(3,\), got shape \(4,\)"),
-    "trainable": (lambda n: n.add_population("k", egru, 3, trainable=["tau"]), r"cannot train \['tau'\]: no such parameter; it has \['theta'\]"),
+    "shape": (
+        lambda n: n.add_population("k", egru, 3, theta=np.ones(4)),
+        r"k.theta must be a number or have shape \(3,\), got shape \(4,\)",
+    ),
+    "trainable": (
+        lambda n: n.add_population("k", egru, 3, trainable=["tau"]),
+        r"cannot train \['tau'\]: no such parameter; it has \['theta'\]",
+    ),
     "readout of an input": (lambda n: n.add_readout("k", "x", 1), r"'x' is not a population; populations: \['h'\]"),
     "decay": (lambda n: n.add_readout("k", "h", 1, decay=1.0), r"decay must be in \[0, 1\), got 1.0"),
     "theta": (lambda n: setattr(n, "theta", np.zeros(3)), r"theta has shape \(\d+,\), got \(3,\)"),
     "view": (lambda n: n.view(np.zeros(3)), r"a vector like theta has shape \(\d+,\), got \(3,\)"),
-    "input shape": (lambda n: srl.simulate(n, np.ones((4, 3))), r"x must have shape \(T, B, 2\) or \(T, 2\) for inputs {'x': 2}, got \(4, 3\)"),
-    "input name": (lambda n: srl.simulate(n, {"y": np.ones((4, 1, 2))}), r"x names the inputs \['y'\], the network has \['x'\]"),
+    "input shape": (
+        lambda n: srl.simulate(n, np.ones((4, 3))),
+        r"x must have shape \(T, B, 2\) or \(T, 2\) for inputs {'x': 2}, got \(4, 3\)",
+    ),
+    "input name": (
+        lambda n: srl.simulate(n, {"y": np.ones((4, 1, 2))}),
+        r"x names the inputs \['y'\], the network has \['x'\]",
+    ),
     "nan": (lambda n: srl.simulate(n, np.array([[0.0, 1], [np.nan, 1]])), "x is not finite at step 1, lane 0, channel 0"),
     "no steps": (lambda n: srl.simulate(n, np.ones((0, 1, 2))), "x must have shape"),
-    "lanes": (lambda n: srl.simulate(n, np.ones((2, 3, 2)), state=srl.simulate(n, np.ones((2, 1, 2))).state), "x has 3 lanes, the state that it continues has 1"),
+    "lanes": (
+        lambda n: srl.simulate(n, np.ones((2, 3, 2)), state=srl.simulate(n, np.ones((2, 1, 2))).state),
+        "x has 3 lanes, the state that it continues has 1",
+    ),
     "record": (lambda n: srl.Record(every=0), "every and last must be at least 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -144,7 +205,7 @@ def test_errors_leave_the_network_as_it_was() -> None:
     net = small()
     text, theta = repr(net), net.theta.copy()
     for act, _ in ERRORS.values():
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError):
             act(net)
     assert repr(net) == text and np.array_equal(net.theta, theta)
 
@@ -153,7 +214,7 @@ def test_an_empty_network_and_an_undrawn_parameter() -> None:
     with pytest.raises(ValueError, match="no population"):
         _ = Network().add_input("x", 1).theta
     net = Network().add_input("x", 1).add_population("h", alif, 2, v_th=lambda rng, n: np.ones(n)).connect("x", "h")
-    with pytest.raises(ValueError, match="v_th is drawn at random; call net.initialize"):
+    with pytest.raises(ValueError, match=r"v_th is drawn at random; call net\.initialize"):
         srl.simulate(net, np.ones((2, 1)))
     with pytest.raises(ValueError, match="needs exactly one readout"):
         _ = srl.simulate(net.initialize(0), np.ones((2, 1))).z

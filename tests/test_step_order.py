@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tolerances import VALUES64
 
 import spikertrl as srl
 from spikertrl import Model, Network, Port, State
 from spikertrl.run import simulator
+from tolerances import VALUES64
 
 COPY = Model("copy", update="v = I_v", message="v", states={"v": State()}, ports={"v": Port()})
 COUNT = Model("count", update="v = v + I_v - y", message="event(v - 1.5)", states={"v": State()}, ports={"v": Port()})
@@ -75,7 +75,9 @@ def test_an_event_exactly_at_the_threshold_is_none() -> None:
 
 def test_statements_take_effect_in_their_order() -> None:
     """i is new, w still old, when v is assigned."""
-    order = Model("order", update="i = I_i; v = i + w; w = 10*v", message="v", states={n: State() for n in "ivw"}, ports={"i": Port()})
+    order = Model(
+        "order", update="i = I_i; v = i + w; w = 10*v", message="v", states={n: State() for n in "ivw"}, ports={"i": Port()}
+    )
     run = srl.simulate(chain(model=order), np.ones((3, 1, 1)))
     assert line(run.states["a"]["v"]) == [1, 11, 111]
 
@@ -103,17 +105,29 @@ def test_two_units_by_hand() -> None:
     leaky = Model("leaky", update="v = 0.5*v + I_v", message="event(v - 1)", states={"v": State()}, ports={"v": Port()})
     net = Network("float64").add_input("x", 1).add_population("h", leaky, 2)
     net.connect("x", "h", mask=[[1], [0]], weight=1.2)
-    net.connect("h", "h", mask=[[0, 1], [1, 0]], weight=np.array([[0, -1], [2, 0]]), delay=np.array([[1, 1], [2, 1]])).initialize(0)
+    net.connect(
+        "h", "h", mask=[[0, 1], [1, 0]], weight=np.array([[0, -1], [2, 0]]), delay=np.array([[1, 1], [2, 1]])
+    ).initialize(0)
     run = srl.simulate(net, np.ones((7, 1, 1)))
     a, b = run.states["h"]["v"][:, 0].T
     np.testing.assert_allclose(a, [1.2, 1.8, 2.1, 1.25, 0.825, 0.6125, 0.50625], rtol=VALUES64)
     np.testing.assert_allclose(b, [0, 0, 2, 3, 3.5, 3.75, 1.875], rtol=VALUES64)
     events = run.events
-    assert list(zip(events.time.tolist(), events.unit.tolist(), strict=True)) == [(0, 0), (1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (4, 1), (5, 1), (6, 1)]
+    assert list(zip(events.time.tolist(), events.unit.tolist(), strict=True)) == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (2, 1),
+        (3, 0),
+        (3, 1),
+        (4, 1),
+        (5, 1),
+        (6, 1),
+    ]
 
 
 def test_ode_models_receive_reset_and_integrate_in_brians_order() -> None:
-    """dv/dt = -v/tau: the input jumps v before the decay of its step; the reset comes one step after the spike, before the decay."""
+    """dv/dt = -v/tau: the input moves v before the decay of its step; the reset comes in the step after the spike."""
     net = Network("float64").add_input("x", 1).add_population("h", srl.models.lif, 1, t_ref="0*ms", v_reset="10*mV")
     net.connect("x", "h", weight=0.03).initialize(0)
     v = line(srl.simulate(net, impulse(3)).states["h"]["v"])
@@ -136,4 +150,6 @@ def test_learning_comes_last() -> None:
     loss = srl.losses.squared_error(np.zeros((2, 1, 1)), at="last")
     value, grad = srl.gradient(net, srl.RTRL(), x, loss)
     view = net.view(grad)
-    assert value == 0.5 and [line(view[g][p])[0] for g, p in (("b<-a", "v"), ("a<-x", "v"), ("z", "weight"), ("z", "bias"))] == [1, 1, 1, 1]
+    assert value == 0.5 and [
+        line(view[g][p])[0] for g, p in (("b<-a", "v"), ("a<-x", "v"), ("z", "weight"), ("z", "bias"))
+    ] == [1, 1, 1, 1]

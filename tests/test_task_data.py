@@ -158,6 +158,50 @@ def test_spoken_digits_splits(digits_file):
         assert sorted(np.concatenate(list(one.parts.values()))) == list(range(1500))
 
 
+def test_spoken_digits_sensing(digits_file):
+    plain = tasks.spoken_digits(digits_file, ms=20)
+    numbers = plain.parts["valid"][:5]
+    counts = plain.frames(numbers)[0]
+    blurred = tasks.spoken_digits(digits_file, ms=20, blur=2.0).frames(numbers)[0]
+    weights = np.exp(-0.5 * ((np.arange(70) - 30) / 2.0) ** 2)
+    np.testing.assert_allclose(blurred[:, :, 30], counts @ (weights / weights.sum()).astype(np.float32), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(tasks.spoken_digits(digits_file, ms=20, compress=3.0).frames(numbers)[0], np.log1p(3 * counts), rtol=1e-6)
+    for label_at, share in (("last", 0.0), ("half", 0.5), ("each", 1.0)):
+        labels = tasks.spoken_digits(digits_file, ms=20, label_at=label_at).frames(numbers)[1]
+        frames = plain.frame_counts[numbers]
+        assert ((labels >= 0).sum(0) == np.maximum(1, np.ceil(share * frames))).all()
+        assert (labels[frames - 1, np.arange(5)] == plain.data["digit"][numbers]).all()
+
+
+def test_spoken_digits_vary_in_training_only(digits_file):
+    vary = tasks.Vary(stretch=0.2, shift=3, drop=0.5, delay=40.0)
+    task, plain = (tasks.spoken_digits(digits_file, ms=20, vary=v) for v in (vary, None))
+    for part in ("valid", "test"):
+        for given, expected in zip(getattr(task, part), getattr(plain, part), strict=True):
+            np.testing.assert_array_equal(given, expected)
+    saved = task.state()
+    x, labels = task.batch(64)
+    assert 20 * 0.6 < x.sum((0, 2)).mean() < 20 * 0.9, "a quarter of the spikes is dropped on average, and few leave the channels"
+    task.restore(saved)
+    again, labels_again = task.batch(64)
+    np.testing.assert_array_equal(x, again)
+    np.testing.assert_array_equal(labels, labels_again)
+    assert not np.array_equal(task.batch(64)[0].sum(), x.sum())
+
+
+def test_vary_moves_spikes_as_told():
+    rng, ms, unit = np.random.default_rng(0), np.linspace(0, 300, 50), np.full(50, 68)
+    assert all(np.array_equal(a, b) for a, b in zip(tasks.Vary()(rng, ms, unit, 300.0), (ms, unit, 300.0), strict=True))
+    for _ in range(50):
+        times, moved, duration = tasks.Vary(stretch=0.1, delay=20.0)(rng, ms, unit, 300.0)
+        assert 0 <= times[0] <= 20 and duration == pytest.approx(times[-1]) and 0.9 <= (times[-1] - times[0]) / 300 <= 1.1
+        _, moved, _ = tasks.Vary(shift=2)(rng, ms, unit, 300.0)
+        assert len(moved) == 0 or (len(set(moved.tolist())) == 1 and 66 <= moved[0] <= 69), "all channels move together, or out"
+    for wrong in ({"stretch": 1.0}, {"drop": -0.1}, {"delay": -1.0}, {"shift": 1.5}):
+        with pytest.raises(ValueError, match="Vary"):
+            tasks.Vary(**wrong)
+
+
 def test_spoken_digits_batches_are_of_similar_length(digits_file):
     task = tasks.spoken_digits(digits_file)
     last = [(task.batch(16)[1] >= 0).argmax(0) for _ in range(20)]
@@ -183,7 +227,7 @@ def test_spoken_digits_finds_its_file(digits_file, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"speaker": "zoe"}, "legal: ann, bob"), ({"ms": 0}, "ms is 0"), ({"label_at": "x"}, "'last' or 'each'")],
+    [({"speaker": "zoe"}, "legal: ann, bob"), ({"ms": 0}, "ms is 0"), ({"label_at": "x"}, "'last', 'half', 'each'"), ({"blur": -1.0}, "blur")],
 )
 def test_spoken_digits_refuses(digits_file, arguments, message):
     with pytest.raises(ValueError, match=message):

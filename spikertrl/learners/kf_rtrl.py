@@ -1,7 +1,7 @@
 """KF-RTRL: an unbiased Kronecker-factored estimate of the influence.
 
 For every group of ports that hear the same sources, G(t) ~ u(t) (x) A(t) with u over the sources and A (states x columns), a column being one
-(unit, port) of the group:
+(unit, port) of the group::
 
     u' = c1 p1 u + c2 p2 x,     A' = (c1 / p1) (own A + sum_d J_d E_d) + (c2 / p2) D,     c1, c2 random signs,
     p1 = sqrt(|own A + ...| / |u|),  p2 = sqrt(|D| / |x|)

@@ -19,7 +19,7 @@ from .add import add
 from .base import Sequence, Stream, Task
 from .copy import copy
 from .delayed_xor import delayed_xor
-from .digits import spoken_digits
+from .digits import Vary, spoken_digits
 from .ngram import ngram_bits
 from .series import Series, sunspots
 from .spiral import spiral
@@ -30,6 +30,7 @@ __all__ = [
     "Series",
     "Stream",
     "Task",
+    "Vary",
     "add",
     "copy",
     "delayed_xor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,47 @@ from .base import TRAIN, Batch, Sequence, check_size, generator
 FILE, FOLDER, VARIABLE, CHANNELS, POOL = "fsdd_lauscher70.npz", "fsdd", "SPIKERTRL_DATA", 70, 4
 TICKS_PER_MS = 10
 VALID_INDEX = (5, 6, 7)
+LABEL_AT = ("last", "half", "each")
+
+
+@dataclass(frozen=True)
+class Vary:
+    """How training utterances are varied, each time they are drawn; 0 leaves them as they are.
+
+    Parameters
+    ----------
+    stretch : float
+        Speed: times are multiplied by a factor from 1 - stretch to 1 + stretch.
+    shift : int
+        Pitch and vocal tract: channels move by up to so many.
+    drop : float
+        Share of spikes left out at random: up to so much.
+    delay : float
+        Start: all spikes come up to so many ms later.
+
+    >>> Vary(drop=1.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: Vary: stretch and drop are 0.0 and 1.5; legal: 0 <= share < 1
+    """
+
+    stretch: float = 0.0
+    shift: int = 0
+    drop: float = 0.0
+    delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.stretch < 1 and 0 <= self.drop < 1):
+            raise ValueError(f"Vary: stretch and drop are {self.stretch} and {self.drop}; legal: 0 <= share < 1")
+        if self.delay < 0 or self.shift < 0 or self.shift != int(self.shift):
+            raise ValueError(f"Vary: delay and shift are {self.delay} and {self.shift}; legal: delay >= 0, a whole shift >= 0")
+
+    def __call__(self, rng: np.random.Generator, ms: np.ndarray, unit: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Varied times, channels and duration of one utterance."""
+        factor, late = 1 + rng.uniform(-self.stretch, self.stretch), rng.uniform(0, self.delay)
+        moved = unit + rng.integers(-self.shift, self.shift + 1)
+        kept = (moved >= 0) & (moved < CHANNELS) & (rng.random(len(ms)) >= rng.uniform(0, self.drop))
+        return (ms * factor + late)[kept], moved[kept], duration * factor + late
 
 
 class SpokenDigits(Sequence):
@@ -21,10 +63,15 @@ class SpokenDigits(Sequence):
 
     name, n_in, n_out = "spoken_digits", CHANNELS, 10
 
-    def __init__(self, file: Path, ms: int, speaker: str | None, label_at: str, seed: int) -> None:
-        if label_at not in ("last", "each"):
-            raise ValueError(f"task spoken_digits: label_at is {label_at!r}; legal: 'last' or 'each'")
+    def __init__(
+        self, file: Path, ms: int, speaker: str | None, label_at: str, blur: float, compress: float, vary: Vary | None, seed: int
+    ) -> None:
+        if label_at not in LABEL_AT:
+            raise ValueError(f"task spoken_digits: label_at is {label_at!r}; legal: {', '.join(map(repr, LABEL_AT))}")
+        if blur < 0 or compress < 0:
+            raise ValueError(f"task spoken_digits: blur and compress are {blur} and {compress}; legal: numbers >= 0")
         self.ms, self.label_at, self.rng = check_size(self.name, "ms", ms), label_at, generator(seed, TRAIN)
+        self.compress, self.vary, self.mix = compress, vary, _receptive_fields(blur) if blur else None
         with np.load(file) as data:
             self.data = {name: data[name] for name in data.files}
         self.frame_counts = -(-self.data["duration_ms"].astype(int) // self.ms)
@@ -42,23 +89,37 @@ class SpokenDigits(Sequence):
         masks = {"train": ~(test | valid), "valid": valid, "test": test}
         return {part: np.flatnonzero(mask) for part, mask in masks.items()}
 
-    def frames(self, numbers: np.ndarray) -> Batch:
-        """Spike counts (T, B, 70) of these utterances and labels (T, B), padded with zeros and -1 to the longest."""
-        counts = self.frame_counts[numbers]
+    def frames(self, numbers: np.ndarray, vary: Vary | None = None) -> Batch:
+        """Inputs (T, B, 70) of these utterances and labels (T, B), padded with zeros and -1 to the longest.
+
+        ``vary`` changes them at random first, as `batch` does for training.
+        """
+        spikes = [self._spikes(number, vary) for number in numbers]
+        counts = np.array([max(1, -(-duration // self.ms)) for *_, duration in spikes]).astype(int)
         x = np.zeros((counts.max(), len(numbers), CHANNELS), np.float32)
-        for lane, number in enumerate(numbers):  # the few spikes after the end of the recording go to the last frame
-            spikes = slice(*self.data["offsets"][number : number + 2])
-            frame = np.minimum(self.data["t_100us"][spikes].astype(int) // (self.ms * TICKS_PER_MS), counts[lane] - 1)
-            np.add.at(x[:, lane], (frame, self.data["unit"][spikes].astype(int)), 1.0)
+        for lane, (ms, unit, _) in enumerate(spikes):  # the few spikes after the end of the recording go to the last frame
+            np.add.at(x[:, lane], (np.minimum(ms // self.ms, counts[lane] - 1).astype(int), unit), 1.0)
         step = np.arange(len(x))[:, None]
-        mask = step == counts - 1 if self.label_at == "last" else step < counts
-        return x, np.where(mask, self.data["digit"][numbers].astype(int), -1)
+        first = {"last": counts - 1, "half": counts // 2, "each": 0 * counts}[self.label_at]
+        return self._sense(x), np.where((first <= step) & (step < counts), self.data["digit"][numbers].astype(int), -1)
+
+    def _spikes(self, number: int, vary: Vary | None) -> tuple[np.ndarray, np.ndarray, float]:
+        """Times in ms, channels and duration in ms of one utterance."""
+        part = slice(*self.data["offsets"][number : number + 2])
+        ms, unit = self.data["t_100us"][part] / TICKS_PER_MS, self.data["unit"][part].astype(int)
+        duration = float(self.data["duration_ms"][number])
+        return vary(self.rng, ms, unit, duration) if vary else (ms, unit, duration)
+
+    def _sense(self, counts: np.ndarray) -> np.ndarray:
+        """Spike counts as the network gets them."""
+        x = counts if self.mix is None else counts @ self.mix
+        return np.log1p(np.float32(self.compress) * x) if self.compress else x
 
     def batch(self, n: int) -> Batch:
         """``n`` training utterances of similar length: 4 n are drawn, sorted by length, and one of the quarters is taken."""
         drawn = self.rng.choice(self.parts["train"], POOL * check_size(self.name, "batch", n))
         ranked = drawn[np.argsort(self.frame_counts[drawn], kind="stable")]
-        return self.frames(ranked.reshape(POOL, n)[self.rng.integers(POOL)])
+        return self.frames(ranked.reshape(POOL, n)[self.rng.integers(POOL)], self.vary)
 
     @property
     def valid(self) -> Batch:
@@ -77,9 +138,17 @@ class SpokenDigits(Sequence):
         return {"accuracy": float((logs.sum(axis=0).argmax(axis=1) == labels.max(axis=0)).mean())}
 
 
+def _receptive_fields(blur: float) -> np.ndarray:
+    """Gaussian weights (spiking channel, sensed channel) of standard deviation ``blur``, adding up to 1 per sensed channel."""
+    distance = np.subtract.outer(np.arange(CHANNELS), np.arange(CHANNELS))
+    weights = np.exp(-0.5 * (distance / blur) ** 2)
+    return (weights / weights.sum(axis=0)).astype(np.float32)
+
+
 def spoken_digits(
-    path: str | Path | None = None, ms: int = 10, speaker: str | None = None, label_at: str = "last", seed: int = 0
-) -> SpokenDigits:
+    path: str | Path | None = None, ms: int = 10, speaker: str | None = None, label_at: str = "last", *, blur: float = 0.0,
+    compress: float = 0.0, vary: Vary | None = None, seed: int = 0,
+) -> SpokenDigits:  # fmt: skip
     """Name the digit that is spoken: 1,500 utterances of 10 digits by 6 speakers, as spikes of 70 cochlear channels.
 
     The data file is not part of the package. It is looked for in ``path``, else in the folder named by the environment variable
@@ -91,12 +160,18 @@ def spoken_digits(
     path : str or Path, optional
         The file ``fsdd_lauscher70.npz`` or a folder that holds it.
     ms : int
-        Length of a frame; inputs are spike counts per frame and channel.
+        Length of a frame; inputs are spike counts per frame and channel, unless ``blur`` or ``compress`` are given.
     speaker : str, optional
         Leave this speaker out: all his utterances are the test part, and the official test utterances of the others (their
         takes 0-4) are for validation. By default the official split: takes 0-4 test (300), 5-7 validation (180), 8-24 training.
-    label_at : "last" or "each"
-        Whether the label counts at the last frame of an utterance or at each of its frames.
+    label_at : "last", "half" or "each"
+        Whether the label counts at the last frame of an utterance, in its second half, or at each of its frames.
+    blur : float
+        Standard deviation, in channels, of Gaussian receptive fields that sense the spike counts; 0 for none.
+    compress : float
+        If > 0, log(1 + compress * count) takes the place of each count.
+    vary : Vary, optional
+        How training utterances are varied; validation and test never are.
     seed : int
         Seeds the batches.
 
@@ -118,7 +193,7 @@ def spoken_digits(
         ...
     FileNotFoundError: task spoken_digits: no fsdd_lauscher70.npz in /nowhere; give its place as path= or in SPIKERTRL_DATA
     """
-    return SpokenDigits(_find(path), ms, speaker, label_at, seed)
+    return SpokenDigits(_find(path), ms, speaker, label_at, blur, compress, vary, seed)
 
 
 def _find(path: str | Path | None) -> Path:

@@ -1,0 +1,132 @@
+"""One gradient of the spiral minibatch (32 sequences of 17 steps, 16 event-based GRU units, float32), side by side with JAX.
+
+Four ways, the same network, data and loss, checked to agree: JAX forward mode (``jacfwd`` of the whole sequence, which is how the experiments of
+Subramoney 2023 compute RTRL), JAX reverse mode (BPTT), exact sparse RTRL and BPTT of spikertrl. The four are timed in turn, round after
+round, and the median of each is reported, so that a busy machine slows all alike. One thread is the plain comparison:
+
+    NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/spiral_minibatch.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import spikertrl as srl
+from spikertrl.gradients import signal_of
+from spikertrl.models import load
+from spikertrl.run import simulator
+
+BATCH, UNITS = 32, 16
+
+
+def network(density: float | None) -> srl.Network:
+    """The network of the comparison, at its initial weights."""
+    net = srl.Network().add_input("x", 2).add_population("h", load("egru"), UNITS)
+    return net.connect("x", "h").connect("h", "h", density=density, seed=1).add_readout("z", "h", 2).initialize(0)
+
+
+@jax.custom_jvp
+def event(v: jax.Array) -> jax.Array:
+    """1 if v > 0 else 0."""
+    return (v > 0).astype(v.dtype)
+
+
+@event.defjvp
+def _(primals, tangents):
+    (v,), (dv,) = primals, tangents
+    return event(v), 0.7 * jnp.maximum(0, 1 - jnp.abs(v)) * dv
+
+
+def jax_loss(net: srl.Network, labels: np.ndarray) -> Callable:
+    """Cross-entropy of the last step as a function of (theta, x), written for JAX by hand."""
+    masks = {p.name: np.zeros(p.shape, np.float32) for p in net.projections}
+    view = net.view(np.ones_like(net.theta))
+    for name in masks:
+        ones = view[name]["u"]
+        masks[name][...] = ones.toarray() if hasattr(ones, "toarray") else ones
+
+    def parameters(theta: jax.Array) -> dict:
+        found = {}
+        for (group, name), (part, shape) in net.wiring.layout.items():
+            values = theta[part]
+            if group in masks and values.size != masks[group].size:
+                rows, columns = np.nonzero(masks[group])
+                found[group, name] = jnp.zeros(masks[group].shape, theta.dtype).at[rows, columns].set(values)
+            else:
+                found[group, name] = values.reshape(masks[group].shape if group in masks else shape)
+        return found
+
+    def loss(theta: jax.Array, x: jax.Array) -> jax.Array:
+        p = parameters(theta)
+        threshold = p["h", "theta"]
+
+        def step(c, x_t):
+            y = c * event(c - threshold)
+            through = {port: y @ p["h<-h", port].T + p["h", f"bias_{port}"] for port in "urh"}
+            u = jax.nn.sigmoid(x_t @ p["h<-x", "u"].T + through["u"])
+            r = jax.nn.sigmoid(x_t @ p["h<-x", "r"].T + through["r"])
+            g = jnp.tanh(x_t @ p["h<-x", "x"].T + p["h", "bias_x"] + r * through["h"])
+            return (1 - u) * (c - threshold * event(c - threshold)) + u * g, None
+
+        c, _ = jax.lax.scan(step, jnp.zeros((BATCH, UNITS), x.dtype), x)
+        z = (c * event(c - threshold)) @ p["z", "weight"].T + p["z", "bias"]
+        return -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(BATCH), labels])
+
+    return loss
+
+
+def ours(net: srl.Network, learner: srl.learners.Learner, x: np.ndarray, loss: srl.losses.Loss) -> Callable[[], np.ndarray]:
+    """A gradient from the start state with buffers that are already there, as in training."""
+    machine, memory = simulator(net), learner.init(net, BATCH)
+    state = machine.start(BATCH)
+
+    def run() -> np.ndarray:
+        state.reset_lanes()
+        tape = machine.run(state, x)
+        return learner.update(memory, tape, signal_of(net, loss, tape, 0, len(x)))
+
+    return run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--density", type=float, default=None, help="recurrent density (default: no mask)")
+    options = parser.parse_args(argv)
+    net = network(options.density)
+    x, labels = srl.tasks.spiral(seed=0).batch(BATCH)
+    function = jax_loss(net, jnp.asarray(np.asarray(labels).reshape(-1)[-BATCH:]))
+    forward, backward = jax.jit(jax.jacfwd(function)), jax.jit(jax.grad(function))
+    theta, xs = jnp.asarray(net.theta), jnp.asarray(x)
+    loss = srl.losses.cross_entropy(labels, at="last")
+    ways = {
+        "JAX jacfwd (RTRL by forward mode)": lambda: np.asarray(forward(theta, xs)),
+        "JAX grad (BPTT)": lambda: np.asarray(backward(theta, xs)),
+        "spikertrl RTRL, exact and sparse": ours(net, srl.RTRL(), x, loss),
+        "spikertrl BPTT": ours(net, srl.BPTT(), x, loss),
+    }
+    gradients = {name: way() for name, way in ways.items()}
+    reference = gradients["JAX jacfwd (RTRL by forward mode)"]
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            times[name].append(1e3 * (time.perf_counter() - began))
+    slowest = np.median(times["JAX jacfwd (RTRL by forward mode)"])
+    print(f"{'way':36}{'median ms':>10}{'min':>8}{'max':>8}{'jacfwd / this':>15}{'difference':>12}")
+    for name, values in times.items():
+        gap = np.abs(gradients[name] - reference).max() / np.abs(reference).max()
+        print(f"{name:36}{np.median(values):10.2f}{min(values):8.2f}{max(values):8.2f}{slowest / np.median(values):15.1f}{gap:12.1e}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,103 @@
+"""Masks, initial values and named views of a network's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ._parts import NetworkError, Population, Projection
+from .compile import Cell
+from .units import in_base_units
+from .wiring import Wiring
+
+
+def unit_values(
+    cell: Cell, name: str, size: int, parameters: Mapping[str, Any], initial: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Parameters and initial states of a population in SI base units: what was given, else the model's defaults."""
+    for given in (*parameters, *initial):
+        kind, legal = ("parameter", cell.model.parameters) if given in parameters else ("state", cell.model.states)
+        if given not in legal:
+            raise NetworkError(f"population {name!r}: {cell.model.name} has no {kind} {given!r}; it has {sorted(legal)}")
+    values = {n: in_base_units(v, cell.dims[n], f"{name}.{n}", size) for n, v in parameters.items()}
+    values = {n: values.get(n, cell.defaults[n]) for n in cell.model.parameters}
+    start = {n: in_base_units(v, cell.dims[n], f"{name}.{n}", size) for n, v in initial.items()}
+    return values, {n: np.broadcast_to(start.get(n, cell.initial[n]), (size,)) for n in cell.model.states}
+
+
+def mask(
+    name: str, shape: tuple[int, int], density: float | None, seed: int, given: Any
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The mask of a connection as CSR index arrays, or (None, None) for all-to-all."""
+    if density is not None and given is not None:
+        raise NetworkError(f"connect {name!r}: give density or mask, not both")
+    if density is not None:
+        if not 0.0 < density <= 1.0:
+            raise NetworkError(f"connect {name!r}: density must be in (0, 1], got {density}")
+        total = shape[0] * shape[1]
+        chosen = np.random.default_rng(seed).choice(total, size=round(density * total), replace=False)
+        rows, columns = np.divmod(np.sort(chosen), shape[1])
+    elif given is not None:
+        matrix = given.toarray() if sparse.issparse(given) else np.asarray(given)
+        if matrix.shape != shape:
+            raise NetworkError(f"connect {name!r}: mask must have shape (post, pre) = {shape}, got {matrix.shape}")
+        rows, columns = np.nonzero(matrix)
+    else:
+        return None, None
+    indptr = np.searchsorted(rows, np.arange(shape[0] + 1)).astype(np.int32)
+    return indptr, columns.astype(np.int32)
+
+
+def per_synapse(matrix: np.ndarray, indptr: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
+    """Entries of a (post, pre) matrix at the synapses, in CSR order."""
+    if indptr is None or indices is None:
+        return matrix.reshape(-1)
+    return matrix[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), indices]
+
+
+def views(wiring: Wiring, projections: Iterable[Projection], vector: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Named views into a vector shaped like theta; see ``Network.view``."""
+    found: dict[str, dict[str, Any]] = {}
+    masks = {p.name: p for p in projections if not p.is_dense}
+    for (group, name), (part, shape) in wiring.layout.items():
+        piece = vector[part]
+        if projection := masks.get(group):
+            view = sparse.csr_matrix((piece, projection.indices, projection.indptr), shape=projection.shape, copy=False)
+            view.data = piece  # scipy copies the data when they are a small part of a larger array
+        else:
+            view = piece.reshape(shape)
+        found.setdefault(group, {})[name] = view
+    return found
+
+
+def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator) -> None:
+    """Fill one weight view: Glorot normal, or what the user gave."""
+    shape = view.shape
+    data = view.data if sparse.issparse(view) else view
+    if weight is None:
+        fan = data.size / max(shape[0], 1) + data.size / max(shape[1], 1)
+        data[...] = scale * np.sqrt(2.0 / max(fan, 1e-12)) * rng.standard_normal(data.shape)
+        return
+    chosen: Any = weight(rng, shape) if callable(weight) else np.asarray(weight, float)
+    given = np.broadcast_to(chosen, shape)
+    data[...] = per_synapse(given, view.indptr, view.indices) if sparse.issparse(view) else given
+
+
+def fill(populations: Iterable[Population], view: dict[str, dict[str, Any]], rng: np.random.Generator, biases: bool) -> None:
+    """Write biases and unit parameters into their views; with ``biases``, evaluate callables of constant parameters too."""
+    for population in populations:
+        for name, values in view.get(population.name, {}).items():
+            if name.startswith("bias_"):
+                values[...] = _value(population.bias, rng, population.size) if biases else 0.0
+            else:
+                values[...] = _value(population.parameters[name], rng, population.size)
+        for name, given in population.parameters.items():
+            if callable(given) and not population.model.parameters[name].trainable and biases:
+                population.parameters[name] = np.asarray(_value(given, rng, population.size), float)
+
+
+def _value(given: Any, rng: np.random.Generator, size: int) -> Any:
+    return given(rng, size) if callable(given) else given

@@ -1,8 +1,9 @@
 """One gradient of the spiral minibatch (32 sequences of 17 steps, 16 event-based GRU units, float32), side by side with JAX.
 
-Four ways, the same network, data and loss, checked to agree: JAX forward mode (``jacfwd`` of the whole sequence, which is how the experiments of
-Subramoney 2023 compute RTRL), JAX reverse mode (BPTT), exact sparse RTRL and BPTT of spikertrl. The four are timed in turn, round after
-round, and the median of each is reported, so that a busy machine slows all alike. One thread is the plain comparison:
+Four ways, the same network, data and loss, checked to agree: JAX forward mode (``jacfwd`` of the whole sequence, which is how
+the experiments of Subramoney 2023 compute RTRL), JAX reverse mode (BPTT), exact sparse RTRL and BPTT of spikertrl. The four are
+timed in turn, round after round, and the median of each is reported, so that a busy machine slows all alike. One thread is the
+plain comparison:
 
     NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/spiral_minibatch.py
 """
@@ -124,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'way':36}{'median ms':>10}{'min':>8}{'max':>8}{'jacfwd / this':>15}{'difference':>12}")
     for name, values in times.items():
         gap = np.abs(gradients[name] - reference).max() / np.abs(reference).max()
-        print(f"{name:36}{np.median(values):10.2f}{min(values):8.2f}{max(values):8.2f}{slowest / np.median(values):15.1f}{gap:12.1e}")
+        middle = np.median(values)
+        print(f"{name:36}{middle:10.2f}{min(values):8.2f}{max(values):8.2f}{slowest / middle:15.1f}{gap:12.1e}")
     return 0
 
 

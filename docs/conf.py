@@ -13,7 +13,7 @@ version = release = installed("spikertrl")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "coverage_check", "model_pages"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["ref.python"]  # two records are called Signal, a loss's and a learner's; annotations name them by that alone
+suppress_warnings = ["ref.python"]  # two records are called Signal, a loss's and a learner's
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

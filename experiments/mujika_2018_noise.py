@@ -1,12 +1,12 @@
-"""How noisy are the unbiased learners? Cosine between estimate and exact gradient, against time and against the number of units.
+"""How noisy are the unbiased learners? Cosine between estimate and exact gradient, against time and the number of units.
 
-Claim (Mujika, Meier and Steger 2018, arXiv 1805.10842, figure 4): the noise of KF-RTRL does not grow with time nor with the number of
-units, UORO's grows with the number of units, and one KF-RTRL sample is about as good as n averaged UORO samples.
+Claim (Mujika, Meier and Steger 2018, arXiv 1805.10842, figure 4): the noise of KF-RTRL does not grow with time nor with the
+number of units, UORO's grows with the number of units, and one KF-RTRL sample is about as good as n averaged UORO samples.
 
-Setting: untrained Recurrent Highway Network (weights ~ N(0, 0.01^2)), one lane, characters of the King James text that comes with the
-package (the paper reads the Penn Treebank), cross-entropy at the last step read, gradient of the recurrent parameters. Expected, from an
-independent run of the same equations on the Penn Treebank: KF-RTRL 0.72 at n = 16 to 0.67 at n = 256, UORO 0.16 to 0.06, the mean of 8
-KF-RTRL samples 0.97 and above.
+Setting: untrained Recurrent Highway Network (weights ~ N(0, 0.01^2)), one lane, characters of the King James text that comes
+with the package (the paper reads the Penn Treebank), cross-entropy at the last step read, gradient of the recurrent parameters.
+Expected, from an independent run of the same equations on the Penn Treebank: KF-RTRL 0.72 at n = 16 to 0.67 at n = 256, UORO
+0.16 to 0.06, the mean of 8 KF-RTRL samples 0.97 and above.
 
     spikertrl run mujika_2018_noise
     spikertrl run mujika_2018_noise --sizes 16 32 64 128 --repeats 20
@@ -48,7 +48,8 @@ def cosines(units: int, steps: list[int], learners: dict[str, Any], seed: int) -
         at = np.zeros(last, bool)
         at[-1] = True
         loss = srl.losses.cross_entropy(labels[:last], at=at)
-        gradients = [srl.gradient(net, learner, x[:last], loss)[1][: net.wiring.n_recurrent] for learner in (srl.BPTT(), *learners.values())]
+        compared = (srl.BPTT(), *learners.values())
+        gradients = [srl.gradient(net, learner, x[:last], loss)[1][: net.wiring.n_recurrent] for learner in compared]
         exact = gradients[0].astype(float)
         for name, estimate in zip(learners, gradients[1:], strict=True):
             found[name].append(float(estimate @ exact / np.linalg.norm(estimate) / np.linalg.norm(exact)))
@@ -68,7 +69,8 @@ def against_size(sizes: list[int], repeats: int) -> list[dict[str, Any]]:
     for units in sizes:
         drawn: dict[str, list[float]] = {}
         for seed in tqdm(range(repeats), desc=f"n = {units}"):
-            learners = {"KF-RTRL": srl.KFRTRL(seed=seed), "8-KF-RTRL-AVG": srl.KFRTRL(samples=8, seed=seed), "UORO": srl.UORO(seed=seed)}
+            learners: dict[str, Any] = {"KF-RTRL": srl.KFRTRL(seed=seed), "8-KF-RTRL-AVG": srl.KFRTRL(samples=8, seed=seed)}
+            learners["UORO"] = srl.UORO(seed=seed)
             if units <= 128:
                 learners["UORO-AVG(n)"] = srl.UORO(samples=units, seed=seed)
             learners |= {"SnAp-1": srl.SnAp(1), "Immediate": srl.Immediate()}
@@ -98,7 +100,8 @@ def figure(rows: list[dict[str, Any]], x: str, path: Path) -> None:
     for name in dict.fromkeys(row["learner"] for row in rows):
         mine = [row for row in rows if row["learner"] == name]
         ax.errorbar([r[x] for r in mine], [r["mean"] for r in mine], [r["sd"] for r in mine], label=name, marker="o", capsize=3)
-    ax.set(xscale="log", xlabel="hidden units" if x == "n" else "characters read", ylabel="cosine to the exact gradient", ylim=(-0.2, 1.05))
+    ax.set(xscale="log", xlabel="hidden units" if x == "n" else "characters read")
+    ax.set(ylabel="cosine to the exact gradient", ylim=(-0.2, 1.05))
     ax.legend(frameon=False, fontsize=8)
     ax.figure.savefig(path, dpi=150)
 
@@ -113,11 +116,14 @@ def main(argv: list[str] | None = None) -> int:
     path = args.out / ("quick.json" if args.quick else "noise.json")
     result = common.load(path, args.again)
     if result is None:
-        result = common.store(path, {"size": against_size(sizes, repeats), "time": against_time(sizes[-1], times, max(2, repeats // 2))})
+        found = {"size": against_size(sizes, repeats)}
+        found["time"] = against_time(sizes[-1], times, max(2, repeats // 2))
+        result = common.store(path, found)
     figure(result["size"], "n", args.out / "noise_against_size.png")
     figure(result["time"], "step", args.out / "noise_against_time.png")
     for part, column in (("size", "n"), ("time", "step")):
-        print(common.table([("learner", column, "cosine", "sd"), *((r["learner"], r[column], r["mean"], r["sd"]) for r in result[part])]), "\n")
+        rows = ((r["learner"], r[column], r["mean"], r["sd"]) for r in result[part])
+        print(common.table([("learner", column, "cosine", "sd"), *rows]), "\n")
     return 0
 
 

@@ -1,17 +1,20 @@
 """Sparse RTRL on the spiral task: what events and missing weights save, with the gradient exact.
 
-Claim (Subramoney 2023, Efficient real time recurrent learning through combined activity and parameter sparsity, arXiv:2303.05641):
-event-based units and a fixed random mask on the recurrent weights together make RTRL cheap, and learning does not suffer.
+Claim (Subramoney 2023, Efficient real time recurrent learning through combined activity and parameter sparsity,
+arXiv:2303.05641): event-based units and a fixed random mask on the recurrent weights together make RTRL cheap, and learning
+does not suffer.
 
-Setting: 16 units, loss at the last of 17 steps, sigmoid readout, Adam 3e-3, batch 32, 1,700 iterations, theta ~ N(0, 1) - 1, Glorot
-normal weights, biases from U(-1, 1)/sqrt(n), a mask with a share omega of zeros on h<-h only, validation every 100 iterations, "solved"
-when the last three validations average above 0.999. Unlike the paper's code, no test sequence is ever trained on.
+Setting: 16 units, loss at the last of 17 steps, sigmoid readout, Adam 3e-3, batch 32, 1,700 iterations, theta ~ N(0, 1) - 1,
+Glorot normal weights, biases from U(-1, 1)/sqrt(n), a mask with a share omega of zeros on h<-h only, validation every 100
+iterations, "solved" when the last three validations average above 0.999. Unlike the paper's code, no test sequence is ever
+trained on.
 
 The control "without events" is the same unit with its event function replaced by 1: it speaks at every step, subtracts its
 threshold at every step, and no pseudo-derivative is involved.
 
-Zeros are those of M = dmessage/dtheta over the parameters of h<-h at the last step; masked weights count as zeros. Compute-adjusted
-iterations are the running sum of the density of M. Multiply-adds are those really done, counted in the loops.
+Zeros are those of M(t) = dmessage(t)/dtheta over the parameters of h<-h, mean over the time steps; masked weights count as
+zeros. Compute-adjusted iterations are the running sum of the density of M. Multiply-adds are those really done, counted in the
+loops.
 
 Expected: test accuracy at least 99% at every omega; zeros of M at the end .57 (omega 0) to .965 (omega .9), +-.03; activity
 sparsity .55 to .63; at omega .9 with events at least 18 times fewer multiply-adds than dense RTRL.
@@ -23,7 +26,6 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,33 +35,38 @@ from tqdm import tqdm
 
 import spikertrl as srl
 from spikertrl import cost, plot
+from spikertrl.learners import Signal
+from spikertrl.run import as_input, simulator
 
 NAME, UNITS, BATCH, RATE, VALIDATE = "subramoney_2023_spiral", 16, 32, 3e-3, 100
 MODELS = {"subramoney": "egru_subramoney_2023", "egru": "egru"}
 EVENT = {"egru_subramoney_2023": "event(c - thr)", "egru": "event(c - theta)"}
-PAPER = dict(zip(np.round(np.arange(0, 1, 0.1), 1).tolist(), (0.57, 0.615, 0.65, 0.705, 0.74, 0.765, 0.82, 0.87, 0.915, 0.965), strict=True))
+ZEROS = (0.57, 0.615, 0.65, 0.705, 0.74, 0.765, 0.82, 0.87, 0.915, 0.965)  # in the paper, omega 0 to 0.9
+PAPER = dict(zip(np.round(np.arange(0, 1, 0.1), 1).tolist(), ZEROS, strict=True))
+CAUSES = ("zeros", "zeros_mask", "zeros_columns", "zeros_rows")
 
 
-@dataclass(frozen=True)
-class Watched:
-    """Exact RTRL that writes down the zeros of its influence: every ``every``-th iteration, in the first ``lanes`` lanes."""
+class Probe:
+    """Callback of ``fit``: every ``every``-th iteration, the zeros of M on held-out sequences, mean over all time steps."""
 
-    net: srl.Network = field(repr=False)
-    every: int
-    lanes: int
-    rows: list[dict[str, float]] = field(default_factory=list, repr=False)
-    calls: list[int] = field(default_factory=lambda: [0], repr=False)
-    inner: srl.RTRL = field(default_factory=srl.RTRL)
+    def __init__(self, x: np.ndarray, every: int) -> None:
+        self.x, self.every, self.rows = x, every, []
 
-    def init(self, net: srl.Network, batch: int) -> Any:
-        return self.inner.init(net, batch)
+    def __call__(self, net: srl.Network, history: Any) -> None:
+        if (len(history) - 1) % self.every == 0:
+            self.rows.append({"step": len(history)} | zeros_over_time(net, self.x))
 
-    def update(self, state: Any, tape: Any, signal: Any) -> np.ndarray:
-        gradient = self.inner.update(state, tape, signal)
-        self.calls[0] += 1
-        if (self.calls[0] - 1) % self.every == 0:
-            self.rows.append({"step": self.calls[0]} | zeros(self.net, state, self.lanes))
-        return gradient
+
+def zeros_over_time(net: srl.Network, x: np.ndarray) -> dict[str, float]:
+    """Shares of zeros of M, in all and by cause, mean over the steps and lanes of x (T, B, 2)."""
+    learner, machine = srl.RTRL(), simulator(net)
+    memory, state = learner.init(net, x.shape[1]), machine.start(x.shape[1])
+    found = []
+    for t in range(len(x)):
+        tape = machine.run(state, x[t : t + 1])
+        learner.update(memory, tape, Signal(0.0, np.zeros_like(tape.z)))
+        found.append(zeros(net, memory, x.shape[1]))
+    return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
 
 
 def zeros(net: srl.Network, state: Any, lanes: int) -> dict[str, float]:
@@ -77,7 +84,7 @@ def zeros(net: srl.Network, state: Any, lanes: int) -> dict[str, float]:
         dead_rows = int((~alive.any(1)).sum())
         nought = (masked * len(alive), int(columns.sum()) * len(alive), dead_rows * int((~columns).sum()))
         parts.append(np.array([masked * len(alive) + (~alive).sum(), *nought]) / (full * len(alive)))
-    return dict(zip(("zeros", "zeros_mask", "zeros_columns", "zeros_rows"), np.mean(parts, 0).tolist(), strict=True))
+    return dict(zip(CAUSES, np.mean(parts, 0).tolist(), strict=True))
 
 
 def network(model: str, omega: float, events: bool, seed: int) -> srl.Network:
@@ -85,7 +92,7 @@ def network(model: str, omega: float, events: bool, seed: int) -> srl.Network:
     found = getattr(srl.models, MODELS[model])
     if not events:
         found = found.replace(name=f"{found.name}_dense", update=found.update.replace(EVENT[found.name], "1"), message="c")
-    start = {"theta": lambda rng, n: rng.standard_normal(n) - 1} if model == "subramoney" else {}
+    start: dict[str, Any] = {"theta": lambda rng, n: rng.standard_normal(n) - 1} if model == "subramoney" else {}
     net = srl.Network().add_input("x", 2)
     net.add_population("h", found, UNITS, bias=lambda rng, n: rng.uniform(-1, 1, n) / np.sqrt(n), **start)
     net.connect("x", "h").connect("h", "h", density=1 - omega if omega else None, seed=seed)
@@ -95,21 +102,25 @@ def network(model: str, omega: float, events: bool, seed: int) -> srl.Network:
 def run(omega: float, events: bool, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one network; everything that the figures and the table need."""
     net, task = network(options.model, omega, events, seed), srl.tasks.spiral(seed, n_out=1)
-    learner = Watched(net, options.zeros_every, min(options.lanes, BATCH))
-    history = srl.fit(net, task, learner, srl.optimizers.adam(RATE), steps=options.steps, batch=BATCH, validate_every=VALIDATE, progress=False)
+    probe = Probe(as_input(net, task.valid[0][:, : options.lanes]), options.zeros_every)
+    adam = srl.optimizers.adam(RATE)
+    history = srl.fit(net, task, srl.RTRL(), adam, steps=options.steps, batch=BATCH, validate_every=VALIDATE,
+                      callbacks=[probe], progress=False)  # fmt: skip
     steps, valid = history.series("valid_accuracy")
     last = slice(-min(100, len(history)), None)
-    rows = [dict(learner.rows[-1]) | {name: float(np.mean([r[name] for r in learner.rows if r["step"] > options.steps - 100] or [np.nan]))
-                                      for name in ("zeros", "zeros_mask", "zeros_columns", "zeros_rows")}]  # fmt: skip
-    density = np.interp(history["step"], [r["step"] for r in learner.rows], [1 - r["zeros"] for r in learner.rows])
+    end = {name: float(np.mean([r[name] for r in probe.rows[-3:]])) for name in CAUSES}
+    density = np.interp(history["step"], [r["step"] for r in probe.rows], [1 - r["zeros"] for r in probe.rows])
+    curve = {"step": history["step"].astype(int), "loss": history["loss"].round(5), "adjusted": density.cumsum().round(3)}
     return {
-        "omega": omega, "events": events, "seed": seed, "model": options.model, "steps": len(history), "seconds": history.last("seconds"),
+        "omega": omega, "events": events, "seed": seed, "model": options.model, "steps": len(history),
+        "seconds": history.last("seconds"),
         "test_accuracy": srl.evaluate(net, task, *task.test)["accuracy"], "solved_at": solved_at(steps, valid),
-        "activity_sparsity": 1 - float(history["activity"][last].mean()), "silent_gradient": 1 - float(history["gradient_activity"][last].mean()),
-        **{name: rows[0][name] for name in ("zeros", "zeros_mask", "zeros_columns", "zeros_rows")}, "zeros_first": learner.rows[0]["zeros"],
+        "activity_sparsity": 1 - float(history["activity"][last].mean()),
+        "silent_gradient": 1 - float(history["gradient_activity"][last].mean()),
+        **end, "zeros_first": probe.rows[0]["zeros"],
         "macs": history.last("macs"), "macs_dense": history.last("macs_dense"),
-        "curve": {"step": history["step"].astype(int), "loss": history["loss"].round(5), "adjusted": density.cumsum().round(3), "macs": history["macs"]},
-        "valid": {"step": steps, "accuracy": valid}, "zeros_curve": learner.rows,
+        "curve": curve | {"macs": history["macs"]},
+        "valid": {"step": steps, "accuracy": valid}, "zeros_curve": probe.rows,
     }  # fmt: skip
 
 
@@ -132,9 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for omega, events, seed in (bar := tqdm(plan, unit="run", dynamic_ncols=True)):
         bar.set_postfix_str(f"omega {omega}, {'with' if events else 'no'} events, seed {seed}")
         path = options.out / "runs" / f"{options.model}_{omega}_{'events' if events else 'dense'}_{seed}_{options.steps}.json"
-        results.append(load(path, options.again) or store(path, run(omega, events, seed, options)))
+        results.append(load(path, options.again) or store(path, run(omega, bool(events), seed, options)))
     _draw(results, options.out)
-    summary = [_summary([r for r in results if (r["omega"], r["events"]) == key]) for key in dict.fromkeys((r["omega"], r["events"]) for r in results)]
+    keys = dict.fromkeys((r["omega"], r["events"]) for r in results)
+    summary = [_summary([r for r in results if (r["omega"], r["events"]) == key]) for key in keys]
     store(options.out / "summary.json", {"model": options.model, "steps": options.steps, "rows": summary})
     print(_table(summary))
     print(f"figures, runs and summary.json in {options.out}")
@@ -144,10 +156,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     found = parser(NAME, __doc__, steps=1700, seeds=5)
     found.add_argument("--model", choices=MODELS, default="subramoney", help="the paper's unit or the package's egru")
-    found.add_argument("--omegas", type=float, nargs="+", default=list(PAPER), metavar="OMEGA", help="shares of missing recurrent weights, in [0, 1)")
+    missing = "shares of missing recurrent weights, in [0, 1)"
+    found.add_argument("--omegas", type=float, nargs="+", default=list(PAPER), metavar="OMEGA", help=missing)
     found.add_argument("--events", choices=("both", "with", "without"), default="both", help="which units to run")
-    found.add_argument("--lanes", type=int, default=4, help="look at the influence of so many sequences of a batch (default 4)")
-    found.add_argument("--zeros-every", type=int, default=10, help="... every so many iterations (default 10)")
+    found.add_argument("--lanes", type=int, default=8, help="look at the influence of so many held-out sequences (default 8)")
+    found.add_argument("--zeros-every", type=int, default=50, help="... every so many iterations (default 50)")
     options = found.parse_args(argv)
     if min(options.omegas) < 0 or max(options.omegas) >= 1:
         found.error(f"--omegas must be in [0, 1), got {options.omegas}")
@@ -161,10 +174,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over the seeds (of accuracy also the worst)."""
-    means = {name: float(np.mean([r[name] for r in runs])) for name in ("test_accuracy", "zeros", "zeros_mask", "zeros_columns", "zeros_rows",
-             "zeros_first", "activity_sparsity", "silent_gradient", "macs", "macs_dense", "seconds")}  # fmt: skip
-    solved = [r["solved_at"] for r in runs if r["solved_at"]]
-    at = {name: [float(np.interp(r["solved_at"], r["curve"]["step"], r["curve"][name])) for r in runs if r["solved_at"]] for name in ("adjusted", "macs")}
+    names = ("test_accuracy", *CAUSES, "zeros_first", "activity_sparsity", "silent_gradient", "macs", "macs_dense", "seconds")
+    means = {name: float(np.mean([r[name] for r in runs])) for name in names}
+    there = [r for r in runs if r["solved_at"]]
+    solved = [r["solved_at"] for r in there]
+    at = {n: [float(np.interp(r["solved_at"], r["curve"]["step"], r["curve"][n])) for r in there] for n in ("adjusted", "macs")}
     return {"omega": runs[0]["omega"], "events": runs[0]["events"], "seeds": len(runs), "solved": len(solved)} | means | {
         "test_worst": min(r["test_accuracy"] for r in runs),
         "adjusted_total": float(np.mean([r["curve"]["adjusted"][-1] for r in runs])),
@@ -175,24 +189,32 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _table(summary: list[dict[str, Any]]) -> str:
-    head = ("omega", "events", "test", "worst", "zeros", "paper", "mask", "columns", "rows", "silent", "solved", "at", "adjusted", "macs", "fewer", "vs control")
-    rows: list[tuple] = [head]
+    head = "omega events test worst zeros paper mask columns rows silent solved at adjusted macs fewer".split()
+    rows: list[tuple] = [(*head, "vs control")]
     control = next((r for r in summary if not r["events"] and r["omega"] == 0), None)
     for r in summary:
         paper = f"{PAPER[r['omega']]:.3f}" if r["events"] and r["omega"] in PAPER else "-"
         shares = [f"{r[k]:.3f}" for k in ("zeros_mask", "zeros_columns", "zeros_rows", "activity_sparsity")]
         solved = [f"{r[k]:.0f}" if r[k] else "-" for k in ("solved_at", "solved_adjusted")]
-        rows.append((f"{r['omega']:.1f}", "yes" if r["events"] else "no", f"{r['test_accuracy']:.4f}", f"{r['test_worst']:.4f}", f"{r['zeros']:.3f}", paper,
-                     *shares, f"{r['solved']}/{r['seeds']}", *solved, f"{r['macs']:.2e}", f"{r['macs_dense'] / r['macs']:.1f}x",
+        rows.append((f"{r['omega']:.1f}", "yes" if r["events"] else "no", f"{r['test_accuracy']:.4f}",
+                     f"{r['test_worst']:.4f}", f"{r['zeros']:.3f}", paper, *shares, f"{r['solved']}/{r['seeds']}", *solved,
+                     f"{r['macs']:.2e}", f"{r['macs_dense'] / r['macs']:.1f}x",
                      f"{control['macs'] / r['macs']:.1f}x" if control else "-"))  # fmt: skip
-    notes = ("test, worst: accuracy, mean and worst seed. zeros ... silent: means of the last 100 iterations. solved: seeds; at which iteration and",
-             "compute-adjusted iteration. fewer: multiply-adds of textbook RTRL over those done; vs control: those of omega 0 without events over these.")  # fmt: skip
+    notes = (
+        "test, worst: accuracy, mean and worst seed. zeros ... rows: means of the last probes; silent: of the last 100",
+        "iterations. solved: seeds; at which iteration and compute-adjusted iteration. fewer: multiply-adds of textbook RTRL",
+        "over those done; vs control: those of omega 0 without events over these.",
+    )
     return "\n".join(("", table(rows), "", *notes))
 
 
 def _draw(results: list[dict[str, Any]], out: Path) -> None:
     """Loss against iterations, compute-adjusted iterations and multiply-adds, with and without events; zeros by cause."""
-    labels = {"step": "iteration", "adjusted": "compute-adjusted iteration (sum of density of M)", "macs": "multiply-adds really done"}
+    labels = {
+        "step": "iteration",
+        "adjusted": "compute-adjusted iteration (sum of density of M)",
+        "macs": "multiply-adds really done",
+    }
     for x, label in labels.items():
         for events in dict.fromkeys(r["events"] for r in results):
             ax = axes()
@@ -200,7 +222,8 @@ def _draw(results: list[dict[str, Any]], out: Path) -> None:
                 runs = [r["curve"] for r in results if (r["omega"], r["events"]) == (omega, events)]
                 at, loss = np.mean([c[x] for c in runs], 0), np.mean([c["loss"] for c in runs], 0)
                 ax.plot(at, _smooth(loss), color=_shade(omega), label=f"omega {omega}")
-            ax.set(xlabel=label, ylabel="loss, mean over seeds", ylim=(0, None), title="with events" if events else "without events")
+            title = "with events" if events else "without events"
+            ax.set(xlabel=label, ylabel="loss, mean over seeds", ylim=(0, None), title=title)
             ax.set_xscale("log" if x == "macs" else "linear")
             ax.legend(fontsize=7, frameon=False)
             plot.save(ax, out / f"loss_against_{x}_{'events' if events else 'dense'}.png")
@@ -211,7 +234,7 @@ def _draw_zeros(results: list[dict[str, Any]], out: Path) -> None:
     if not results:
         return
     ax, omegas = axes(), sorted({r["omega"] for r in results})
-    shares = {n: [np.mean([r[n] for r in results if r["omega"] == omega]) for omega in omegas] for n in ("zeros_mask", "zeros_columns", "zeros_rows", "zeros")}
+    shares = {n: [np.mean([r[n] for r in results if r["omega"] == omega]) for omega in omegas] for n in CAUSES}
     below = np.zeros(len(omegas))
     causes = {"zeros_mask": "masked weight", "zeros_columns": "source silent so far", "zeros_rows": "unit sends nothing"}
     for (name, text), color in zip(causes.items(), ("#4C8FBD", "#8DBBDA", "#F0B27A"), strict=True):

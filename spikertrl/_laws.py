@@ -93,7 +93,7 @@ def _search(model: Model, dtype: str, seed: int) -> tuple[int, bool, float]:
                     return speaking[-1]
     if speaking:
         return speaking[0]
-    raise ValueError("no scale of the weights from 1e-14 to 1e8 makes units send events now and then: check threshold and units")
+    raise ValueError("no scale of the weights from 1e-14 to 1e8 makes units speak now and then: check threshold and units")
 
 
 def _prepared(model: Model, dtype: str, seed: int, steps: int, excited: bool, gain: float) -> Bench:
@@ -119,12 +119,12 @@ def _speaking(b: Bench) -> list[float]:
     start, found = b.net.theta.copy(), []
     for exponent in np.arange(-14, 8, 0.25):
         b.net.theta[...] = start
-        _scale(b.net, 10.0**exponent)
+        _scale(b.net, float(10.0**exponent))
         run = simulate(b.net, b.x)
         values = [run.messages["h"], *run.states["h"].values()]
         if all(np.isfinite(v).all() for v in values) and LOWEST <= run.activity <= HIGHEST:
             found.append((abs(np.log(run.activity / WANTED)) + 0.1 * abs(exponent), exponent))
-    return [10.0**exponent for _, exponent in sorted(found)[:8]]
+    return [float(10.0**exponent) for _, exponent in sorted(found)[:8]]
 
 
 def _reached(b: Bench) -> bool:

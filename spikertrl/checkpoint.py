@@ -1,6 +1,7 @@
 """Checkpoints: any tree of dataclasses, containers, arrays and numbers as one .npz file without pickle, written atomically.
 
-Index arrays of the network (its ``Wiring``) are not stored: the network is code, and a checkpoint is read into the same network.
+Index arrays of the network (its ``Wiring``) are not stored: the network is code, and a checkpoint is read into the same
+network.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ def save(path: str | Path, tree: Any) -> Path:
     text = json.dumps({"version": VERSION, "tree": _encode(tree, arrays, "checkpoint")})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(arrays)}
     with partial.open("wb") as file:
-        np.savez(file, tree=np.array(text), **{f"a{i}": a for i, a in enumerate(arrays)})
+        np.savez(file, tree=np.array(text), **named)
     os.replace(partial, path)
     return path
 
@@ -77,9 +79,8 @@ def _encode(value: Any, arrays: list[np.ndarray], where: str) -> Any:
         names = [f.name for f in dataclasses.fields(value) if f.init]
         fields = {n: _encode(getattr(value, n), arrays, f"{where}.{n}") for n in names}
         return {"@": "data", "c": f"{type(value).__module__}:{type(value).__qualname__}", "v": fields}
-    raise TypeError(
-        f"cannot store {where}: a {type(value).__name__}; a learner's state may hold arrays, numbers, containers and dataclasses"
-    )
+    allowed = "arrays, numbers, containers and dataclasses"
+    raise TypeError(f"cannot store {where}: a {type(value).__name__}; a learner's state may hold {allowed}")
 
 
 def _decode(value: Any, file: Any, wiring: Wiring | None) -> Any:

@@ -12,7 +12,7 @@ raised: what breaks while a law is tried makes it fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,21 +56,25 @@ def check_model(model: Model | str | os.PathLike[str], *, seed: int = 0) -> Repo
     >>> check_model(mute)["alive"].status
     'failed'
     """
-    if not isinstance(model, Model):
-        found: list[Model] = []
-        reading = judge("the file holds a model", lambda: found.append(load(model)))
-        if not found:
-            return Report(str(model), (reading,))
-        return check_model(found[0], seed=seed)
-    laws = [judge("units agree", lambda: _units(model))]
-    laws += [judge(f"compiles in {dtype}", lambda dtype=dtype: _compiles(model, dtype)) for dtype in ("float64", "float32")]
+    if isinstance(model, Model):
+        return Report(f"model {model.name}", tuple(_model_laws(model, seed)))
+    found: list[Model] = []
+    reading = judge("the file holds a model", lambda: found.append(load(model)))
+    return check_model(found[0], seed=seed) if found else Report(str(model), (reading,))
+
+
+def _model_laws(model: Model, seed: int) -> Iterator[Law]:
+    yield judge("units agree", lambda: _units(model))
+    for dtype in ("float64", "float32"):
+        yield judge(f"compiles in {dtype}", lambda dtype=dtype: _compiles(model, dtype))
     made: list[Bench] = []
-    laws.append(judge("alive", lambda: _alive(model, seed, made)))
-    if not made:
-        laws += [Law(name, "skipped", reason="no living network to try it on") for name in _MODEL_LAWS]
-    else:
-        laws += [judge(name, lambda law=law: law(model, made[0])) for name, law in _MODEL_LAWS.items()]
-    return Report(f"model {model.name}", tuple(laws))
+    yield judge("alive", lambda: _alive(model, seed, made))
+    for name, law in _MODEL_LAWS.items():
+        yield (
+            judge(name, lambda law=law: law(model, made[0]))
+            if made
+            else Law(name, "skipped", reason="no living network to try it on")
+        )
 
 
 def check_learner(learner: Learner, *, models: tuple[str, ...] = ("egru", "cuba_lif"), seed: int = 0) -> Report:
@@ -104,7 +108,7 @@ def _compiles(model: Model, dtype: str) -> None:
     compile_model(model, dtype)
 
 
-def _alive(model: Model, seed: int, made: list[Bench]) -> str | tuple[float, float, str]:
+def _alive(model: Model, seed: int, made: list[Bench]) -> str | None:
     """Events now and then, and a gradient that reaches every parameter."""
     b = bench(model, seed=seed)
     grad = gradient_by(BPTT(), b)

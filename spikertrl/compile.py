@@ -23,6 +23,7 @@ from .model import Model
 
 DTYPES = ("float32", "float64")
 _HERE = Path(__file__).parent
+_GENERATOR = ("compile", "discretise", "emit", "symbols", "_language", "_printer", "_quantities")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Cell:
     """A compiled model.
 
     ``advance(s, I, phi, k, s_new, y)`` computes values only; ``linearise(..., A, B, P, o, q)`` the derivatives too;
-    ``constants(phi, dt, k)`` what depends on parameters alone. Shapes for B lanes and n units: s (B, states, n), I (B, ports, n),
-    phi (parameters, n), k (constants, n), y (B, n), A (B, S*S, n), B (B, S*G, n), P (B, S*Q, n), o (B, S, n), q (B, Q, n); S
-    states with sensitivity, G ports, Q trainable parameters. Entries that are zero for every input are never written.
+    ``constants(phi, dt, k)`` what depends on parameters alone. Shapes for B lanes and n units: s (B, states, n),
+    I (B, ports, n), phi (parameters, n), k (constants, n), y (B, n), A (B, S*S, n), B (B, S*G, n), P (B, S*Q, n), o (B, S, n),
+    q (B, Q, n); S states with sensitivity, G ports, Q trainable parameters. Entries that are zero for every input are never
+    written.
     """
 
     model: Model
@@ -78,8 +80,7 @@ def cache_folder() -> Path:
 @functools.cache
 def _version() -> str:
     """Hash of the generator itself, so that a new version never reads an old file."""
-    text = b"".join((_HERE / f"{name}.py").read_bytes() for name in ("compile", "discretise", "emit", "symbols"))
-    return hashlib.sha256(text).hexdigest()[:8]
+    return hashlib.sha256(b"".join((_HERE / f"{name}.py").read_bytes() for name in _GENERATOR)).hexdigest()[:8]
 
 
 _cells: dict[tuple[str, str], Cell] = {}
@@ -138,7 +139,7 @@ def _write(path: Path, model: Model, dtype: str) -> None:
             n: discretise.base_value(model, n, p.scale, p.unit) if isinstance(p.scale, str) else p.scale
             for n, p in model.ports.items()
         },
-        "dims": {n: discretise.dimensions(p.unit) for n, p in (model.parameters | model.states | model.ports).items()},
+        "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states, **model.ports}.items()},
     }
     text = emit.source(model, step, meta, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,8 @@ def _load(path: Path, model: Model, dtype: str) -> Cell:
         model, dtype, path, tuple(meta["states"]), tuple(memory), tuple(model.ports), model.trainable, tuple(meta["phi"]),
         meta["defaults"], meta["initial"], meta["scale"], meta["dims"], meta["constants"],
         memoryless=not any(any(row) for row in meta["A"]), needs_dt=model.is_ode or "dt" in model.update.split(),
-        spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise, constants=module.constants,
+        spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise,
+        constants=module.constants,
     )  # fmt: skip
 
 

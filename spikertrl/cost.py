@@ -1,4 +1,4 @@
-"""What learning really did: multiply-adds counted in the loops, bytes held, zeros of the influence; beside what dense RTRL would do.
+"""What learning really did: multiply-adds counted in the loops, bytes held, zeros of the influence; beside dense RTRL.
 
 Words follow NeuroBench where it has one: an *effective MAC* is a multiply-accumulate with nonzero operands; activation and
 connection sparsity are shares of zeros. All figures are counts of operations carried out, not estimates from densities.
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .learners.dense import DenseState
 from .learners.blocks import BlockState, column_positions
+from .learners.dense import DenseState
 from .wiring import PHI
 
 
@@ -20,8 +20,8 @@ from .wiring import PHI
 class Cost:
     """Operations and memory of a learner's influence since it was initialised.
 
-    ``macs`` = propagation + immediate + messages + readout (multiply-adds done); ``macs_dense``: the same work by the textbook matrix
-    with every mask filled, n^2 p a step; ``bytes_held``: influence really touched; ``bytes_dense``: the full matrix.
+    ``macs`` = propagation + immediate + messages + readout (multiply-adds done); ``macs_dense``: the same work by the textbook
+    matrix with every mask filled, n^2 p a step; ``bytes_held``: influence really touched; ``bytes_dense``: the full matrix.
     """
 
     propagation: int
@@ -45,26 +45,30 @@ class Cost:
 
 def cost_of(state: Any) -> Cost | None:
     """Cost of a learner's state, or None for learners that keep no influence."""
-    if isinstance(state, DenseState):
-        return None
     if not isinstance(state, BlockState):
         return None
     w, size = state.wiring, state.wiring.dtype.itemsize
     p = w.n_filled
-    rows = np.diff(np.concatenate((state.first_M,)))
-    columns = np.maximum(state.stride, 1)
-    held = int((state.width.astype(np.int64) * (rows // columns)).sum()) * size
-    step = w.n_states * w.n_states * p + w.n_states * p
-    counts = [int(c) for c in state.counts]
-    return Cost(*counts, step * state.lane_steps, held, state.batch * w.n_states * p * size, state.lane_steps)
+    rows = np.diff(state.first_M) // np.maximum(state.stride, 1)
+    propagation, immediate, messages, readout = (int(c) for c in state.counts)
+    return Cost(
+        propagation=propagation,
+        immediate=immediate,
+        messages=messages,
+        readout=readout,
+        macs_dense=(w.n_states * w.n_states * p + w.n_states * p) * state.lane_steps,
+        bytes_held=int((state.width.astype(np.int64) * rows).sum()) * size,
+        bytes_dense=state.batch * w.n_states * p * size,
+        lane_steps=state.lane_steps,
+    )
 
 
 @dataclass(frozen=True)
 class Zeros:
     """Zeros of an influence matrix restricted to some columns, as shares of the full (unmasked) matrix, mean over lanes.
 
-    ``all``: every zero; of these ``mask``: columns that a mask removed; ``columns``: columns not masked but zero in every row (source silent
-    so far); ``rows``: rows zero in every remaining column (gradient-silent units); ``scattered``: the rest.
+    ``all``: every zero; of these ``mask``: columns that a mask removed; ``columns``: columns not masked but zero in every row
+    (source silent so far); ``rows``: rows zero in every remaining column (gradient-silent units); ``scattered``: the rest.
     """
 
     all: float
@@ -136,20 +140,19 @@ def zeros(net: Any, state: BlockState | DenseState, projection: str | None = Non
             wanted[w.layout[p.name, port][0]] = True
     there = wanted[w.col_theta]
     masked = full - int(there.sum())
-    parts = np.zeros(5)
     batch = state.batch if isinstance(state, BlockState) else state.G.shape[0]
-    for lane in range(batch):
-        M = influence(state, lane, of)[:, there] != 0
-        rows, total = len(M), len(M) * full
-        columns = ~M.any(0)
-        dead_rows = ~M[:, ~columns].any(1)
-        zero_rows = int(dead_rows.sum()) * int((~columns).sum())
-        zero_columns = int(columns.sum()) * rows
-        everything = masked * rows + int((~M).sum())
-        parts += (
-            np.array(
-                [everything, masked * rows, zero_columns, zero_rows, everything - masked * rows - zero_columns - zero_rows]
-            )
-            / total
-        )
-    return Zeros(*(float(x) for x in parts / batch))
+    shares = [_zero_shares(influence(state, lane, of)[:, there] != 0, masked) for lane in range(batch)]
+    every, mask, columns, rows, scattered = (float(x) for x in sum(shares, np.zeros(5)) / batch)
+    return Zeros(every, mask, columns, rows, scattered)
+
+
+def _zero_shares(M: np.ndarray, masked: int) -> np.ndarray:
+    """Shares of the five kinds of zeros of a lane; M: where the influence is not zero, ``masked`` columns left out of it."""
+    columns = ~M.any(0)
+    dead_rows = ~M[:, ~columns].any(1)
+    zero_mask = masked * len(M)
+    zero_columns = int(columns.sum()) * len(M)
+    zero_rows = int(dead_rows.sum()) * int((~columns).sum())
+    every = zero_mask + int((~M).sum())
+    kinds = [every, zero_mask, zero_columns, zero_rows, every - zero_mask - zero_columns - zero_rows]
+    return np.array(kinds) / (len(M) * (masked + M.shape[1]))

@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,9 +26,6 @@ from .online import Online
 from .run import simulate
 from .tasks.ngram import ngram_bits
 from .train import evaluate, fit
-
-if TYPE_CHECKING:
-    from .history import History
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def main(out: str | Path = "results/demo", quick: bool = False) -> dict[str, Any
     out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     print("compiling (first run only) ...", flush=True)
-    summary = {"exactness": _exactness(), "spiral": _spiral(out, size), "text": _text(out, size)}
+    summary: dict[str, Any] = {"exactness": _exactness(), "spiral": _spiral(out, size), "text": _text(out, size)}
     summary["seconds"] = time.perf_counter() - began
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print(_table(summary))
@@ -76,9 +73,9 @@ def _exactness() -> dict[str, float]:
     loss = task.loss(labels)
     _, reference = gradient(net, BPTT(), x, loss)
     scale = np.abs(reference).max()
-    differences = {name: np.abs(gradient(net, learner, x, loss)[1] - reference).max() / scale for name, learner in
-                   {"sparse": RTRL(), "textbook": RTRL(dense=True)}.items()}  # fmt: skip
-    return {name: float(value) for name, value in differences.items()} | {"largest_entry": float(scale)}
+    learners = {"sparse": RTRL(), "textbook": RTRL(dense=True)}
+    differences = {name: np.abs(gradient(net, learner, x, loss)[1] - reference).max() for name, learner in learners.items()}
+    return {name: float(value / scale) for name, value in differences.items()} | {"largest_entry": float(scale)}
 
 
 def _spiral(out: Path, size: _Size) -> dict[str, float]:
@@ -140,22 +137,31 @@ def _reading(bits: np.ndarray, window: int) -> Any:
     ax = axes(None)
     smooth = np.convolve(bits, np.ones(window) / window, "valid")
     ax.plot(np.arange(window, len(bits) + 1), smooth)
-    ax.set(xlabel="characters read", ylabel=f"bits per character (mean of {window})", title="One pass over a text, learning at every character")
+    ax.set(
+        xlabel="characters read",
+        ylabel=f"bits per character (mean of {window})",
+        title="One pass over a text, learning at every character",
+    )
     return ax
 
 
 def _table(summary: dict[str, Any]) -> str:
     exact, spiral, text = summary["exactness"], summary["spiral"], summary["text"]
+    alone = f"symbol frequencies alone: {text['unigram_last_tenth']:.2f}"
     rows = [
         ("gradient, RTRL sparse - BPTT (float64)", f"{exact['sparse']:.1e} of the largest entry"),
         ("gradient, RTRL textbook - BPTT (float64)", f"{exact['textbook']:.1e} of the largest entry"),
         ("spiral, test accuracy", f"{spiral['test_accuracy']:.1%} ({spiral['seconds']:.0f} s)"),
         ("spiral, units that send an event", f"{spiral['events']:.0%}"),
-        ("spiral, multiply-adds saved", f"{spiral['macs_dense'] / spiral['macs']:.1f}x ({spiral['macs']:.2e} of {spiral['macs_dense']:.2e})"),
-        ("text, bits per character (last tenth)", f"{text['bits_last_tenth']:.2f} (symbol frequencies alone: {text['unigram_last_tenth']:.2f})"),
+        ("spiral, multiply-adds saved", _saved(spiral, digits=1)),
+        ("text, bits per character (last tenth)", f"{text['bits_last_tenth']:.2f} ({alone})"),
         ("text, characters read once", f"{text['characters']} ({text['seconds']:.0f} s)"),
         ("text, units that send an event", f"{text['events']:.0%}"),
-        ("text, multiply-adds saved", f"{text['macs_dense'] / text['macs']:.0f}x ({text['macs']:.2e} of {text['macs_dense']:.2e})"),
+        ("text, multiply-adds saved", _saved(text, digits=0)),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(["", *(f"  {name.ljust(width)}  {value}" for name, value in rows), ""])
+
+
+def _saved(row: dict[str, float], digits: int) -> str:
+    return f"{row['macs_dense'] / row['macs']:.{digits}f}x ({row['macs']:.2e} of {row['macs_dense']:.2e})"

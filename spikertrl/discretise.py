@@ -1,30 +1,33 @@
-"""Text of a model -> one discrete step as sympy expressions. The only module that asks Brian2 to parse and discretise.
+"""Text of a model -> one discrete step as sympy expressions. Only here Brian2 parses and discretises.
 
-The result, ``Step``, holds for one unit: ``F`` (new states from old states, inputs and parameters) and ``O`` (message from the new
-states). For differential equations the order is Brian2's, cut after the state update: receive, reset, state update; then emit.
+The result, ``Step``, holds for one unit: ``F`` (new states from old states, inputs and parameters) and ``O`` (message from the
+new states). For differential equations the order is Brian2's, cut after the state update: receive, reset, state update; emit.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import sympy
-from brian2 import Equations, NeuronGroup, Quantity, second
+from brian2 import Equations, NeuronGroup, second
 from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Constant, Variable
 from brian2.equations.unitcheck import check_units_statements
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy
-from brian2.units import allunits, stdunits
-from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, Unit, get_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
+from ._quantities import UNITS, base_value, dimension, dimensions, quantity
 from .model import Model, ModelError, statements
 from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
 
+__all__ = ["COUNTER", "UNITS", "Step", "base_value", "dimensions", "expression", "quantity", "step"]
+
 COUNTER = "refractory_steps"  # discrete state that ODE models with refractoriness carry: steps still to wait
-UNITS = {name: unit for module in (allunits, stdunits) for name, unit in vars(module).items() if isinstance(unit, Unit)}
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,6 @@ class Step:
     memory: int
     advance: tuple[sympy.Expr, ...]  # F, one per state, in the symbols of old states, I_<port> and parameters
     message: sympy.Expr  # O, in the symbols of the new states and parameters
-
-
-def quantity(value: object) -> Quantity | float:
-    """A number, a Brian2 quantity, or text with units ("20*ms") as a quantity."""
-    if isinstance(value, str):
-        return eval(value, {"__builtins__": {}}, dict(UNITS))  # noqa: S307 - model files are code already
-    return value  # type: ignore[return-value]
-
-
-def dimensions(unit: str) -> tuple[float, ...]:
-    """Brian2's seven exponents of a unit such as "mV" or "1"."""
-    return tuple(float(x) for x in get_dimensions(quantity(unit) if unit != "1" else 1.0)._dims)
-
-
-def base_value(model: Model, name: str, value: object, unit: str) -> float:
-    """``value`` in SI base units, or a ModelError if it does not have the dimensions of ``unit``."""
-    try:
-        found = quantity(value)
-    except Exception as error:
-        raise ModelError(f"model {model.name!r}: cannot read {name} = {value!r}: {error}") from None
-    if tuple(get_dimensions(found)._dims) != tuple(dimensions(unit)):
-        raise ModelError(f"model {model.name!r}: {name} = {value!r} does not have the unit {unit!r}")
-    return float(found)
 
 
 def step(model: Model) -> Step:
@@ -75,19 +55,16 @@ def step(model: Model) -> Step:
 
 
 # -- shared ------------------------------------------------------------------------------------------------------------
-def _variables(model: Model) -> dict[str, object]:
+def _variables(model: Model) -> dict[str, Any]:
     """Brian2 variables and functions for parsing and unit checks."""
-    table: dict[str, object] = dict(DEFAULT_FUNCTIONS) | {
-        "dt": Variable("dt", dimensions=second.dim, scalar=True, constant=True)
-    }
+    table: dict[str, Any] = dict(DEFAULT_FUNCTIONS)
+    table["dt"] = Variable("dt", dimensions=second.dim, scalar=True, constant=True)
     numbers = {name: unit for name, unit in UNITS.items() if name.isidentifier()} | {"pi": math.pi, "e": math.e}
     table |= {name: Constant(name, float(value), dimensions=get_dimensions(value)) for name, value in numbers.items()}
     units = {n: p.unit for n, p in model.parameters.items()} | {n: s.unit for n, s in model.states.items()}
     units |= {f"I_{n}": p.unit for n, p in model.ports.items()}
     for name, unit in units.items():
-        table[name] = Variable(
-            name, dimensions=get_dimensions(quantity(unit) if unit != "1" else 1.0), constant=name in model.parameters
-        )
+        table[name] = Variable(name, dimensions=dimension(unit), constant=name in model.parameters)
     table["y"] = Variable("y", dimensions=DIMENSIONLESS)
     table["not_refractory"] = Variable("not_refractory", dimensions=DIMENSIONLESS)
     table["event"] = Function(pyfunc=lambda v: v, arg_units=[None], return_unit=1)
@@ -96,15 +73,15 @@ def _variables(model: Model) -> dict[str, object]:
     return table
 
 
-def expression(text: str, variables: dict[str, object]) -> sympy.Expr:
+def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:
     """Parse with Brian2 and replace function names by the differentiable functions of ``symbols``."""
     parsed = sympy.sympify(str_to_sympy(text, variables))
     parsed = parsed.replace(
         lambda e: isinstance(e, sympy.core.function.AppliedUndef) or type(e).__name__ in FUNCTIONS,
         lambda e: FUNCTIONS[type(e).__name__](*e.args),
     )
-    known = {s: variables.get(s.name) for s in parsed.free_symbols}
-    return parsed.xreplace({s: sympy.Float(v.value) if isinstance(v, Constant) else real(s.name) for s, v in known.items()})
+    known = {s: variables[s.name].value for s in parsed.free_symbols if isinstance(variables.get(s.name), Constant)}
+    return parsed.xreplace({s: sympy.Float(known[s]) if s in known else real(s.name) for s in parsed.free_symbols})
 
 
 def _as_event(condition: sympy.Expr) -> sympy.Expr:
@@ -119,9 +96,8 @@ def _as_event(condition: sympy.Expr) -> sympy.Expr:
         return sympy.Mul(*(_as_event(part) for part in condition.args if str(part) != "not_refractory"))
     if isinstance(condition, sympy.Or):
         return 1 - sympy.Mul(*(1 - _as_event(part) for part in condition.args))
-    raise ModelError(
-        f"cannot read the threshold condition {condition}; write comparisons joined by 'and'/'or', such as 'v > v_th'"
-    )
+    wanted = "comparisons joined by 'and'/'or', such as 'v > v_th'"
+    raise ModelError(f"cannot read the threshold condition {condition}; write {wanted}")
 
 
 def _stopped(model: Model, expr: sympy.Expr) -> sympy.Expr:
@@ -129,7 +105,7 @@ def _stopped(model: Model, expr: sympy.Expr) -> sympy.Expr:
     return expr if model.reset_gradient else expr.replace(Event, StopEvent)
 
 
-def _run(text: str, env: dict[str, sympy.Expr], variables: dict[str, object], fail) -> dict[str, sympy.Expr]:
+def _run(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], fail: Callable) -> dict[str, sympy.Expr]:
     """Execute assignments symbolically: returns the environment after them."""
     env = dict(env)
     for name, _, right, _ in statements(text, fail):
@@ -155,7 +131,7 @@ def _plain(text: str) -> str:
     return "\n".join(f"{name} = {right}" for name, _, right, _ in statements(text, lambda why: None))
 
 
-def _raise(model: Model):
+def _raise(model: Model) -> Callable[[str], None]:
     def fail(why: str) -> None:
         raise ModelError(f"model {model.name!r}: {why}")
 
@@ -194,7 +170,7 @@ def _ode_step(model: Model) -> Step:
     return Step(names, len(model.memory), tuple(_stopped(model, env[n]) for n in names), message * alive)
 
 
-def _emission(model: Model, variables: dict[str, object]) -> tuple[sympy.Expr, sympy.Expr]:
+def _emission(model: Model, variables: dict[str, Any]) -> tuple[sympy.Expr, sympy.Expr]:
     """(the event that resets, the message): the message's first ``event(...)``, or the threshold condition."""
     condition = _as_event(sympy.sympify(expression(model.threshold, variables))) if model.threshold else sympy.Integer(0)
     if not model.message:
@@ -229,7 +205,9 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
         raise ModelError(f"model {model.name!r}: Brian2 refuses the equations: {error}") from error
     for name, state in model.states.items():
         if tuple(float(x) for x in group.variables[name].dim._dims) != dimensions(state.unit):
-            raise ModelError(f"model {model.name!r}: state {name!r} has unit {state.unit!r}, but its equation ends in another one")
+            raise ModelError(
+                f"model {model.name!r}: state {name!r} has unit {state.unit!r}, but its equation ends in another one"
+            )
     pairs = re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", group.state_updater.abstract_code, flags=re.M)
     return [(name, right) for name, right in pairs if name != "not_refractory"]
 

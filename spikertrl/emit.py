@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import sympy
-from sympy.printing.pycode import PythonCodePrinter
 
+from ._printer import Printer
 from .discretise import Step
 from .model import Model
 from .symbols import Event, real
@@ -53,96 +53,6 @@ def _psi({psi_arguments}):
 
 
 _DT = real("dt")
-
-
-class Printer(PythonCodePrinter):
-    """sympy -> numba source, with typed numbers and the functions of ``symbols``."""
-
-    def __init__(self, psi_parameters: Iterable[str]) -> None:
-        super().__init__({"fully_qualified_modules": False})
-        self._psi = "".join(f", {name}" for name in psi_parameters)
-
-    def _print_Integer(self, expr):
-        return f"_T({int(expr)}.0)"
-
-    def _print_Float(self, expr):
-        return f"_T({float(expr)!r})"
-
-    def _print_Rational(self, expr):
-        return f"_T({float(expr)!r})"
-
-    _print_Half = _print_Zero = _print_One = _print_NegativeOne = _print_Rational
-
-    def _print_NumberSymbol(self, expr):
-        return f"_T({float(expr)!r})"
-
-    _print_Pi = _print_Exp1 = _print_NumberSymbol
-
-    def _print_Pow(self, expr, rational=False):
-        base, power = expr.args
-        text = self.parenthesize(base, 100)
-        if power.is_Integer and 1 < abs(int(power)) <= 4:
-            product = "*".join([text] * abs(int(power)))
-            return f"({product})" if power > 0 else f"(_T(1.0)/({product}))"
-        if power == -1:
-            return f"(_T(1.0)/{text})"
-        if power == sympy.Rational(1, 2):
-            return f"_math.sqrt({self._print(base)})"
-        return f"{text}**{self.parenthesize(power, 100)}"
-
-    def _call(self, name: str, expr) -> str:
-        return f"{name}({', '.join(self._print(a) for a in expr.args)})"
-
-    def _print_Event(self, expr):
-        return self._call("_event", expr)
-
-    _print_StopEvent = _print_Event
-
-    def _print_Sigmoid(self, expr):
-        return self._call("_sigmoid", expr)
-
-    def _print_Sign(self, expr):
-        return self._call("_sign", expr)
-
-    def _print_Psi(self, expr):
-        return f"_psi({self._print(expr.args[0])}{self._psi})"
-
-    def _print_Absolute(self, expr):
-        return self._call("abs", expr)
-
-    def _print_Max(self, expr):
-        return self._call("max", expr)
-
-    def _print_Min(self, expr):
-        return self._call("min", expr)
-
-    def _print_floor(self, expr):
-        return f"_T(_math.floor({self._print(expr.args[0])}))"
-
-    def _print_Clip(self, expr):
-        x, low, high = (self._print(a) for a in expr.args)
-        return f"min(max({x}, {low}), {high})"
-
-    def _print_IsZero(self, expr):
-        return f"(_T(1.0) if {self._print(expr.args[0])} <= _T(0.0) else _T(0.0))"
-
-    def _print_Test(self, expr):
-        condition = expr.args[0]
-        if condition.is_Symbol or not (condition.is_Relational or condition.is_Boolean):
-            return f"(_T(1.0) if {self._print(condition)} != _T(0.0) else _T(0.0))"
-        return f"(_T(1.0) if {self._print(condition)} else _T(0.0))"
-
-    def _print_Select(self, expr):
-        event, a, b = (self._print(x) for x in expr.args)
-        return f"(({a}) if {event} != _T(0.0) else ({b}))"
-
-    def _print_Function(self, expr):
-        name = type(expr).__name__
-        if name in {"exp", "log", "tanh", "sin", "cos", "sqrt", "sinh", "cosh", "tan"}:
-            return self._call(f"_math.{name}", expr)
-        raise NotImplementedError(f"no code for the function {name!r}")
-
-    _print_exp = _print_log = _print_tanh = _print_sin = _print_cos = _print_sinh = _print_cosh = _print_tan = _print_Function
 
 
 class _Hoist:
@@ -204,7 +114,7 @@ def typed(text: str) -> str:
 
     class Rewrite(ast.NodeTransformer):
         def visit_Constant(self, node):
-            return ast.parse(f"_T({float(node.value)!r})", mode="eval").body
+            return ast.parse(f"_T({float(ast.literal_eval(node))!r})", mode="eval").body
 
         def visit_Name(self, node):
             if node.id in {"exp", "sqrt", "cos", "tanh"}:
@@ -230,9 +140,8 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     targets = [(f"_A[_b, {r * step.memory + c}, _n]", e) for r, row in enumerate(derivatives.A) for c, e in enumerate(row)]
     targets += [(f"_B[_b, {r * len(ports) + c}, _n]", e) for r, row in enumerate(derivatives.B) for c, e in enumerate(row)]
     targets += [(f"_P[_b, {r * len(trainable) + c}, _n]", e) for r, row in enumerate(derivatives.P) for c, e in enumerate(row)]
-    late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)] + [
-        (f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)
-    ]
+    late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)]
+    late += [(f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)]
     linearise = body.function("linearise", ", _A, _B, _P, _o, _q", targets, late)
     meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": len(hoist.found)}
     meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
@@ -262,7 +171,9 @@ class _Body:
         lines = [f"{name} = {self.printer.doprint(e)}" for name, e in shared]
         return lines + [f"{t} = {self.printer.doprint(e)}" for (t, _), e in zip(targets, results, strict=True)]
 
-    def function(self, name: str, extra: str, early: list, late: list = ()) -> str:  # type: ignore[assignment]
+    def function(
+        self, name: str, extra: str, early: list[tuple[str, sympy.Expr]], late: Sequence[tuple[str, sympy.Expr]] = ()
+    ) -> str:
         """One loop over lanes and units: new states, message, then what ``early`` and ``late`` ask for."""
         states = self.step.states
         rename = {real(n): real(f"_{n}_new") for n in states}
@@ -270,9 +181,8 @@ class _Body:
         lines = self._block(new + early, "_x")
         zero = [f"{target} = _T(0.0)" for target, e in new if e == 0]
         lines += zero + [f"_s_new[_b, {j}, _n] = _{n}_new" for j, n in enumerate(states)]
-        lines += self._block(
-            [("_y[_b, _n]", self.step.message.xreplace(rename))] + [(t, e.xreplace(rename)) for t, e in late], "_z"
-        )
+        after = [("_y[_b, _n]", self.step.message), *late]
+        lines += self._block([(target, e.xreplace(rename)) for target, e in after], "_z")
         loads = [f"{n} = _s[_b, {j}, _n]" for j, n in enumerate(states)]
         loads += [f"I_{p} = _I[_b, {g}, _n]" for g, p in enumerate(self.ports)]
         loads += [f"{p} = _phi[{j}, _n]" for j, p in enumerate(self.parameters)]
@@ -290,4 +200,7 @@ class _Body:
         loads = [f"        {p} = _phi[{j}, _n]" for j, p in enumerate(self.parameters)]
         rows = [f"        _k[{j}, _n] = {self.printer.doprint(e)}" for j, e in enumerate(self.hoist.found)]
         body = "\n".join(loads + rows) if rows else "        pass"
-        return f'@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n    for _n in range(_phi.shape[1]):\n{body}\n'
+        return (
+            '@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n'
+            f"    for _n in range(_phi.shape[1]):\n{body}\n"
+        )

@@ -1,8 +1,8 @@
 """EventQueue: who sent what, when, for as long as a delay may ask.
 
-An event carries a value (kept here) and a row of sensitivities (kept by the learner under the same step and slot). The queue is a
-window of ``history + tau`` steps over all sources (input channels, then units): dense values, and per step and lane the list of
-sources that sent one, in increasing order, so that delivery is deterministic and costs nothing for silent sources.
+An event carries a value (kept here) and a row of sensitivities (kept by the learner under the same step and slot). The queue is
+a window of ``history + tau`` steps over all sources (input channels, then units): dense values, and per step and lane the list
+of sources that sent one, in increasing order, so that delivery is deterministic and costs nothing for silent sources.
 """
 
 from __future__ import annotations
@@ -83,8 +83,9 @@ def push(y, row, first, values, fired, n_fired):
 def deliver(row, values, fired, n_fired, delays, pointer, start, stride, offset, where, theta, currents):
     """Deliver: add theta * y to the inputs of every target of every event due at window row ``row``.
 
-    ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay; per synapse, the place
-    of its target port is ``start * B + b * stride + offset`` in the flat ``currents``, and its weight is ``theta[where]``.
+    ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay; per synapse,
+    the place of its target port is ``start * B + b * stride + offset`` in the flat ``currents``, and its weight is
+    ``theta[where]``.
     """
     B = values.shape[1]
     for d in range(len(delays)):

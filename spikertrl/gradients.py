@@ -72,7 +72,8 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
 class Comparison:
     """Gradients of several learners on one trajectory. The first learner is the reference of all cosines.
 
-    ``gradients``: name -> flat gradient; ``cosine``: name -> {"all" or parameter group: cosine}; ``norm``; ``cost``: name -> Cost or None.
+    ``gradients``: name -> flat gradient; ``cosine``: name -> {"all" or parameter group: cosine}; ``norm``; ``cost``: name ->
+    Cost or None.
     """
 
     net: Network

@@ -2,13 +2,15 @@
 
 A model is text in Brian2's language, never code. It comes in two forms:
 
-* **update statements** (``update=``): one discrete step, line by line, as in ``c = (1 - u)*(c - theta*event(c - theta)) + u*g``;
-* **differential equations** (``equations=``, with ``threshold``, ``reset``, ``refractory``, ``method``, ``receive``), which Brian2
-  discretises, in Brian2's own order of a step.
+* **update statements** (``update=``): one discrete step, line by line, as in
+  ``c = (1 - u)*(c - theta*event(c - theta)) + u*g``;
+* **differential equations** (``equations=``, with ``threshold``, ``reset``, ``refractory``, ``method``, ``receive``), which
+  Brian2 discretises, in Brian2's own order of a step.
 
 Inside the text, the state variables hold their values of the previous step until they are assigned, ``I_<port>`` is the input
 that arrived at a port, ``y`` is the unit's own previous message, ``event(v)`` is 1 if v > 0 else 0, and ``sigmoid``, ``tanh``,
-``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a temporary.
+``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a
+temporary.
 """
 
 from __future__ import annotations
@@ -22,12 +24,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ._language import CONSTANTS, FUNCTIONS, UNITS, statements
 from .surrogates import Surrogate, triangle
 
-FUNCTIONS = frozenset("event sigmoid tanh exp log sqrt sin cos abs clip where int sign".split())
-CONSTANTS = frozenset({"dt", "pi", "e"})
-# Units of Brian2 may stand in the text as they are: mV, msecond, Hz, ...
-UNITS = re.compile("[pnumkM]?(volt|amp|ohm|siemens|farad|second|hertz|metre|meter|mole)|[pnumkM](V|A|F|S|Hz|ohm)|[pnum]s|[num]M|[cmu]m|Hz")
+__all__ = ["Model", "ModelError", "Parameter", "Port", "State", "statements"]
+
 PORT_KINDS = ("input", "recurrent", "both")
 
 
@@ -37,7 +38,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A constant of the unit: ``default`` (number, or text with units such as "20*ms"), Brian2 ``unit``, ``trainable`` or not."""
+    """A constant of the unit: ``default`` (number, or text such as "20*ms"), Brian2 ``unit``, ``trainable`` or not."""
 
     default: float | str
     unit: str = "1"
@@ -47,7 +48,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class State:
-    """A variable carried from step to step: ``initial`` value, Brian2 ``unit``. ``discrete`` states (counters) carry no sensitivity."""
+    """A variable carried from step to step: ``initial``, Brian2 ``unit``; ``discrete`` ones (counters) carry no sensitivity."""
 
     initial: float | str = 0.0
     unit: str = "1"
@@ -137,7 +138,7 @@ class Model:
 
     def replace(self, **changes: object) -> Model:
         """A copy with some fields changed; the copy checks itself again."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **changes)
 
     def with_trainable(self, names: tuple[str, ...] | list[str]) -> Model:
         """A copy in which exactly these parameters are trainable."""
@@ -150,16 +151,9 @@ class Model:
     @property
     def fingerprint(self) -> str:
         """Hash of everything that shapes the generated code (parameter values do not)."""
-        parts: list[object] = [
-            self.name,
-            self.update,
-            self.equations,
-            self.threshold,
-            self.reset,
-            self.refractory,
-            self.receive,
-        ]
-        parts += [self.method, self.message, self.reset_gradient, self.surrogate.derivative, sorted(self.surrogate.parameters)]
+        parts: list[object] = [self.name, self.update, self.equations, self.threshold, self.reset, self.refractory]
+        parts += [self.receive, self.method, self.message, self.reset_gradient]
+        parts += [self.surrogate.derivative, sorted(self.surrogate.parameters)]
         parts += [list(self.states.items()), list(self.ports.items()), list(self.parameters.items())]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -252,16 +246,3 @@ class Model:
         close = difflib.get_close_matches(name, sorted(known), 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(sorted(known))}"
         self._fail(f"undefined name {name!r} in {part}, {line!r}; {hint}")
-
-
-def statements(text: str, fail) -> list[tuple[str, str, str, str]]:
-    """Split assignment text into (name, operator, right-hand side, line); ``a += b`` becomes ``a = a + (b)``."""
-    found = []
-    for line in filter(None, (re.sub(r"#.*", "", part).strip() for part in re.split(r"[\n;]", text))):
-        match = re.match(r"(\w+)\s*(=|\+=|-=|\*=|/=)\s*([^=].*)$", line)
-        if not match:
-            fail(f"cannot read the statement {line!r}; write 'name = expression'")
-            continue
-        name, operator, right = match.groups()
-        found.append((name, "=", right if operator == "=" else f"{name} {operator[0]} ({right})", line))
-    return found

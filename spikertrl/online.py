@@ -31,7 +31,8 @@ class Online:
     loss : callable(label) -> Loss
         For example ``losses.squared_error`` or ``losses.cross_entropy``; called with the label of one step.
     batch : int
-        Parallel lanes; with more than one, x_t is (batch, channels), z_t (batch, outputs) and labels are (batch,) or (batch, outputs).
+        Parallel lanes; with more than one, x_t is (batch, channels), z_t (batch, outputs) and labels are (batch,) or
+        (batch, outputs).
 
     Examples
     --------
@@ -63,7 +64,7 @@ class Online:
         return self.state.time
 
     def predict_one(self, x_t: Any) -> np.ndarray:
-        """Advance one step with input x_t (channels,), or (batch, channels); returns the readouts z_t (outputs,), or (batch, outputs).
+        """Advance one step with input x_t (channels,) or (batch, channels); returns z_t, (outputs,) or (batch, outputs).
 
         Raises
         ------

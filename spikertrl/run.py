@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._recording import Events, Record, Recorder, Run
 from .simulate import SimState, Simulator
 from .threads import one_pool
 
 if TYPE_CHECKING:
     from .network import Network
+
+__all__ = ["Events", "Record", "Run", "as_input", "pieces", "simulate", "simulator"]
 
 PIECE = 256  # steps simulated at a time
 
@@ -27,100 +29,6 @@ def simulator(net: Network) -> Simulator:
         found = _simulators[net] = Simulator(net)
         found.net = weakref.proxy(net)
     return found
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a run keeps, so that recording is bounded.
-
-    Parameters
-    ----------
-    states : bool or sequence of population names
-        Keep state variables.
-    messages : bool
-        Keep dense messages (events are kept in any case unless ``events=False``).
-    events : bool
-        Keep the list of events.
-    every : int
-        Keep states and messages of every ``every``-th step only (steps 0, every, 2*every, ...).
-    last : int, optional
-        Keep only the last ``last`` steps of everything but z.
-    units : mapping, optional
-        Population -> indices of the units whose states and messages are kept.
-    """
-
-    states: bool | Sequence[str] = True
-    messages: bool = True
-    events: bool = True
-    every: int = 1
-    last: int | None = None
-    units: Mapping[str, Sequence[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or (self.last is not None and self.last < 1):
-            raise ValueError(f"Record: every and last must be at least 1, got every={self.every}, last={self.last}")
-
-    def kept(self, start: int, tau: int, total: int) -> np.ndarray:
-        """Which of the steps start..start+tau-1 of ``total`` are kept (relative indices)."""
-        steps = np.arange(start, start + tau)
-        keep = steps % self.every == 0
-        if self.last is not None:
-            keep &= steps >= total - self.last
-        return np.flatnonzero(keep)
-
-
-@dataclass(frozen=True)
-class Events:
-    """Events sorted by time, lane, unit: arrays ``time`` (step), ``batch``, ``unit`` (global), ``value`` of equal length."""
-
-    time: np.ndarray
-    batch: np.ndarray
-    unit: np.ndarray
-    value: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def of(self, lane: int = 0, first: int = 0, last: int | None = None) -> Events:
-        """The events of one lane, of units first..last-1."""
-        keep = (self.batch == lane) & (self.unit >= first) & (self.unit < (np.inf if last is None else last))
-        return Events(self.time[keep], self.batch[keep], self.unit[keep], self.value[keep])
-
-
-@dataclass
-class Run:
-    """What a simulation recorded. Arrays are (T, B, n); ``steps`` are the recorded steps of states and messages."""
-
-    net: Network
-    dt: float
-    n_steps: int
-    batch: int
-    readouts: dict[str, np.ndarray]
-    events: Events
-    states: dict[str, dict[str, np.ndarray]]
-    messages: dict[str, np.ndarray]
-    steps: np.ndarray
-    state: SimState
-
-    @property
-    def z(self) -> np.ndarray:
-        """Output of the only readout, (T, B, n_out).
-
-        Raises
-        ------
-        ValueError
-            If the network has no readout or several (then use ``run.readouts[name]``).
-        """
-        if len(self.readouts) != 1:
-            found = sorted(self.readouts)
-            raise ValueError(f"run.z needs exactly one readout, the network has {found}; use run.readouts[name]")
-        return next(iter(self.readouts.values()))
-
-    @property
-    def activity(self) -> float:
-        """Share of units that send an event, mean over steps and lanes."""
-        units = sum(p.size for p in self.net.populations.values())
-        return len(self.events) / max(1, self.n_steps * self.batch * units)
 
 
 def as_input(net: Network, x: Any) -> np.ndarray:
@@ -198,7 +106,7 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     state = state or machine.start(x.shape[1])
     if state.batch != x.shape[1]:
         raise ValueError(f"x has {x.shape[1]} lanes, the state that it continues has {state.batch}")
-    recorder = _Recorder(net, record, len(x), x.shape[1])
+    recorder = Recorder(net, record, len(x), x.shape[1])
     with one_pool():
         for part in pieces(len(x), PIECE):
             tape = machine.run(state, x[part], linearise=False)

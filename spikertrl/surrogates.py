@@ -7,7 +7,8 @@ narrow psi leaves most units gradient-silent, a psi with infinite support leaves
 Each function returns a frozen ``Surrogate`` that knows its support:
 
 >>> triangle(gamma=0.7, width=0.5)
-Surrogate(name='triangle', derivative='gamma * max(0, 1 - abs(v) / width)', parameters={'gamma': 0.7, 'width': 0.5}, support=0.5)
+Surrogate(name='triangle', derivative='gamma * max(0, 1 - abs(v) / width)',
+          parameters={'gamma': 0.7, 'width': 0.5}, support=0.5)
 >>> round(triangle(0.7, 0.5)(0.25), 3)
 0.35
 >>> gaussian().support
@@ -42,7 +43,8 @@ class Surrogate:
     name : str
         How figures and messages call it.
     derivative : str
-        Python expression in ``v`` and the parameters. Functions: abs, max, min, exp, sqrt, cos, tanh; comparisons count as 0 or 1.
+        Python expression in ``v`` and the parameters. Functions: abs, max, min, exp, sqrt, cos, tanh; comparisons count as 0
+        or 1.
     parameters : mapping of str to float
         Values used by the expression; changing them recompiles nothing.
     support : float
@@ -75,7 +77,7 @@ class Surrogate:
 
     def __call__(self, v: float) -> float:
         """Value of psi at ``v`` (a float), for plots and checks."""
-        return float(eval(self.derivative, {"__builtins__": {}}, {**_FUNCTIONS, **self.parameters, "v": v}))  # noqa: S307
+        return float(eval(self.derivative, {"__builtins__": {}}, {**_FUNCTIONS, **self.parameters, "v": v}))
 
 
 def _positive(kind: str, **values: float) -> None:

@@ -16,10 +16,10 @@ LINEAR = ("A", "B", "P", "o", "q")
 class Tape:
     """Record of ``tau`` steps of ``batch`` lanes; valid until the next piece is simulated (``copy()`` keeps it).
 
-    The linearisation arrays have shape (tau, B * count) in the flat layout of ``wiring``: A = dF/ds (S x S per unit), B = dF/dI
-    (S x G), P = dF/dphi (S x Q), o = dO/ds (S), q = dO/dphi (Q). ``messages`` is (history + tau, B, sources): its last tau
-    rows are this piece. ``traces``/``trace_one``: the readouts' decayed sums of y and of 1 before the piece. ``reset`` (B) bool:
-    lanes whose state was set to its initial value right before the piece.
+    The linearisation arrays have shape (tau, B * count) in the flat layout of ``wiring``: A = dF/ds (S x S per unit),
+    B = dF/dI (S x G), P = dF/dphi (S x Q), o = dO/ds (S), q = dO/dphi (Q). ``messages`` is (history + tau, B, sources): its
+    last tau rows are this piece. ``traces``/``trace_one``: the readouts' decayed sums of y and of 1 before the piece.
+    ``reset`` (B) bool: lanes whose state was set to its initial value right before the piece.
     """
 
     start: int

@@ -51,4 +51,5 @@ def one_pool(blas_threads: int = 1):
 def describe() -> str:
     """Threads that numba and BLAS would use, one line."""
     pools = [f"{p['internal_api']} {p['num_threads']}" for p in _controller().info() if p["user_api"] == "blas"]
-    return f"numba {numba.get_num_threads()} (parallel loops); BLAS {', '.join(pools) or 'unknown'} outside, 1 inside spikertrl's loops"
+    blas = ", ".join(pools) or "unknown"
+    return f"numba {numba.get_num_threads()} (parallel loops); BLAS {blas} outside, 1 inside spikertrl's loops"

@@ -1,38 +1,33 @@
-"""fit: train a network on a task with any learner, with a progress bar, validation, early stop, checkpoints and exact resume."""
+"""fit: train a network on a task with any learner; progress bar, validation, early stop, checkpoints and exact resume."""
 
 from __future__ import annotations
 
 import signal as signals
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from . import checkpoint as storage
-from .cost import cost_of, zeros
-from .gradients import signal_of
+from ._session import Session, TrainingDiverged
+from .cost import zeros
 from .history import History
 from .learners.base import Learner
 from .losses import Loss
 from .optimizers import Optimizer
-from .run import Record, as_input, pieces, simulate, simulator
+from .run import Record, as_input, simulate
 from .tasks.base import Task
 from .threads import one_pool
 
 if TYPE_CHECKING:
     from .network import Network
 
+__all__ = ["Interrupted", "TrainingDiverged", "evaluate", "fit"]
+
 LANES = 256  # lanes evaluated at a time
-
-
-class TrainingDiverged(FloatingPointError):
-    """A loss, gradient or parameter is no longer finite; says at which step and where."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -44,106 +39,11 @@ class Interrupted(KeyboardInterrupt):
         self.history = history
 
 
-@dataclass
-class _Session:
-    """Everything that changes while training; what a checkpoint holds."""
-
-    net: Network
-    task: Task
-    learner: Learner
-    optimizer: Optimizer
-    batch: int
-    tau: int | None
-    regularizer: Loss | None
-    sim: Any = None
-    memory: Any = None
-    opt: Any = None
-    history: History = field(default_factory=History)
-    seconds: float = 0.0
-
-    def begin(self) -> None:
-        self.sim = simulator(self.net).start(self.batch)
-        self.memory = self.learner.init(self.net, self.batch)
-        self.opt = self.optimizer.init(self.net.theta)
-
-    def step(self) -> dict[str, float]:
-        """One batch of the task: its row of the history."""
-        began = time.perf_counter()
-        x, labels = self.task.batch(self.batch)
-        x = as_input(self.net, x)
-        if x.shape[1] != self.batch:
-            raise ValueError(f"task {self.task.name} gave {x.shape[1]} lanes, fit asked for {self.batch}")
-        loss = self.task.loss(labels)
-        loss = loss if self.regularizer is None else loss + self.regularizer
-        if self.task.kind == "sequence":
-            self.sim.reset_lanes()
-        value, fired, active = 0.0, 0, 0
-        for part in pieces(len(x), self.tau):
-            share, n_fired, n_active = self._piece(x[part], loss, part.start, len(x))
-            value, fired, active = value + share, fired + n_fired, active + n_active
-        self.task.observe(value)
-        self.seconds += time.perf_counter() - began
-        unit_steps = x.shape[0] * x.shape[1] * self.net.wiring.n_units
-        row = {"step": len(self.history) + 1, "loss": value, "seconds": self.seconds, "activity": fired / unit_steps,
-               "gradient_activity": active / unit_steps}  # fmt: skip
-        if cost := cost_of(self.memory):
-            row |= {"macs": cost.macs, "macs_dense": cost.macs_dense}
-        return row
-
-    def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
-        """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
-        tape = simulator(self.net).run(self.sim, x)
-        told = signal_of(self.net, loss, tape, start, total)
-        gradient = self.learner.update(self.memory, tape, told)
-        self._check(told.value, gradient)
-        fired = int(np.count_nonzero(tape.units(self.net.wiring)))
-        active = int(tape.active(self.net.wiring)[0].sum())
-        self.optimizer.update(self.opt, self.net.theta, gradient)
-        return told.value, fired, active
-
-    def _check(self, value: float, gradient: np.ndarray) -> None:
-        if np.isfinite(value) and np.isfinite(gradient).all():
-            return
-        step = len(self.history) + 1
-        for what, vector in (("parameter", self.net.theta), ("gradient of", gradient)):
-            for (group, name), (part, _) in self.net.wiring.layout.items():
-                if not np.isfinite(vector[part]).all():
-                    raise TrainingDiverged(
-                        f"step {step}: {what} {group}[{name!r}] is not finite (loss {value:g}); lower the learning rate or clip the gradient"
-                    )
-        raise TrainingDiverged(f"step {step}: the loss is {value}; lower the learning rate or clip the gradient")
-
-    # -- checkpoints ---------------------------------------------------------------------------------------------------
-    def signature(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to fit."""
-        models = {p.name: p.model.fingerprint for p in self.net.populations.values()}
-        return {"network": repr(self.net), "models": models, "parameters": len(self.net.theta), "learner": repr(self.learner),
-                "task": self.task.name, "batch": self.batch, "tau": self.tau}  # fmt: skip
-
-    def save(self, path: Path) -> None:
-        storage.save(path, {"signature": self.signature(), "theta": self.net.theta, "sim": self.sim.snapshot(), "memory": self.memory,
-                            "optimizer": self.opt, "task": self.task.state(), "rows": self.history.rows, "seconds": self.seconds})  # fmt: skip
-
-    def load(self, path: Path) -> None:
-        saved = storage.load(path, self.net.wiring)
-        mine = self.signature()
-        if different := [
-            f"{k}: {saved['signature'].get(k)!r} there, {mine[k]!r} here" for k in mine if saved["signature"].get(k) != mine[k]
-        ]:
-            raise ValueError(
-                f"the checkpoint {path} belongs to another run ({'; '.join(different)}); remove it or use resume=False"
-            )
-        self.net.theta = saved["theta"]
-        self.sim.restore(saved["sim"])
-        self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
-        self.task.restore(saved["task"])
-        self.history = History(saved["rows"])
-
-
-def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32, tau: int | None = None,
-        regularizer: Loss | None = None, validate_every: int | None = None, zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
-        callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None, checkpoint_every: int = 100,
-        resume: bool = True, progress: bool = True) -> History:  # fmt: skip
+def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32,
+        tau: int | None = None, regularizer: Loss | None = None, validate_every: int | None = None,
+        zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
+        callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None,
+        checkpoint_every: int = 100, resume: bool = True, progress: bool = True) -> History:  # fmt: skip
     """Train ``net`` in place.
 
     Parameters
@@ -163,14 +63,15 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     regularizer : Loss, optional
         Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
     validate_every, zeros_every : int, optional
-        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence (columns ``zeros...``).
+        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence (columns
+        ``zeros...``).
     stop : callable(history) -> bool, optional
         Asked after every step; see ``history.early_stop``.
     callbacks : callables (net, history)
         Called after every step.
     checkpoint : path, optional
-        File written every ``checkpoint_every`` steps, at the end and at Ctrl-C; if it exists and ``resume``, training goes on from it and
-        ends bit by bit where the uninterrupted run would have.
+        File written every ``checkpoint_every`` steps, at the end and at Ctrl-C; if it exists and ``resume``, training goes on
+        from it and ends bit by bit where the uninterrupted run would have.
     progress : bool
         Show a bar with loss, validation and activity.
 
@@ -182,7 +83,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     Raises
     ------
     TrainingDiverged
-        At the first loss, gradient or parameter that is not finite; names the step and the parameter. The parameters are those before it.
+        At the first loss, gradient or parameter that is not finite; names the step and the parameter. The parameters are those
+        before it.
     Interrupted
         A KeyboardInterrupt, after the step was finished and the checkpoint written.
     ValueError
@@ -197,7 +99,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     >>> bool(history["loss"][-10:].mean() < history["loss"][:10].mean())
     True
     """
-    session = _Session(net, task, learner, optimizer, batch, tau, regularizer)
+    session = Session(net, task, learner, optimizer, batch, tau, regularizer)
     path = Path(checkpoint) if checkpoint else None
     session.begin()
     if path and resume and path.exists():

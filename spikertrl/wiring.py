@@ -1,12 +1,13 @@
 """Wiring: a network as index arrays, for the simulator's and the learners' compiled loops.
 
 Numbering. **Units** 0..N-1 run through the populations in order. **Sources** are the input channels 0..K-1, then the units
-(source = K + unit). **theta** is laid out projection by projection (each port one (post, pre) or CSR block), then per population its
-biases and trainable parameters, then the readouts.
+(source = K + unit). **theta** is laid out projection by projection (each port one (post, pre) or CSR block), then per
+population its biases and trainable parameters, then the readouts.
 
-Arrays of a time step that hold one value per lane, component and unit (states, inputs, Jacobians) are flat: for component ``c`` of
-``C``, lane ``b`` of ``B``, local unit ``l`` of ``n``, the place is ``start * B + (b * C + c) * n + l``, where ``start`` sums C n over
-earlier populations. So every population sees a contiguous (B, C, n) block and every loop over units is contiguous.
+Arrays of a time step that hold one value per lane, component and unit (states, inputs, Jacobians) are flat: for component
+``c`` of ``C``, lane ``b`` of ``B``, local unit ``l`` of ``n``, the place is ``start * B + (b * C + c) * n + l``, where
+``start`` sums C n over earlier populations. So every population sees a contiguous (B, C, n) block and every loop over units is
+contiguous.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ._pairs import pair_tables
 
 if TYPE_CHECKING:
     from .network import Network, Projection
@@ -65,7 +68,8 @@ class Wiring:
     pair_syn: np.ndarray
     syn_theta: np.ndarray
     syn_port: np.ndarray
-    # the same weights as one matrix (ports that synapses reach, pairs) per unit: starts (N+1), place of each synapse, ports (N, most) or -1
+    # the same weights as one matrix (ports that synapses reach, pairs) per unit: starts (N+1), place of each synapse,
+    # ports (N, most) or -1
     weight_ptr: np.ndarray
     syn_place: np.ndarray
     heard_ports: np.ndarray
@@ -125,18 +129,19 @@ def build_wiring(net: Network) -> Wiring:
     recurrent = table["source"] >= n_channels
     outputs = _readouts(net, blocks)
     columns = _columns(net, blocks, table, len(units["S"]))
+    masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.ports) for p in net.projections)
     return Wiring(
         dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
         n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
-        n_filled=len(columns["col_theta"]) + sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.ports) for p in net.projections),
-        history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)), layout=blocks,
-        **units, **columns, **_pairs(table, recurrent, len(units["S"]), n_channels), **outputs,
+        n_filled=len(columns["col_theta"]) + masked,
+        history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
+        layout=blocks, **units, **columns, **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
     )  # fmt: skip
 
 
 def _unit_tables(net: Network) -> dict[str, np.ndarray]:
     rows: dict[str, list[np.ndarray]] = {}
-    starts = dict.fromkeys(("A", "B", "P", "o", "q"), 0)
+    starts: dict[str, int] = dict.fromkeys(("A", "B", "P", "o", "q"), 0)
     for population in net.populations.values():
         cell, n = population.cell, population.size
         S, G, Q = len(cell.memory), len(cell.ports), len(cell.trainable)
@@ -158,9 +163,8 @@ def _unit_tables(net: Network) -> dict[str, np.ndarray]:
 
 def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
     """One row per synapse and port: target unit, source, delay, port, place in theta."""
-    rows: dict[str, list[np.ndarray]] = {
-        name: [np.zeros(0, np.int64)] for name in ("target", "source", "delay", "port", "theta")
-    }
+    names = ("target", "source", "delay", "port", "theta")
+    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
     for projection in net.projections:
         target = net.populations[projection.target]
         inside = projection.source in net.populations
@@ -192,51 +196,9 @@ def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: 
     parts = [np.concatenate(x) for x in (unit, theta, source, delay, port)]
     rank = np.where(parts[2] < 0, np.iinfo(np.int64).max, parts[2])
     order = np.lexsort((parts[4], parts[3], -parts[2] * (parts[2] < 0), rank, parts[0]))
-    unit_, theta_, source_, delay_, port_ = (x[order] for x in parts)
-    pointer = np.searchsorted(unit_, np.arange(n_units + 1))
-    return {
-        "col_ptr": pointer,
-        "col_unit": unit_,
-        "col_theta": theta_,
-        "col_source": source_,
-        "col_delay": delay_,
-        "col_port": port_,
-    }
-
-
-def _pairs(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: int, n_channels: int) -> dict[str, np.ndarray]:
-    """Unit-to-unit synapses grouped by (post, pre, delay): ports that share a pair share its sensitivity row."""
-    target, source, delay, port, theta = (table[n][recurrent] for n in ("target", "source", "delay", "port", "theta"))
-    order = np.lexsort((port, delay, source, target))
-    target, source, delay, port, theta = (x[order] for x in (target, source, delay, port, theta))
-    new = np.ones(len(target), bool)
-    new[1:] = (np.diff(target) != 0) | (np.diff(source) != 0) | (np.diff(delay) != 0)
-    first = np.flatnonzero(new)
-    pair_ptr = np.searchsorted(target[first], np.arange(n_units + 1))
-    return {
-        "pair_ptr": pair_ptr,
-        "pair_pre": source[first] - n_channels,
-        "pair_delay": delay[first],
-        "pair_syn": np.append(first, len(target)),
-        "syn_theta": theta,
-        "syn_port": port,
-        **_weight_matrices(target, np.cumsum(new) - 1, port, pair_ptr),
-    }
-
-
-def _weight_matrices(target: np.ndarray, pair: np.ndarray, port: np.ndarray, pair_ptr: np.ndarray) -> dict[str, np.ndarray]:
-    """Where each synapse lies in its unit's (ports, pairs) matrix."""
-    n_units, n_ports = len(pair_ptr) - 1, int(port.max(initial=0)) + 1
-    reached = np.zeros((n_units, n_ports), bool)
-    reached[target, port] = True
-    rank = np.cumsum(reached, axis=1) - 1
-    count = reached.sum(1)
-    heard = np.full((n_units, max(int(count.max(initial=0)), 1)), -1, np.int64)
-    units, ports = np.nonzero(reached)
-    heard[units, rank[units, ports]] = ports
-    starts = np.concatenate(([0], np.cumsum(count * np.diff(pair_ptr))))
-    place = starts[target] + rank[target, port] * np.diff(pair_ptr)[target] + pair - pair_ptr[target]
-    return {"weight_ptr": starts, "syn_place": place, "heard_ports": heard}
+    names = ("col_unit", "col_theta", "col_source", "col_delay", "col_port")
+    columns = {name: x[order] for name, x in zip(names, parts, strict=True)}
+    return {"col_ptr": np.searchsorted(columns["col_unit"], np.arange(n_units + 1)), **columns}
 
 
 def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
@@ -257,7 +219,8 @@ def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
 def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Units whose states can depend on the parameters of each unit, as (pointer (N+1), units), each list sorted.
 
-    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units at most n connections away (SnAp-(n+1)).
+    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units at most n connections away
+    (SnAp-(n+1)).
     """
     from scipy import sparse
 

@@ -1,4 +1,4 @@
-"""KF-RTRL, UORO and e-prop: unbiased, ordered by noise, equal to the papers' equations and to autodiff with stopped gradients."""
+"""KF-RTRL, UORO and e-prop: unbiased, ordered by noise, equal to the papers' equations and to autodiff, gradients stopped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def problem(net: srl.Network, steps: int = 7, seed: int = 0):
 
 
 @pytest.mark.parametrize("learner", [srl.KFRTRL, srl.UORO])
-@pytest.mark.parametrize(("model", "connect"), [("rhn", {}), ("egru", {"delay": 2}), ("alif", {"delay": 3})], ids=["rhn", "egru", "alif"])
+@pytest.mark.parametrize(
+    ("model", "connect"), [("rhn", {}), ("egru", {"delay": 2}), ("alif", {"delay": 3})], ids=["rhn", "egru", "alif"]
+)
 def test_mean_over_signs_is_the_exact_gradient(learner, model, connect) -> None:
     """Welch's t on random projections (centred), and the distance of the mean against the norm (tight)."""
     net = small(model, **connect)
@@ -68,7 +70,7 @@ def test_kf_rtrl_on_an_rhn_is_the_papers_u_and_a_step_by_step() -> None:
     net = srl.Network("float64").add_input("x", 3).add_population("h", load("rhn"), n)
     net.connect("x", "h").connect("h", "h").add_readout("z", "h", 2).initialize(1)
     x, loss = np.random.default_rng(0).normal(size=(steps, 1, 3)), srl.losses.squared_error(np.ones((steps, 1, 2)))
-    value, found = srl.gradient(net, srl.KFRTRL(seed=seed), x, loss)
+    _, found = srl.gradient(net, srl.KFRTRL(seed=seed), x, loss)
 
     view, rng = net.view(net.theta), np.random.default_rng(seed)
     W = {p: np.hstack((view["h<-x"][p], view["h<-h"][p], view["h"][f"bias_{p}"][:, None])) for p in "cf"}  # (n, m)
@@ -101,7 +103,8 @@ def test_eprop_is_autodiff_with_gradients_stopped_between_units(name: str, other
     x, rng = drive(12, 3), np.random.default_rng(0)
     slow, fast = rng.normal(size=(12, 3, OUTPUTS)), rng.normal(size=(12, 3, OUTPUTS))
     loss = srl.losses.squared_error(slow, readout="slow") + srl.losses.squared_error(fast, readout="fast")
-    reference_loss = jax_losses.add(jax_losses.squared_error(slow, readout="slow"), jax_losses.squared_error(fast, readout="fast"))
+    losses = (jax_losses.squared_error(slow, readout="slow"), jax_losses.squared_error(fast, readout="fast"))
+    reference_loss = jax_losses.add(*losses)
     spec, params = from_network(net)
     stopped = dataclasses.replace(spec, stop_between_units=True)
     expected = to_flat(net, reference_gradient(stopped, params, x, reference_loss)[1])
@@ -114,7 +117,8 @@ def test_eprop_is_autodiff_with_gradients_stopped_between_units(name: str, other
 def test_eprop_feedback_kinds() -> None:
     net = small("alif")
     x, loss = problem(net)
-    symmetric, fixed, adaptive = (srl.gradient(net, srl.EProp(kind, seed=2), x, loss)[1] for kind in ("symmetric", "random", "adaptive"))
+    kinds = ("symmetric", "random", "adaptive")
+    symmetric, fixed, adaptive = (srl.gradient(net, srl.EProp(kind, seed=2), x, loss)[1] for kind in kinds)
     np.testing.assert_array_equal(fixed, adaptive)  # until the readout changes
     assert np.abs(symmetric - fixed).max() > 1e-3
     with pytest.raises(ValueError, match="feedback must be one of"):

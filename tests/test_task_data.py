@@ -165,7 +165,9 @@ def test_spoken_digits_sensing(digits_file):
     blurred = tasks.spoken_digits(digits_file, ms=20, blur=2.0).frames(numbers)[0]
     weights = np.exp(-0.5 * ((np.arange(70) - 30) / 2.0) ** 2)
     np.testing.assert_allclose(blurred[:, :, 30], counts @ (weights / weights.sum()).astype(np.float32), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(tasks.spoken_digits(digits_file, ms=20, compress=3.0).frames(numbers)[0], np.log1p(3 * counts), rtol=1e-6)
+    np.testing.assert_allclose(
+        tasks.spoken_digits(digits_file, ms=20, compress=3.0).frames(numbers)[0], np.log1p(3 * counts), rtol=1e-6
+    )
     for label_at, share in (("last", 0.0), ("half", 0.5), ("each", 1.0)):
         labels = tasks.spoken_digits(digits_file, ms=20, label_at=label_at).frames(numbers)[1]
         frames = plain.frame_counts[numbers]
@@ -181,7 +183,9 @@ def test_spoken_digits_vary_in_training_only(digits_file):
             np.testing.assert_array_equal(given, expected)
     saved = task.state()
     x, labels = task.batch(64)
-    assert 20 * 0.6 < x.sum((0, 2)).mean() < 20 * 0.9, "a quarter of the spikes is dropped on average, and few leave the channels"
+    assert 20 * 0.6 < x.sum((0, 2)).mean() < 20 * 0.9, (
+        "a quarter of the spikes is dropped on average, and few leave the channels"
+    )
     task.restore(saved)
     again, labels_again = task.batch(64)
     np.testing.assert_array_equal(x, again)
@@ -227,7 +231,12 @@ def test_spoken_digits_finds_its_file(digits_file, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"speaker": "zoe"}, "legal: ann, bob"), ({"ms": 0}, "ms is 0"), ({"label_at": "x"}, "'last', 'half', 'each'"), ({"blur": -1.0}, "blur")],
+    [
+        ({"speaker": "zoe"}, "legal: ann, bob"),
+        ({"ms": 0}, "ms is 0"),
+        ({"label_at": "x"}, "'last', 'half', 'each'"),
+        ({"blur": -1.0}, "blur"),
+    ],
 )
 def test_spoken_digits_refuses(digits_file, arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -36,7 +36,10 @@ class Signal:
 class Learner(Protocol):
     """Anything with ``init`` and ``update``; ``claim`` is "exact", "truncated", "unbiased" or "approximate"."""
 
-    claim: str
+    @property
+    def claim(self) -> str:
+        """How the gradient relates to the true one."""
+        ...
 
     def init(self, net: Network, batch: int) -> Any:
         """Allocate the state for ``batch`` lanes."""

@@ -1,8 +1,8 @@
 """Compiled loops of exact sparse RTRL and SnAp: the influence in blocks.
 
-The influence of unit k's parameters is a block: rows = states of the units that k can reach, columns = parameters of k. Consecutive units
-that reach the same rows form one **group** and share one block with their columns side by side, so that narrow blocks still fill vector
-registers. Blocks never exchange anything. Inside a block, for every lane:
+The influence of unit k's parameters is a block: rows = states of the units that k can reach, columns = parameters of k.
+Consecutive units that reach the same rows form one **group** and share one block with their columns side by side, so that
+narrow blocks still fill vector registers. Blocks never exchange anything. Inside a block, for every lane:
 
 * columns are **packed in the order in which they come alive**: a synapse whose source has never fired has no column yet;
 * a row that is still (or again) zero is **not alive** and costs nothing;
@@ -22,12 +22,14 @@ FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf ke
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, weight_ptr, ports, slots, history, pair_ptr, pair_pre, pair_delay, S, G, size, local, start_B, t0, t1, B, ends, pre, slot, lag, coef):  # fmt: skip
-    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, for steps t0..t1-1 and all lanes.
+def couple(tape_B, weight, weight_ptr, ports, slots, history, pair_ptr, pair_pre, pair_delay, S, G, size, local, start_B, t0,
+           t1, B, ends, pre, slot, lag, coef):  # fmt: skip
+    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
-    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at ``row * pairs +
-    pair_ptr[i]`` and end before ``ends[row, i]``. ``slots`` (history + tau, B, N): place of a unit among the gradient-active ones of a step, else
-    -1. ``weight``: per unit a matrix (ports that synapses reach, pairs), starting at ``weight_ptr``; ``ports`` (N, most) names them, -1 for none.
+    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
+    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``. ``slots`` (history + tau, B, N): place of a unit among the
+    gradient-active ones of a step, else -1. ``weight``: per unit a matrix (ports that synapses reach, pairs), starting at
+    ``weight_ptr``; ``ports`` (N, most) names them, -1 for none.
     """
     pairs = len(pair_pre)
     workers = min(64, (t1 - t0) * B)
@@ -76,37 +78,8 @@ def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
-def _advance_states(
-    M,
-    at,
-    stride,
-    w,
-    wide,
-    S,
-    a_row,
-    a_step,
-    tape_A,
-    old,
-    hears,
-    live,
-    first,
-    end,
-    coef,
-    flat_coef,
-    pre,
-    slots,
-    complete,
-    ring,
-    lag,
-    now,
-    D,
-    address,
-    N,
-    E,
-    places,
-    weights,
-    unit,
-):
+def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears, live, first, end, coef, flat_coef, pre, slots,
+                    complete, ring, lag, now, D, address, N, E, places, weights, unit):  # fmt: skip
     """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
     zero, one = unit[0], unit[1]
     done = 0
@@ -134,9 +107,8 @@ def _advance_states(
             m = 0
             if complete and hears[s]:
                 m = end - first
-                combine_slots(
-                    M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, s * coef.shape[1] + first, m, wide
-                )
+                row = s * coef.shape[1] + first
+                combine_slots(M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, row, m, wide)
             elif hears[s]:
                 m = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
                 combine(M, at + s * stride, one, E, places, weights, m, wide)
@@ -145,21 +117,22 @@ def _advance_states(
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q, memoryless, tape_A, tape_B, tape_P,
-          tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order, placed, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
-          row_live, position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre, sent, lag, coef, direct, leaky, leaky_decay,
-          out_weight, dz, gradient, counts):  # fmt: skip
-    """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds per task.
+def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q,
+          memoryless, tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order,
+          placed, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot, row_live,
+          position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre, sent, lag,
+          coef, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
+    """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
-    A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements, a multiple of
-    ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts at ``B * first_M[g] + b * rows *
-    stride``; row a of ring position r of E at ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit)
-    and ``row_live`` follow ``reach_ptr``.
+    A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
+    a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts
+    at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
+    ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow
+    ``reach_ptr``.
     """
     N = len(S)
     L = len(leaky)
-    flat_coef, flat_messages = coef.reshape(-1), messages.reshape(-1)
-    sources = messages.shape[2]
+    flat_coef = coef.reshape(-1)
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -229,10 +202,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                             row_live[lives + u] = False
                             continue
                     row_live[lives + u] = True
+                    at, a_row = base + row_of[first + u] * stride, start_A[i] * B + b * S[i] * S[i] * size[i] + local[i]
                     propagate += _advance_states(
-                        M, base + row_of[first + u] * stride, stride, w, wide, S[i], start_A[i] * B + b * S[i] * S[i] * size[i] + local[i], size[i],
-                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t, D, address, N, E,
-                        places, weights, unit,
+                        M, at, stride, w, wide, S[i], a_row, size[i], tape_A[t], old, hears[i], live, begin, end, coef,
+                        flat_coef, pre, sent, complete, ring, lag, clock + t, D, address, N, E, places, weights, unit,
                     )  # fmt: skip
                 # immediate terms, in the rows of each column's own unit; columns come alive
                 for run in range(run_ptr[gr], run_ptr[gr + 1]):
@@ -295,9 +268,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     emit += S[j] * w
                     if k0 <= j < k1:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
-                            E[place + position[b, placed[c]]] += tape_q[
-                                t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
-                            ]
+                            at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
+                            E[place + position[b, placed[c]]] += tape_q[t, at_q]
                     rows_now[n], signals[n] = place, direct[t, b, j]
                     n += 1
                 complete = D == 1 and units == N and n == n_active[t, b]

@@ -1,4 +1,4 @@
-"""The influence in blocks: its layout, its state, and one update for exact RTRL, SnAp and e-prop (loops in ``block_kernel``)."""
+"""The influence in blocks: layout, state, and one update for exact RTRL, SnAp and e-prop (loops in ``block_kernel``)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a 
 
 @dataclass
 class BlockState:
-    """Influence in blocks; all arrays are advanced in place. ``counts``: multiply-adds done since ``init``
-    (propagation, immediate terms, messages, readout)."""
+    """Influence in blocks; all arrays are advanced in place.
+
+    ``counts``: multiply-adds done since ``init`` (propagation, immediate terms, messages, readout).
+    """
 
     wiring: Wiring
     batch: int
@@ -63,10 +65,17 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     first_Z = np.concatenate(([0], np.cumsum(stride)))
     D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
     return BlockState(
-        w, batch, hops, group, reach_ptr, reach, row_of, first_M, first_E, first_Z, stride, np.zeros(batch * first_M[-1], w.dtype),
-        np.zeros(batch * D * first_E[-1], w.dtype), np.full(batch * D * len(reach), -1, np.int32), np.zeros(batch * len(reach), bool),
-        np.full((batch, w.n_recurrent), -1, np.int32), np.zeros((batch, len(stride)), np.int32), np.zeros(batch * leaky * first_Z[-1], w.dtype),
-        np.full((D, batch, w.n_units), -1, np.int32), np.zeros(int(w.S.sum()) * batch, w.dtype), np.zeros(int(w.Q.sum()) * batch, w.dtype),
+        w, batch, hops, group, reach_ptr, reach, row_of, first_M, first_E, first_Z, stride,
+        M=np.zeros(batch * first_M[-1], w.dtype),
+        E=np.zeros(batch * D * first_E[-1], w.dtype),
+        slot=np.full(batch * D * len(reach), -1, np.int32),
+        row_live=np.zeros(batch * len(reach), bool),
+        position=np.full((batch, w.n_recurrent), -1, np.int32),
+        width=np.zeros((batch, len(stride)), np.int32),
+        Z=np.zeros(batch * leaky * first_Z[-1], w.dtype),
+        sent=np.full((D, batch, w.n_units), -1, np.int32),
+        o=np.zeros(int(w.S.sum()) * batch, w.dtype),
+        q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
 
 
@@ -77,11 +86,11 @@ def _layout(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 @functools.lru_cache(maxsize=8)
-def _column_order(w: Wiring, hops: int | None) -> tuple[np.ndarray, ...]:
+def _column_order(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Columns of every group sorted by source, so that a silent source is skipped with all its columns.
 
-    Returns (order, placed, run_ptr, runs): order[x] is the column at sorted place x, placed its inverse; group g has the runs run_ptr[g]
-    .. run_ptr[g+1]-1 of equal (source, delay), run r covers the sorted places runs[r] .. runs[r+1]-1.
+    Returns (order, placed, run_ptr, runs): order[x] is the column at sorted place x, placed its inverse; group g has the runs
+    run_ptr[g] .. run_ptr[g+1]-1 of equal (source, delay), run r covers the sorted places runs[r] .. runs[r+1]-1.
     """
     group = np.searchsorted(_layout(w, hops)[0], w.col_unit, side="right") - 1
     order = np.lexsort((w.col_unit, w.col_delay, w.col_source, group))
@@ -113,11 +122,13 @@ def _tasks(groups: int, batch: int, threads: int) -> tuple[np.ndarray, int]:
     return np.array([(g, c, edges[c], edges[c + 1]) for g in range(groups) for c in range(chunks)], np.int64), chunks
 
 
-def update_blocks(state: BlockState, tape: Tape, signal: Signal, *, synaptic: bool = True, feedback: np.ndarray | None = None) -> np.ndarray:
+def update_blocks(
+    state: BlockState, tape: Tape, signal: Signal, *, synaptic: bool = True, feedback: np.ndarray | None = None
+) -> np.ndarray:
     """Advance all blocks over a tape and return the gradient.
 
-    ``synaptic=False`` leaves out what arrives through synapses (e-prop); ``feedback`` (O, N) takes the place of the readout weights in the
-    learning signal.
+    ``synaptic=False`` leaves out what arrives through synapses (e-prop); ``feedback`` (O, N) takes the place of the readout
+    weights in the learning signal.
     """
     with threads_for(_work(state, tape)):
         return _update(state, tape, signal, synaptic, feedback)
@@ -141,11 +152,13 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
         past = count[t0 - 1 : t0] if t0 else (state.sent >= 0).sum(2, dtype=np.int32)
         coupled = _couplings(w, tape, sent, D, t0, t1, synaptic)
         kernel.sweep(
-            tasks, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A, w.start_B, w.start_P,
-            w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_source, w.col_delay,
-            w.col_port, *_column_order(w, state.hops), state.group, state.reach_ptr, state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z,
-            state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
-            len(w.pair_pre), w.pair_ptr, *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns, counts,
+            tasks, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A,
+            w.start_B, w.start_P, w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr,
+            w.col_unit, w.col_source, w.col_delay, w.col_port, *_column_order(w, state.hops), state.group, state.reach_ptr,
+            state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z, state.M, state.E, state.slot,
+            state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
+            len(w.pair_pre), w.pair_ptr, *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns,
+            counts,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
@@ -170,12 +183,14 @@ def _work(state: BlockState, tape: Tape) -> float:
     return len(state.M) * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
 
 
-def _couplings(w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int, synaptic: bool) -> tuple[np.ndarray, ...]:
+def _couplings(
+    w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int, synaptic: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(ends, pre, slot, lag, coef) for steps t0..t1-1; see ``block_kernel.couple``."""
     rows, pairs = (t1 - t0) * tape.batch, len(w.pair_pre)
     if not synaptic or not pairs:
-        nothing = (np.arange(rows) * pairs)[:, None] + w.pair_ptr[:-1]
-        return nothing, *(np.zeros(0, np.int32) for _ in range(3)), np.zeros((w.max_states, 0), w.dtype)
+        ends, none = (np.arange(rows) * pairs)[:, None] + w.pair_ptr[:-1], np.zeros(0, np.int32)
+        return ends, none, none, none, np.zeros((w.max_states, 0), w.dtype)
     weight = np.zeros(int(w.weight_ptr[-1]), w.dtype)
     weight[w.syn_place] = tape.theta[w.syn_theta]
     ends, coef = np.empty((rows, w.n_units), np.int64), np.empty((w.max_states, rows * pairs), w.dtype)

@@ -166,18 +166,20 @@ def _sweep(
     partial = np.zeros((workers, w.n_parameters), w.dtype)
     with threads_for(work):
         _sweep_lanes(
-            first, end, tape.start, tape.batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, w.first_state,
-            tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay, w.col_port, w.pair_ptr, w.pair_pre,
-            w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, tape.theta, tape.messages, tape.history, direct, carry, ring, partial,
+            first, end, tape.start, tape.batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
+            w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay,
+            w.col_port, w.pair_ptr, w.pair_pre, w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, tape.theta, tape.messages,
+            tape.history, direct, carry, ring, partial,
         )  # fmt: skip
     gradient += partial.sum(0)
 
 
 @njit(parallel=True, cache=True)
-def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state, tape_A, tape_B, tape_P, tape_o, tape_q,
-                 col_ptr, col_theta, col_source, col_delay, col_port, pair_ptr, pair_pre, pair_delay, pair_syn, syn_theta, syn_port, theta, messages,
-                 history, direct, carry, ring, partial):  # fmt: skip
-    """Steps end-1..first of one tape, lanes shared among workers; ``carry`` (B, R) and ``ring`` (D+1, B, N) pass between tapes."""
+def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state, tape_A,
+                 tape_B, tape_P, tape_o, tape_q, col_ptr, col_theta, col_source, col_delay, col_port, pair_ptr, pair_pre,
+                 pair_delay, pair_syn, syn_theta, syn_port, theta, messages, history, direct, carry, ring,
+                 partial):  # fmt: skip
+    """Steps end-1..first of one tape, lanes shared by workers; ``carry`` (B, R), ``ring`` (D+1, B, N) pass between tapes."""
     workers = len(partial)
     N, D1 = len(S), len(ring)
     most_S, most_G = S.max(), G.max()
@@ -188,16 +190,16 @@ def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, s
             for t in range(end - 1, first - 1, -1):
                 now = (start + t) % D1
                 for i in range(N):
-                    n, l, f = size[i], local[i], first_state[i]
+                    n, place, f = size[i], local[i], first_state[i]
                     ybar = direct[t, b, i] + ring[now, b, i]
                     ring[now, b, i] = 0
-                    at = start_o[i] * B + b * S[i] * n + l
+                    at = start_o[i] * B + b * S[i] * n + place
                     alive = False
                     for s in range(S[i]):
                         lam[s] = carry[b, f + s] + tape_o[t, at + s * n] * ybar
                         alive |= lam[s] != 0
                     if ybar != 0:
-                        at = start_q[i] * B + b * Q[i] * n + l
+                        at = start_q[i] * B + b * Q[i] * n + place
                         for c in range(col_ptr[i + 1] - 1, col_ptr[i] - 1, -1):
                             if col_source[c] != -2:
                                 break
@@ -206,12 +208,12 @@ def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, s
                         for s in range(S[i]):
                             carry[b, f + s] = 0
                         continue
-                    at = start_B[i] * B + b * S[i] * G[i] * n + l
+                    at = start_B[i] * B + b * S[i] * G[i] * n + place
                     for g in range(G[i]):
                         gam[g] = 0
                         for s in range(S[i]):
                             gam[g] += tape_B[t, at + (s * G[i] + g) * n] * lam[s]
-                    at = start_P[i] * B + b * S[i] * Q[i] * n + l
+                    at = start_P[i] * B + b * S[i] * Q[i] * n + place
                     for c in range(col_ptr[i], col_ptr[i + 1]):
                         source = col_source[c]
                         if source >= 0:
@@ -227,7 +229,7 @@ def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, s
                         for c in range(pair_syn[e], pair_syn[e + 1]):
                             value += theta[syn_theta[c]] * gam[syn_port[c]]
                         ring[back, b, pair_pre[e]] += value
-                    at = start_A[i] * B + b * S[i] * S[i] * n + l
+                    at = start_A[i] * B + b * S[i] * S[i] * n + place
                     for r in range(S[i]):
                         total = zero[0]
                         for s in range(S[i]):

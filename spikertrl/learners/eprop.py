@@ -22,7 +22,10 @@ FEEDBACK = ("symmetric", "random", "adaptive")
 
 @dataclass
 class EPropState:
-    """``traces``: one row block per unit; ``feedback`` (O, N): broadcast weights, None when symmetric; ``weights``: the readouts' last ones."""
+    """One row block per unit (``traces``), the broadcast weights and the readouts' last ones.
+
+    ``feedback`` (O, N): None when symmetric.
+    """
 
     traces: BlockState
     feedback: np.ndarray | None
@@ -36,13 +39,13 @@ class EProp:
     Parameters
     ----------
     feedback : {"symmetric", "random", "adaptive"}
-        The learning signal reaches units through the readout weights, through fixed random weights ~ N(0, 1), or through random ones that
-        follow every change of the readout weights.
+        The learning signal reaches units through the readout weights, through fixed random weights ~ N(0, 1), or through
+        random ones that follow every change of the readout weights.
     seed : int
         Of the random weights.
 
-    With symmetric feedback the result equals autodiff with the gradient stopped on messages between units (own reset kept; use the
-    population option ``reset_gradient=False`` for the other convention).
+    With symmetric feedback the result equals autodiff with the gradient stopped on messages between units (own reset kept; use
+    the population option ``reset_gradient=False`` for the other convention).
 
     Raises
     ------

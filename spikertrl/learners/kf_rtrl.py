@@ -1,15 +1,15 @@
 """KF-RTRL: an unbiased Kronecker-factored estimate of the influence.
 
-For every group of ports that hear the same sources, G(t) ~ u(t) (x) A(t) with u over the sources and A (states x columns), a column being one
-(unit, port) of the group::
+For every group of ports that hear the same sources, G(t) ~ u(t) (x) A(t) with u over the sources and A (states x columns), a
+column being one (unit, port) of the group::
 
     u' = c1 p1 u + c2 p2 x,     A' = (c1 / p1) (own A + sum_d J_d E_d) + (c2 / p2) D,     c1, c2 random signs,
     p1 = sqrt(|own A + ...| / |u|),  p2 = sqrt(|D| / |x|)
 
-where x are the sources' messages and D = dF/dI. Source: Mujika, Meier and Steger 2018, arXiv 1805.10842 (equations 5 to 8). A plain RNN or an
-RHN is one group, as in the paper; a reset-after GRU is three. Beyond the paper: rows in flight (delays) and rows of leaky readouts are rescaled by
-the same signs and norms at every step; masks keep the entries that exist; trainable unit parameters, whose source is the constant 1,
-need no estimate and are carried exactly.
+where x are the sources' messages and D = dF/dI. Source: Mujika, Meier and Steger 2018, arXiv 1805.10842 (equations 5 to 8). A
+plain RNN or an RHN is one group, as in the paper; a reset-after GRU is three. Beyond the paper: rows in flight (delays) and
+rows of leaky readouts are rescaled by the same signs and norms at every step; masks keep the entries that exist; trainable
+unit parameters, whose source is the constant 1, need no estimate and are carried exactly.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def groups(w: Wiring) -> tuple[Group, ...]:
 def _group(w: Wiring, columns: np.ndarray, phi: bool) -> Group:
     pairs, row = np.unique(np.stack((w.col_source[columns], w.col_delay[columns])), axis=1, return_inverse=True)
     targets, column = np.unique(np.stack((w.col_unit[columns], w.col_port[columns])), axis=1, return_inverse=True)
-    return Group(pairs[0], pairs[1], targets[0], targets[1], columns, row.ravel(), column.ravel(), phi or bool((pairs[0] < 0).all()))
+    exact = phi or bool((pairs[0] < 0).all())
+    return Group(pairs[0], pairs[1], targets[0], targets[1], columns, row.ravel(), column.ravel(), exact)
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def _propagate(w: Wiring, tape: Tape, table: local.Index, t: int, J: dict[int, n
     return found
 
 
-def _mix(w: Wiring, tape: Tape, table: local.Index, t: int, group: Group, factors: Factors, propagated: np.ndarray, weights: np.ndarray,
-         rng: np.random.Generator) -> None:  # fmt: skip
+def _mix(w: Wiring, tape: Tape, table: local.Index, t: int, group: Group, factors: Factors, propagated: np.ndarray,
+         weights: np.ndarray, rng: np.random.Generator) -> None:  # fmt: skip
     """One random mix of the propagated and the immediate term; everything in flight follows."""
     B, K = factors.u.shape[:2]
     D = _immediate(w, tape, t, group, propagated.shape)

@@ -4,7 +4,8 @@ With all states of all units as one vector of length R and all messages of lengt
 
     eps(t) = own(t) eps(t-1) + sum_d J_d(t) e(t-d) + immediate(t),    e(t) = out(t) eps(t) + q(t)
 
-``own`` is block-diagonal (one S x S block per unit) and ``J_d`` (R, N) holds the effective couplings of the synapses with delay d.
+``own`` is block-diagonal (one S x S block per unit) and ``J_d`` (R, N) holds the effective couplings of the synapses with
+delay d.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ def index(w: Wiring, batch: int) -> Index:
     def place(start: np.ndarray, count: np.ndarray, unit: np.ndarray, component: np.ndarray) -> np.ndarray:
         return start[unit] * batch + (lanes * count[unit] + component) * w.size[unit] + w.local[unit]
 
-    A = np.stack([place(w.start_A, w.S**2, state_unit, s_of * w.S[state_unit] + np.minimum(r, w.S[state_unit] - 1)) for r in range(most)], -1)
-    A_state = np.stack([np.where(r < w.S[state_unit], w.first_state[state_unit] + r, w.n_states) for r in range(most)], -1)
+    count = w.S[state_unit]
+    entries = [s_of * count + np.minimum(r, count - 1) for r in range(most)]
+    A = np.stack([place(w.start_A, w.S**2, state_unit, entry) for entry in entries], -1)
+    A_state = np.stack([np.where(r < count, w.first_state[state_unit] + r, w.n_states) for r in range(most)], -1)
     k, phi = w.col_unit, w.col_source == PHI
     rows = []
     for s in range(most):
@@ -58,8 +61,8 @@ def index(w: Wiring, batch: int) -> Index:
     column_state = np.stack([np.where(s < w.S[k], w.first_state[k] + s, w.n_states) for s in range(most)])
     columns = np.flatnonzero(phi)
     phi_q = place(w.start_q, w.Q, k[columns], w.col_port[columns])
-    return Index(A, A_state, place(w.start_o, w.S, state_unit, s_of), state_unit, np.stack(rows, 1), column_state, phi, columns, phi_q,
-                 np.unique(w.pair_delay))  # fmt: skip
+    o, column_B = place(w.start_o, w.S, state_unit, s_of), np.stack(rows, 1)
+    return Index(A, A_state, o, state_unit, column_B, column_state, phi, columns, phi_q, np.unique(w.pair_delay))
 
 
 def column_gains(tape: Tape, table: Index, t: int) -> np.ndarray:
@@ -84,7 +87,10 @@ def own_path(tape: Tape, table: Index, t: int, vectors: np.ndarray) -> np.ndarra
     A = tape.A[t][table.A]
     padded = np.concatenate((vectors, np.zeros_like(vectors[:, :1])), 1)
     shape = A.shape[:2] + (1,) * (vectors.ndim - 2)
-    return sum(A[:, :, r].reshape(shape) * padded[:, table.A_state[:, r]] for r in range(A.shape[2]))
+    found = np.zeros_like(vectors)
+    for r in range(A.shape[2]):
+        found += A[:, :, r].reshape(shape) * padded[:, table.A_state[:, r]]
+    return found
 
 
 def messages(tape: Tape, table: Index, w: Wiring, t: int, vectors: np.ndarray) -> np.ndarray:
@@ -105,7 +111,8 @@ def couplings(w: Wiring, tape: Tape, t: int, delay: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def _fill(tape_B, weight, delay, pair_ptr, pair_pre, pair_delay, pair_syn, syn_port, S, G, size, local, start_B, first_state, found):
+def _fill(tape_B, weight, delay, pair_ptr, pair_pre, pair_delay, pair_syn, syn_port, S, G, size, local, start_B, first_state,
+          found):  # fmt: skip
     B = found.shape[0]
     for b in range(B):
         for i in range(len(S)):
@@ -114,4 +121,5 @@ def _fill(tape_B, weight, delay, pair_ptr, pair_pre, pair_delay, pair_syn, syn_p
                 if pair_delay[e] == delay:
                     for s in range(S[i]):
                         for c in range(pair_syn[e], pair_syn[e + 1]):
-                            found[b, first_state[i] + s, pair_pre[e]] += tape_B[base + (s * G[i] + syn_port[c]) * size[i]] * weight[c]
+                            gain = tape_B[base + (s * G[i] + syn_port[c]) * size[i]]
+                            found[b, first_state[i] + s, pair_pre[e]] += gain * weight[c]

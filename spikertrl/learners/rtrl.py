@@ -1,7 +1,7 @@
-"""RTRL: exact real-time recurrent learning, sparse (see ``blocks``) or dense (the textbook matrix); SnAp: the same with fewer rows.
+"""RTRL: exact real-time recurrent learning, sparse (see ``blocks``) or as the textbook matrix; SnAp: the same with fewer rows.
 
-Sources: Williams and Zipser 1989 (RTRL); Subramoney 2023, arXiv 2303.05641 (activity and parameter sparsity); Menick et al. 2021,
-arXiv 2006.07232 (SnAp).
+Sources: Williams and Zipser 1989 (RTRL); Subramoney 2023, arXiv 2303.05641 (activity and parameter sparsity); Menick et al.
+2021, arXiv 2006.07232 (SnAp).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class RTRL:
     Examples
     --------
     >>> import numpy as np, spikertrl as srl
-    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6).connect("x", "h").connect("h", "h")
-    >>> net = net.add_readout("z", "h", 1).initialize(3)
+    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6)
+    >>> net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(3)
     >>> x = np.random.default_rng(0).normal(size=(12, 4, 2))
     >>> loss = srl.losses.squared_error(np.ones((12, 4, 1)))
     >>> _, sparse = srl.gradient(net, srl.RTRL(), x, loss)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RankOneState:
-    """K samples of B lanes: s (B, R, K), messages in flight e (D, B, N, K), readout rows z (B, O, K), parameters' side (B, C, K)."""
+    """K samples, B lanes: s (B, R, K), messages in flight e (D, B, N, K), readout rows z (B, O, K), parameters (B, C, K)."""
 
     wiring: Wiring
     s: np.ndarray
@@ -55,7 +55,8 @@ class UORO:
     def init(self, net: Network, batch: int) -> RankOneState:
         """All zero."""
         w, K = net.wiring, self.samples
-        shapes = ((batch, w.n_states, K), (max(w.row_history, 1), batch, w.n_units, K), (batch, w.n_outputs, K), (batch, w.n_recurrent, K))
+        flying = (max(w.row_history, 1), batch, w.n_units, K)
+        shapes = ((batch, w.n_states, K), flying, (batch, w.n_outputs, K), (batch, w.n_recurrent, K))
         return RankOneState(w, *(np.zeros(shape, w.dtype) for shape in shapes), rng=np.random.default_rng(self.seed))
 
     def update(self, state: RankOneState, tape: Tape, signal: Signal) -> np.ndarray:
@@ -69,7 +70,8 @@ class UORO:
         gradient = np.zeros(w.n_parameters, w.dtype)
         for t in range(tape.tau):
             _step(state, tape, t, weights)
-            told = np.einsum("bn,bnk->bk", direct[t], state.e[0]) + np.einsum("bo,bok->bk", signal.dz[t] * (w.decay > 0), state.z)
+            told = np.einsum("bn,bnk->bk", direct[t], state.e[0])
+            told += np.einsum("bo,bok->bk", signal.dz[t] * (w.decay > 0), state.z)
             gradient[w.col_theta] += np.einsum("bk,bck->c", told, state.side) / w.dtype.type(self.samples)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
@@ -94,10 +96,13 @@ def _step(state: RankOneState, tape: Tape, t: int, weights: np.ndarray) -> None:
     for delay in table.delays:
         s = s + local.couplings(w, tape, t, int(delay)) @ state.e[delay - 1]
     nu = signs(state.rng, (batch, w.n_states, K), w.dtype)
-    mu = signs(state.rng, (batch, w.n_units, K), w.dtype) * (w.Q > 0)[:, None].astype(w.dtype)  # for dO/dphi, straight into messages
+    mu = signs(state.rng, (batch, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
+    mu *= (w.Q > 0)[:, None].astype(w.dtype)
     gains = local.column_gains(tape, table, t) * local.column_values(w, tape, t)[:, None]
     padded = np.concatenate((nu, np.zeros_like(nu[:, :1])), 1)
-    side = sum(gains[:, r, :, None] * padded[:, table.column_state[r]] for r in range(gains.shape[1]))
+    side = np.zeros_like(state.side)
+    for r in range(gains.shape[1]):
+        side += gains[:, r, :, None] * padded[:, table.column_state[r]]
     if len(table.phi):
         side[:, table.phi] += tape.q[t][table.phi_q][:, :, None] * mu[:, w.col_unit[table.phi]]
     norm = np.linalg.norm

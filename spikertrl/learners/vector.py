@@ -2,13 +2,16 @@
 
 ``combine(target, at, scale, source, places, weights, n, width)`` does
 
-    target[at : at + width] = scale * target[at : at + width] + sum over e < n of weights[e] * source[places[e] : places[e] + width]
+    target[at : at + width] = scale * target[at : at + width]
+                              + sum over e < n of weights[e] * source[places[e] : places[e] + width]
 
-for a ``width`` that is a multiple of ``LANES[dtype]``. With ``scale == 0`` the old target is not read. numba's own loops store the partial
-sums after every few rows; here the code is written as LLVM vectors so that each element is loaded and stored once.
+for a ``width`` that is a multiple of ``lanes(dtype)``. With ``scale == 0`` the old target is not read. numba's own loops store
+the partial sums after every few rows; here the code is written as LLVM vectors so that each element is loaded and stored once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -31,16 +34,14 @@ def padded(width: np.ndarray | int, dtype: np.dtype | str) -> np.ndarray | int:
     return (width + n - 1) // n * n
 
 
-@intrinsic
-def combine(typingctx, target, at, scale, source, places, weights, n, width):
+def _combine(typingctx, target, at, scale, source, places, weights, n, width):
     """See the module docstring. ``places`` int64, ``weights`` of the row's type, both contiguous."""
     signature = types.void(target, types.intp, target.dtype, source, places, weights, types.intp, types.intp)
 
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)
-        target, source, places, weights = (
-            context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)
-        )
+        arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5))
+        target, source, places, weights = arrays
 
         def place(index):
             return builder.load(builder.gep(places, [index]))
@@ -51,27 +52,15 @@ def combine(typingctx, target, at, scale, source, places, weights, n, width):
     return signature, codegen
 
 
-@intrinsic
-def combine_slots(typingctx, target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
-    """As ``combine`` with places ``base + slots[first_slot + e] * stride`` and weights ``weights[first_weight + e]``; slots are int32."""
-    signature = types.void(
-        target,
-        types.intp,
-        target.dtype,
-        source,
-        types.intp,
-        types.intp,
-        slots,
-        types.intp,
-        weights,
-        types.intp,
-        types.intp,
-        types.intp,
-    )
+def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
+    """As ``combine``: places ``base + slots[first_slot + e] * stride`` (slots int32), weights ``weights[first_weight + e]``."""
+    size = types.intp
+    signature = types.void(target, size, target.dtype, source, size, size, slots, size, weights, size, size, size)
 
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)
-        target, source, slots, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
+        arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
+        target, source, slots, weights = arrays
         slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
 
         def place(index):
@@ -82,6 +71,10 @@ def combine_slots(typingctx, target, at, scale, source, base, stride, slots, fir
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+combine: Callable[..., None] = intrinsic(_combine)
+combine_slots: Callable[..., None] = intrinsic(_combine_slots)
 
 
 class _Writer:

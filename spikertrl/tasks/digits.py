@@ -50,7 +50,9 @@ class Vary:
         if self.delay < 0 or self.shift < 0 or self.shift != int(self.shift):
             raise ValueError(f"Vary: delay and shift are {self.delay} and {self.shift}; legal: delay >= 0, a whole shift >= 0")
 
-    def __call__(self, rng: np.random.Generator, ms: np.ndarray, unit: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray, float]:
+    def __call__(
+        self, rng: np.random.Generator, ms: np.ndarray, unit: np.ndarray, duration: float
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """Varied times, channels and duration of one utterance."""
         factor, late = 1 + rng.uniform(-self.stretch, self.stretch), rng.uniform(0, self.delay)
         moved = unit + rng.integers(-self.shift, self.shift + 1)
@@ -64,7 +66,15 @@ class SpokenDigits(Sequence):
     name, n_in, n_out = "spoken_digits", CHANNELS, 10
 
     def __init__(
-        self, file: Path, ms: int, speaker: str | None, label_at: str, blur: float, compress: float, vary: Vary | None, seed: int
+        self,
+        file: Path,
+        ms: int,
+        speaker: str | None,
+        label_at: str,
+        blur: float,
+        compress: float,
+        vary: Vary | None,
+        seed: int,
     ) -> None:
         if label_at not in LABEL_AT:
             raise ValueError(f"task spoken_digits: label_at is {label_at!r}; legal: {', '.join(map(repr, LABEL_AT))}")

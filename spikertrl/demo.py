@@ -34,7 +34,7 @@ class _Size:
     characters: int
 
 
-FULL, QUICK = _Size(400, 16_000), _Size(200, 2_000)
+FULL, QUICK = _Size(400, 8_000), _Size(200, 2_000)
 
 
 def main(out: str | Path = "results/demo", quick: bool = False) -> dict[str, Any]:

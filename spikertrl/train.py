@@ -93,10 +93,10 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     Examples
     --------
     >>> import spikertrl as srl
-    >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 8).connect("x", "h").connect("h", "h")
-    >>> net = net.add_readout("z", "h", 2).initialize(0)
-    >>> history = fit(net, srl.tasks.spiral(0), srl.RTRL(), srl.optimizers.adam(1e-2), steps=60, progress=False)
-    >>> bool(history["loss"][-10:].mean() < history["loss"][:10].mean())
+    >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 16, theta=0.05)
+    >>> net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", 2).initialize(0)
+    >>> history = fit(net, srl.tasks.spiral(0), srl.RTRL(), srl.optimizers.adam(1e-2), steps=120, progress=False)
+    >>> bool(history["loss"][-10:].mean() < 0.5 * history["loss"][:10].mean())
     True
     """
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)

@@ -6,7 +6,7 @@ is stored but the influence matrix, so memory does not grow with the length of t
 
 Prediction is scored before learning (prequential): bits per character = -log2 p(next character). Bars, on the whole text:
 
-* 3.23 and 2.46 bits: the figures asked for, contexts of 1 and 2 characters;
+* 3.23 and 2.46 bits: fixed reference bars for contexts of 1 and 2 characters;
 * "counting": n-grams counted while reading, add-half smoothing, as ``tasks.ngram_bits(method="adaptive")``: 3.25 and 2.70;
 * "entropy": conditional entropy of the counts of the whole text, which knows the future ("plain"): 3.18 and 2.31.
 

@@ -100,7 +100,7 @@ def _spiral(out: Path, size: _Size) -> dict[str, float]:
 def text_network(symbols: int, units: int = 64, seed: int = 0) -> Network:
     """An event-based GRU for characters: one-hot symbols come in as events, sparse recurrence, narrow pseudo-derivative."""
     narrow = surrogates.triangle(0.7, 0.3)
-    net = Network().add_input("x", symbols, kind="event").add_population("h", load("egru"), units, surrogate=narrow, theta=0.1)
+    net = Network().add_input("x", symbols, kind="event").add_population("h", load("egru"), units, surrogate=narrow, theta=0.3)
     net.connect("x", "h").connect("h", "h", density=0.1, seed=seed)
     return net.add_readout("z", "h", symbols).initialize(seed)
 

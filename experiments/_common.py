@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from spikertrl._axes import axes as plain_axes
+
 
 def parser(name: str, text: str | None, steps: int, seeds: int) -> argparse.ArgumentParser:
     """Options that every experiment has; ``text`` is the docstring of the script."""
@@ -77,10 +79,5 @@ def absent(name: str, error: Exception) -> int:
 
 
 def axes(width: float = 6.4, height: float = 4.2) -> Any:
-    """Axes of a new figure that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    """Axes of a new figure that needs no display, in the style of ``spikertrl.plot``."""
+    return plain_axes(None, (width, height))

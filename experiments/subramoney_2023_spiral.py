@@ -65,26 +65,9 @@ def zeros_over_time(net: srl.Network, x: np.ndarray) -> dict[str, float]:
     for t in range(len(x)):
         tape = machine.run(state, x[t : t + 1])
         learner.update(memory, tape, Signal(0.0, np.zeros_like(tape.z)))
-        found.append(zeros(net, memory, x.shape[1]))
-    return {name: float(np.mean([row[name] for row in found])) for name in found[0]}
-
-
-def zeros(net: srl.Network, state: Any, lanes: int) -> dict[str, float]:
-    """Shares of zeros of M over h<-h, in all and by cause, mean over the first lanes; as ``cost.zeros`` counts them."""
-    w, projection = net.wiring, next(p for p in net.projections if p.name == "h<-h")
-    wanted = np.zeros(w.n_parameters, bool)
-    for port in projection.ports:
-        wanted[w.layout[projection.name, port][0]] = True
-    there = wanted[w.col_theta]
-    full = projection.shape[0] * projection.shape[1] * len(projection.ports)
-    masked, parts = full - int(there.sum()), []
-    for lane in range(lanes):
-        alive = cost.influence(state, lane, "message")[:, there] != 0
-        columns = ~alive.any(0)
-        dead_rows = int((~alive.any(1)).sum())
-        nought = (masked * len(alive), int(columns.sum()) * len(alive), dead_rows * int((~columns).sum()))
-        parts.append(np.array([masked * len(alive) + (~alive).sum(), *nought]) / (full * len(alive)))
-    return dict(zip(CAUSES, np.mean(parts, 0).tolist(), strict=True))
+        found.append(cost.zeros(net, memory, "h<-h", of="message"))
+    names = {"zeros": "all", "zeros_mask": "mask", "zeros_columns": "columns", "zeros_rows": "rows"}
+    return {name: float(np.mean([getattr(row, field) for row in found])) for name, field in names.items()}
 
 
 def network(model: str, omega: float, events: bool, seed: int) -> srl.Network:

@@ -50,6 +50,25 @@ class Learner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """Settings of an unbiased random estimate: ``samples`` independent ones are averaged, ``seed`` fixes all signs.
+
+    Raises
+    ------
+    ValueError
+        If samples < 1.
+    """
+
+    samples: int = 1
+    seed: int = 0
+    claim = "unbiased"
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"{type(self).__name__}: samples must be at least 1, got {self.samples}")
+
+
 def readout_weights(wiring: Wiring, theta: np.ndarray) -> np.ndarray:
     """All readout weights as one matrix (O, N), zero where a readout does not read a unit."""
     return np.where(wiring.out_theta >= 0, theta[wiring.out_theta], theta.dtype.type(0))

@@ -23,7 +23,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import PHI, Wiring
 from . import local
-from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights
 from .uoro import ratio, signs
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _group(w: Wiring, columns: np.ndarray, phi: bool) -> Group:
 
 
 @dataclass(frozen=True)
-class KFRTRL:
+class KFRTRL(Sampled):
     """Unbiased Kronecker-factored RTRL; ``samples`` independent estimates are averaged. ``seed`` fixes all signs.
 
     Raises
@@ -93,14 +93,6 @@ class KFRTRL:
     ValueError
         If samples < 1.
     """
-
-    samples: int = 1
-    seed: int = 0
-    claim = "unbiased"
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"KFRTRL: samples must be at least 1, got {self.samples}")
 
     def init(self, net: Network, batch: int) -> KroneckerState:
         """All zero."""

@@ -16,7 +16,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import Wiring
 from . import local
-from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -35,7 +35,7 @@ class RankOneState:
 
 
 @dataclass(frozen=True)
-class UORO:
+class UORO(Sampled):
     """Unbiased rank-one estimate; ``samples`` independent ones are averaged. ``seed`` fixes all signs.
 
     Raises
@@ -43,14 +43,6 @@ class UORO:
     ValueError
         If samples < 1.
     """
-
-    samples: int = 1
-    seed: int = 0
-    claim = "unbiased"
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"UORO: samples must be at least 1, got {self.samples}")
 
     def init(self, net: Network, batch: int) -> RankOneState:
         """All zero."""

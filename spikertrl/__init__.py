@@ -1,6 +1,7 @@
 """spikertrl: event-driven recurrent networks that learn while they run."""
 
 from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
+from ._to_brian import BrianNetwork, to_brian
 from .gradients import compare, gradient
 from .learners import BPTT, KFRTRL, RTRL, UORO, EProp, Immediate, SnAp
 from .model import Model, Parameter, Port, State
@@ -16,6 +17,7 @@ __all__ = [
     "KFRTRL",
     "RTRL",
     "UORO",
+    "BrianNetwork",
     "EProp",
     "Immediate",
     "Model",
@@ -42,4 +44,5 @@ __all__ = [
     "simulate",
     "surrogates",
     "tasks",
+    "to_brian",
 ]

@@ -123,8 +123,10 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
 
 def _write(path: Path, model: Model, dtype: str) -> None:
     from . import discretise, emit  # Brian2 and sympy: only when there is something to compile
+    from ._brian_device import at_runtime
 
-    step = discretise.step(model)
+    with at_runtime():
+        step = discretise.step(model)
     defaults = {n: discretise.base_value(model, n, p.default, p.unit) for n, p in model.parameters.items()}
     initial = {
         n: discretise.base_value(model, n, s.initial, s.unit) if s.initial != 0 else 0.0 for n, s in model.states.items()

@@ -12,3 +12,5 @@ ALIVE = 1e-3
 MOVED = 1e-3
 # Central differences in float64 with a step of 1e-5: rounding 1e-11 over the step, plus the second-order term.
 DIFFERENCES = 1e-6
+# One step from the same state: a dozen roundings of 1e-16, relative to the largest value of the variable.
+ONE_STEP = 2e-15

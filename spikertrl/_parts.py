@@ -47,7 +47,7 @@ class Projection:
     """Synapses from one source to one population, the same mask on every port.
 
     ``indptr``, ``indices``: the mask in CSR form (post, pre), sorted, or None when all-to-all. ``delay``: steps, an int or one
-    per synapse in CSR order.
+    per synapse in CSR order. ``weight``: what ``connect`` was given. ``trained``: ports whose weights are learned (None: all).
     """
 
     name: str
@@ -59,6 +59,12 @@ class Projection:
     indices: np.ndarray | None
     delay: int | np.ndarray
     weight: Any
+    trained: tuple[str, ...] | None = None
+
+    @property
+    def trained_ports(self) -> tuple[str, ...]:
+        """Ports whose weights are learned: ``trained``, or all of them when it is None."""
+        return self.ports if self.trained is None else self.trained
 
     @property
     def is_dense(self) -> bool:
@@ -72,7 +78,8 @@ class Projection:
     def __str__(self) -> str:
         delay = self.delay if np.ndim(self.delay) == 0 else f"{np.min(self.delay)}-{np.max(self.delay)}"
         size = "dense" if self.is_dense else f"{self.n_synapses}/{self.shape[0] * self.shape[1]}"
-        return f"{self.name} {len(self.ports)} ports {size}" + (f", delay {delay}" if delay != 0 else "")
+        frozen = "" if self.trained is None else ", fixed" if not self.trained else f", trained {'+'.join(self.trained)}"
+        return f"{self.name} {len(self.ports)} ports {size}" + (f", delay {delay}" if delay != 0 else "") + frozen
 
 
 @dataclass
@@ -85,6 +92,7 @@ class Readout:
     decay: float
     weight: Any
     start: int
+    trained: bool = True
 
 
 def whole_size(name: str, size: int) -> int:

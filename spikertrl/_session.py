@@ -11,7 +11,7 @@ import numpy as np
 
 from . import checkpoint as storage
 from .cost import cost_of
-from .gradients import signal_of
+from .gradients import descend, signal_of
 from .history import History
 from .learners.base import Learner
 from .losses import Loss
@@ -87,7 +87,7 @@ class Session:
         self._check(told.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())
-        self.optimizer.update(self.opt, self.net.theta, gradient)
+        descend(self.net, self.optimizer, self.opt, gradient)
         return told.value, fired, active
 
     def _check(self, value: float, gradient: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ._parts import NetworkError, Population, Projection
 from .compile import Cell
-from .units import in_base_units
+from .units import in_base_units, steps
 from .wiring import Wiring
 
 
@@ -41,9 +41,13 @@ def mask(
         chosen = np.random.default_rng(seed).choice(total, size=round(density * total), replace=False)
         rows, columns = np.divmod(np.sort(chosen), shape[1])
     elif given is not None:
-        matrix = given.toarray() if sparse.issparse(given) else np.asarray(given)
+        matrix = sparse.csr_matrix(given, copy=True) if sparse.issparse(given) else np.asarray(given)
         if matrix.shape != shape:
             raise NetworkError(f"connect {name!r}: mask must have shape (post, pre) = {shape}, got {matrix.shape}")
+        if sparse.issparse(matrix):
+            matrix.sum_duplicates()
+            matrix.eliminate_zeros()
+            return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
         rows, columns = np.nonzero(matrix)
     else:
         return None, None
@@ -51,11 +55,28 @@ def mask(
     return indptr, columns.astype(np.int32)
 
 
-def per_synapse(matrix: np.ndarray, indptr: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
-    """Entries of a (post, pre) matrix at the synapses, in CSR order."""
+def delays(name: str, given: Any, lowest: int, dt: float, shape: tuple[int, int], indptr: np.ndarray | None,
+           indices: np.ndarray | None) -> int | np.ndarray:  # fmt: skip
+    """Delays in steps: one number, or one per synapse in CSR order; at least ``lowest``."""
+    what = f"connect {name!r}: delay"
+    if sparse.issparse(given):
+        found = steps(per_synapse(given, indptr, indices), dt, what)
+    else:
+        found = steps(lowest if given is None else given, dt, what)
+        found = per_synapse(np.broadcast_to(found, shape), indptr, indices) if np.ndim(found) else found
+    if np.size(found) and np.min(found) < lowest:
+        raise NetworkError(f"{what} must be at least {lowest} step(s), got {np.min(found)}")
+    return found.astype(np.int32) if isinstance(found, np.ndarray) and found.ndim else int(found)
+
+
+def per_synapse(matrix: Any, indptr: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
+    """Entries of a (post, pre) matrix, dense or scipy sparse, at the synapses, in CSR order."""
     if indptr is None or indices is None:
-        return matrix.reshape(-1)
-    return matrix[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), indices]
+        return (matrix.toarray() if sparse.issparse(matrix) else matrix).reshape(-1)
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    if not sparse.issparse(matrix):
+        return matrix[rows, indices]
+    return np.asarray(sparse.csr_matrix(matrix)[rows, indices]).reshape(-1)
 
 
 def views(wiring: Wiring, projections: Iterable[Projection], vector: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -81,7 +102,11 @@ def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator) -> None
         fan = data.size / max(shape[0], 1) + data.size / max(shape[1], 1)
         data[...] = scale * np.sqrt(2.0 / max(fan, 1e-12)) * rng.standard_normal(data.shape)
         return
-    chosen: Any = weight(rng, shape) if callable(weight) else np.asarray(weight, float)
+    chosen: Any = weight(rng, shape) if callable(weight) else weight
+    if sparse.issparse(chosen):
+        data[...] = per_synapse(chosen, *((view.indptr, view.indices) if sparse.issparse(view) else (None, None))).reshape(data.shape)
+        return
+    chosen = np.asarray(chosen, float)
     given = np.broadcast_to(chosen, shape)
     data[...] = per_synapse(given, view.indptr, view.indices) if sparse.issparse(view) else given
 

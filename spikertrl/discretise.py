@@ -66,6 +66,7 @@ def _variables(model: Model) -> dict[str, Any]:
     for name, unit in units.items():
         table[name] = Variable(name, dimensions=dimension(unit), constant=name in model.parameters)
     table["y"] = Variable("y", dimensions=DIMENSIONLESS)
+    table["spike"] = Variable("spike", dimensions=DIMENSIONLESS)
     table["not_refractory"] = Variable("not_refractory", dimensions=DIMENSIONLESS)
     table["event"] = Function(pyfunc=lambda v: v, arg_units=[None], return_unit=1)
     table["sigmoid"] = Function(pyfunc=lambda v: v, arg_units=[1], return_unit=1)
@@ -84,18 +85,18 @@ def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:
     return parsed.xreplace({s: sympy.Float(known[s]) if s in known else real(s.name) for s in parsed.free_symbols})
 
 
-def _as_event(condition: sympy.Expr) -> sympy.Expr:
-    """A threshold condition as a 0/1 expression in ``Event``."""
+def _as_event(condition: sympy.Expr, scale: sympy.Expr) -> sympy.Expr:
+    """A threshold condition as a 0/1 expression in ``Event``; distances are divided by ``scale``."""
     if isinstance(condition, sympy.StrictGreaterThan):
-        return Event(condition.lhs - condition.rhs)
+        return Event((condition.lhs - condition.rhs) / scale)
     if isinstance(condition, sympy.StrictLessThan):
-        return Event(condition.rhs - condition.lhs)
+        return Event((condition.rhs - condition.lhs) / scale)
     if isinstance(condition, (sympy.GreaterThan, sympy.LessThan)):
-        return 1 - Event(condition.lts - condition.gts)
+        return 1 - Event((condition.lts - condition.gts) / scale)
     if isinstance(condition, sympy.And):
-        return sympy.Mul(*(_as_event(part) for part in condition.args if str(part) != "not_refractory"))
+        return sympy.Mul(*(_as_event(part, scale) for part in condition.args if str(part) != "not_refractory"))
     if isinstance(condition, sympy.Or):
-        return 1 - sympy.Mul(*(1 - _as_event(part) for part in condition.args))
+        return 1 - sympy.Mul(*(1 - _as_event(part, scale) for part in condition.args))
     wanted = "comparisons joined by 'and'/'or', such as 'v > v_th'"
     raise ModelError(f"cannot read the threshold condition {condition}; write {wanted}")
 
@@ -149,12 +150,13 @@ def _ode_step(model: Model) -> Step:
     refractory = bool(model.refractory)
     alive = IsZero(real(COUNTER)) if refractory else sympy.Integer(1)
     event, message = _emission(model, variables)
-    code = _brian_state_update(model)
+    code = _brian_state_update(model) if model.equations else _given_state_update(model)
     start: dict[str, sympy.Expr] = {name: real(name) for name in model.states} | {"y": message * alive}
     env = _run(model.receive, start, variables, _raise(model))
     fired = event * alive
     if refractory:  # Brian2: what stands still while refractory does not receive either
         deaf = re.findall(r"d(\w+)/dt[^\n]*\(\s*unless refractory\s*\)", model.equations)
+        deaf += [n for n, state in model.states.items() if state.unless_refractory]
         listens = alive * (1 - StopEvent(fired))
         env |= {n: Select(listens, env[n], real(n)) for n in deaf if env[n] != real(n)}
     received = dict(env)
@@ -172,11 +174,14 @@ def _ode_step(model: Model) -> Step:
 
 def _emission(model: Model, variables: dict[str, Any]) -> tuple[sympy.Expr, sympy.Expr]:
     """(the event that resets, the message): the message's first ``event(...)``, or the threshold condition."""
-    condition = _as_event(sympy.sympify(expression(model.threshold, variables))) if model.threshold else sympy.Integer(0)
+    scale = expression(model.threshold_scale, variables) if model.threshold_scale else sympy.Integer(1)
+    condition = _as_event(sympy.sympify(expression(model.threshold, variables)), scale) if model.threshold else sympy.Integer(0)
     if not model.message:
         return condition, condition
     parse_expression_dimensions(model.message, variables)
     message = expression(model.message, variables)
+    if model.threshold and message.has(real("spike")):
+        return condition, message.xreplace({real("spike"): condition})
     events = sorted(message.atoms(Event), key=str)
     return (events[0] if events else condition), message
 
@@ -210,6 +215,11 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
             )
     pairs = re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", group.state_updater.abstract_code, flags=re.M)
     return [(name, right) for name, right in pairs if name != "not_refractory"]
+
+
+def _given_state_update(model: Model) -> list[tuple[str, str]]:
+    """The statements of ``integrate`` as (name, right-hand side) pairs."""
+    return [(name, right) for name, _, right, _ in statements(model.integrate, _raise(model))]
 
 
 def _unit(unit: str) -> str:

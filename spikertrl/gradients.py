@@ -17,6 +17,7 @@ from .threads import one_pool
 
 if TYPE_CHECKING:
     from .network import Network
+    from .optimizers import Optimizer
 
 
 def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int) -> Signal:
@@ -35,6 +36,14 @@ def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int) -> S
         population = net.populations[name]
         dy[:, :, population.start : population.start + population.size] = part  # type: ignore[index]
     return Signal(float(found.value), dz, dy)
+
+
+def descend(net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray) -> None:
+    """One step of the optimizer on ``net.theta``, in place; what is not trainable stays (weight decay would move it)."""
+    frozen = net.wiring.frozen
+    kept = net.theta[frozen]
+    optimizer.update(state, net.theta, gradient)
+    net.theta[frozen] = kept
 
 
 def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | None = None) -> tuple[float, np.ndarray]:

@@ -1,16 +1,19 @@
 """Model: a frozen record that says what a unit is, in equations, and checks itself.
 
-A model is text in Brian2's language, never code. It comes in two forms:
+A model is text in Brian2's language, never code. It comes in three forms:
 
 * **update statements** (``update=``): one discrete step, line by line, as in
   ``c = (1 - u)*(c - theta*event(c - theta)) + u*g``;
 * **differential equations** (``equations=``, with ``threshold``, ``reset``, ``refractory``, ``method``, ``receive``), which
-  Brian2 discretises, in Brian2's own order of a step.
+  Brian2 discretises, in Brian2's own order of a step;
+* **an integrated step** (``integrate=`` in place of ``equations=`` and ``method=``): the same order, with the state update given
+  as statements, as Brian2 itself writes them down. Imported Brian2 groups take this form.
 
 Inside the text, the state variables hold their values of the previous step until they are assigned, ``I_<port>`` is the input
 that arrived at a port, ``y`` is the unit's own previous message, ``event(v)`` is 1 if v > 0 else 0, and ``sigmoid``, ``tanh``,
 ``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a
-temporary.
+temporary. With ``threshold=``, the message may speak of ``spike``, the 0 or 1 of the threshold, as in ``message="u*spike"``, and
+``threshold_scale`` divides the distance to the threshold before the pseudo-derivative sees it.
 """
 
 from __future__ import annotations
@@ -25,51 +28,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ._language import CONSTANTS, FUNCTIONS, UNITS, statements
+from ._records import PORT_KINDS, Parameter, Port, State
 from .surrogates import Surrogate, triangle
 
 __all__ = ["Model", "ModelError", "Parameter", "Port", "State", "statements"]
 
-PORT_KINDS = ("input", "recurrent", "both")
-
 
 class ModelError(ValueError):
     """A model record that contradicts itself."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A constant of the unit: ``default`` (number, or text such as "20*ms"), Brian2 ``unit``, ``trainable`` or not."""
-
-    default: float | str
-    unit: str = "1"
-    trainable: bool = False
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class State:
-    """A variable carried from step to step: ``initial``, Brian2 ``unit``; ``discrete`` ones (counters) carry no sensitivity."""
-
-    initial: float | str = 0.0
-    unit: str = "1"
-    discrete: bool = False
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class Port:
-    """A place where weighted input arrives as ``I_<name>``.
-
-    ``kind`` says which connections use it by default: "input" (from inputs and other populations), "recurrent" (from the
-    population itself) or "both". ``bias`` adds a trainable bias. ``unit`` is the unit of the input and so of the weights;
-    ``scale`` (number or text with units) multiplies the default initial weights.
-    """
-
-    kind: str = "both"
-    bias: bool = False
-    unit: str = "1"
-    scale: float | str = 1.0
-    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +64,9 @@ class Model:
     summary: str = ""
     update: str = ""
     equations: str = ""
+    integrate: str = ""
     threshold: str = ""
+    threshold_scale: str = ""
     reset: str = ""
     refractory: str = ""
     receive: str = ""
@@ -119,8 +87,8 @@ class Model:
     # -- what others ask -----------------------------------------------------------------------------------------------
     @property
     def is_ode(self) -> bool:
-        """True for the differential-equation form."""
-        return bool(self.equations)
+        """True for the forms that run in Brian2's order of a step: differential equations, or an integrated step."""
+        return bool(self.equations or self.integrate)
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -155,6 +123,7 @@ class Model:
         parts += [self.receive, self.method, self.message, self.reset_gradient]
         parts += [self.surrogate.derivative, sorted(self.surrogate.parameters)]
         parts += [list(self.states.items()), list(self.ports.items()), list(self.parameters.items())]
+        parts += [self.integrate, self.threshold_scale]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # -- checks --------------------------------------------------------------------------------------------------------
@@ -164,18 +133,18 @@ class Model:
     def _check_form(self) -> None:
         if not self.name.isidentifier():
             self._fail("the name must be a Python identifier")
-        if bool(self.update) == bool(self.equations):
-            self._fail("give either update= (statements) or equations= (ODEs), and not both")
+        if [bool(self.update), bool(self.equations), bool(self.integrate)].count(True) != 1:
+            self._fail("give either update= (statements), equations= (ODEs) or integrate= (a state update), and only one of them")
         if self.update:
-            for part in ("threshold", "reset", "refractory", "receive"):
+            for part in ("threshold", "threshold_scale", "reset", "refractory", "receive"):
                 if getattr(self, part):
                     self._fail(f"{part}= belongs to models with equations=; write it into update= or message=")
             if not self.message:
                 self._fail("update= needs message=, for example message='c*event(c - theta)'")
-        elif not self.receive:
+        elif self.equations and not self.receive:
             self._fail("equations= needs receive=, for example receive='v += I_v'")
         elif not (self.threshold or self.message):
-            self._fail("equations= needs threshold= (or message= for a graded unit)")
+            self._fail("equations= and integrate= need threshold= (or message= for a graded unit)")
         if not self.states:
             self._fail("declare at least one state")
         if not self.ports:
@@ -197,8 +166,9 @@ class Model:
         known = {*self.states, *(f"I_{p}" for p in self.ports), *self.parameters, *CONSTANTS, "y"}
         used: set[str] = set()
         assigned: set[str] = set()
-        for part in ("receive", "reset", "update"):
-            used |= self._check_statements(part, known if part == "update" else set(known), assigned)
+        for part in ("receive", "reset", "update", "integrate"):
+            shared = known if part == "update" else known | {"not_refractory"} if part == "integrate" else set(known)
+            used |= self._check_statements(part, shared, assigned)
         if self.equations:
             for line in filter(None, (re.sub(r"#.*", "", text).strip() for text in self.equations.splitlines())):
                 match = re.match(r"(?:d(\w+)/dt|(\w+))\s*=\s*([^:]+):", line)
@@ -209,9 +179,10 @@ class Model:
                 used |= self._names(match[3], "equations", line, None)
             if unknown := sorted(n for n in used - known if not UNITS.fullmatch(n)):
                 self._unknown(unknown[0], "equations", self.equations.strip(), known)
-        for part in ("message", "threshold", "refractory"):
+        for part in ("message", "threshold", "threshold_scale", "refractory"):
             if text := getattr(self, part):
-                used |= self._names(text, part, text, known | {"not_refractory"})
+                more = {"spike"} if part == "message" and self.threshold else set()
+                used |= self._names(text, part, text, known | {"not_refractory"} | more)
         if never := [s for s in self.states if s not in assigned]:
             self._fail(f"state {never[0]!r} is never assigned")
         if never := [p for p in self.ports if f"I_{p}" not in used]:
@@ -223,7 +194,7 @@ class Model:
             used |= self._names(right, part, line, known)
             if name in self.parameters or name.startswith("I_"):
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
-            if part != "update" and name not in self.states:
+            if part not in ("update", "integrate") and name not in self.states:
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
             known.add(name)
             assigned.add(name)

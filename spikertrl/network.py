@@ -24,7 +24,7 @@ from ._parts import Input, NetworkError, Population, Projection, Readout, whole_
 from .compile import compile_model
 from .model import Model
 from .surrogates import Surrogate
-from .units import seconds, steps
+from .units import seconds
 from .wiring import Wiring, build_wiring
 
 __all__ = ["Input", "Network", "NetworkError", "Population", "Projection", "Readout"]
@@ -104,7 +104,7 @@ class Network:
 
     def connect(self, source: str, target: str, *, ports: Sequence[str] | str | None = None, density: float | None = None,
                 seed: int = 0, mask: Any = None, delay: Any = None, weight: Any = None,
-                name: str | None = None) -> Network:  # fmt: skip
+                trainable: bool | Sequence[str] = True, name: str | None = None) -> Network:  # fmt: skip
         """Connect an input or population to a population, with one weight per synapse and port.
 
         Parameters
@@ -116,10 +116,13 @@ class Network:
             Fixed random mask with exactly ``round(density * post * pre)`` synapses, drawn with ``seed``.
         mask : array or scipy sparse (post, pre), optional
             Explicit mask: nonzero entries are synapses.
-        delay : int, time, or (post, pre) array of them, optional
+        delay : int, time, (post, pre) array of them, or scipy sparse (post, pre) of steps, optional
             Steps (default 1 between units, 0 from inputs) or a time that is a multiple of dt.
-        weight : float, array (post, pre), or callable (rng, shape) -> array, optional
+        weight : float, array or scipy sparse (post, pre), callable (rng, shape) -> array, or mapping port -> one, optional
             Initial weights of every port; default Glorot normal over actual fan-in and fan-out, times the port's scale.
+        trainable : bool or sequence of ports
+            False, or the ports whose weights are learned: the others stay as they are, cost no sensitivity, and their
+            entries of every gradient are zero.
         name : str, optional
             Default "target<-source".
 
@@ -138,25 +141,26 @@ class Network:
         shape = (post.size, pre.size)
         indptr, indices = _weights.mask(name, shape, density, seed, mask)
         lowest = 1 if source in self.populations else 0
-        found = steps(lowest if delay is None else delay, self.dt, f"connect {name!r}: delay")
-        if np.ndim(found):
-            found = _weights.per_synapse(np.broadcast_to(found, shape), indptr, indices).astype(np.int32)
-        if np.size(found) and np.min(found) < lowest:
-            raise NetworkError(f"connect {name!r}: delay must be at least {lowest} step(s), got {np.min(found)}")
-        found = found if isinstance(found, np.ndarray) and found.ndim else int(found)
-        self.projections.append(Projection(name, source, target, chosen, shape, indptr, indices, found, weight))
+        found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
+        trained = None if trainable is True else () if trainable is False else tuple(trainable)
+        if set(trained or ()) - set(chosen):
+            raise NetworkError(f"connect {name!r}: trainable {trained} not all among its ports {chosen}")
+        self.projections.append(Projection(name, source, target, chosen, shape, indptr, indices, found, weight, trained))
         return self._changed()
 
-    def add_readout(self, name: str, source: str, size: int, *, decay: float = 0.0, weight: Any = None) -> Network:
-        """Add z(t) = decay z(t-1) + W y(t) + b, reading the messages of one population; ``decay`` in [0, 1)."""
+    def add_readout(self, name: str, source: str, size: int, *, decay: float = 0.0, weight: Any = None,
+                    trainable: bool = True) -> Network:  # fmt: skip
+        """Add z(t) = decay z(t-1) + W y(t) + b, reading the messages of one population; ``decay`` in [0, 1).
+
+        ``weight`` as in ``connect``; with ``trainable=False`` W and b stay as ``initialize`` draws them (b = 0).
+        """
         self._new_name(name)
         if source not in self.populations:
             raise NetworkError(f"readout {name!r}: {source!r} is not a population; populations: {sorted(self.populations)}")
         if not 0.0 <= decay < 1.0:
             raise NetworkError(f"readout {name!r}: decay must be in [0, 1), got {decay}")
-        self.readouts.append(
-            Readout(name, source, whole_size(name, size), float(decay), weight, sum(r.size for r in self.readouts))
-        )
+        first = sum(r.size for r in self.readouts)
+        self.readouts.append(Readout(name, source, whole_size(name, size), float(decay), weight, first, trainable))
         return self._changed()
 
     # -- parameters ----------------------------------------------------------------------------------------------------
@@ -207,7 +211,8 @@ class Network:
         for projection in self.projections:
             for port in projection.ports:
                 scale = self.populations[projection.target].cell.scale[port]
-                _weights.draw(view[projection.name][port], projection.weight, scale, rng)
+                weight = projection.weight[port] if isinstance(projection.weight, Mapping) else projection.weight
+                _weights.draw(view[projection.name][port], weight, scale, rng)
         _weights.fill(self.populations.values(), view, rng, biases=True)
         for readout in self.readouts:
             _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng)

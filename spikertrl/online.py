@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .gradients import signal_of
+from .gradients import descend, signal_of
 from .learners.base import Learner, Signal
 from .losses import Loss
 from .optimizers import Optimizer
@@ -99,7 +99,7 @@ class Online:
         with one_pool():
             signal = signal_of(self.net, self.loss(self._label(y_t)), tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
-            self.optimizer.update(self._opt, self.net.theta, gradient)
+            descend(self.net, self.optimizer, self._opt, gradient)
         return signal.value
 
     def reset(self, lanes: np.ndarray | None = None) -> None:

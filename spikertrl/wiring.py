@@ -35,7 +35,7 @@ class Wiring:
     n_states: int  # states with sensitivity, all units
     n_outputs: int
     n_parameters: int  # length of theta
-    n_recurrent: int  # parameters that are columns, i.e. all but the readouts'
+    n_recurrent: int  # parameters that are columns, i.e. all that are learned but the readouts'
     n_filled: int  # the same if every mask were full
     history: int  # past steps of messages to keep: the longest delay
     row_history: int  # past steps of sensitivity rows to keep: the longest delay between units
@@ -54,6 +54,7 @@ class Wiring:
     first_state: np.ndarray  # (N) row of the unit's first state among all states
     memoryless: np.ndarray  # (N) bool: the unit's own Jacobian A is always zero
     hears: np.ndarray  # (N, S) bool: some port reaches the state
+    frozen: np.ndarray  # places in theta that are not learned: no columns, gradient zero
     # columns of each unit's block: col_ptr (N+1); (C) arrays
     col_ptr: np.ndarray
     col_unit: np.ndarray
@@ -77,6 +78,7 @@ class Wiring:
     out_theta: np.ndarray  # (O, N) int64
     out_bias: np.ndarray  # (O) int64
     decay: np.ndarray  # (O)
+    out_trained: np.ndarray  # (O) bool
 
     @property
     def max_states(self) -> int:
@@ -129,13 +131,13 @@ def build_wiring(net: Network) -> Wiring:
     recurrent = table["source"] >= n_channels
     outputs = _readouts(net, blocks)
     columns = _columns(net, blocks, table, len(units["S"]))
-    masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.ports) for p in net.projections)
+    masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.trained_ports) for p in net.projections)
     return Wiring(
         dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
         n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
         n_filled=len(columns["col_theta"]) + masked,
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
-        layout=blocks, **units, **columns, **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
+        layout=blocks, frozen=_frozen(net, blocks), **units, **columns, **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
     )  # fmt: skip
 
 
@@ -162,9 +164,9 @@ def _unit_tables(net: Network) -> dict[str, np.ndarray]:
 
 
 def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
-    """One row per synapse and port: target unit, source, delay, port, place in theta."""
-    names = ("target", "source", "delay", "port", "theta")
-    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
+    """One row per synapse and port: target unit, source, delay, port, place in theta, learned or not."""
+    names = ("target", "source", "delay", "port", "theta", "trained")
+    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, bool if name == "trained" else np.int64)] for name in names}
     for projection in net.projections:
         target = net.populations[projection.target]
         inside = projection.source in net.populations
@@ -176,13 +178,15 @@ def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.n
             rows["delay"].append(delay)
             rows["port"].append(np.full(len(post), target.cell.ports.index(port)))
             rows["theta"].append(blocks[projection.name, port][0].start + np.arange(len(post)))
+            rows["trained"].append(np.full(len(post), port in projection.trained_ports))
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
 def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: int) -> dict[str, np.ndarray]:
-    """The parameters of each unit, in the order of its block: by source, then biases, then trainable parameters."""
-    unit, theta = [table["target"]], [table["theta"]]
-    source, delay, port = [table["source"]], [table["delay"]], [table["port"]]
+    """The learned parameters of each unit, in the order of its block: by source, then biases, then trainable parameters."""
+    learned = table["trained"]
+    unit, theta = [table["target"][learned]], [table["theta"][learned]]
+    source, delay, port = [table["source"][learned]], [table["delay"][learned]], [table["port"][learned]]
     for population in net.populations.values():
         members = np.arange(population.start, population.start + population.size)
         names = [(f"bias_{p}", g, BIAS) for g, (p, r) in enumerate(population.model.ports.items()) if r.bias]
@@ -213,7 +217,15 @@ def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
         weight[rows, population.start : population.start + population.size] = np.arange(part.start, part.stop).reshape(shape)
         bias[rows] = blocks[readout.name, "bias"][0].start + np.arange(readout.size)
         decay[rows] = readout.decay
-    return {"out_theta": weight, "out_bias": bias, "decay": decay}
+    trained = np.array([r.trained for r in net.readouts for _ in range(r.size)], bool)
+    return {"out_theta": weight, "out_bias": bias, "decay": decay, "out_trained": trained}
+
+
+def _frozen(net: Network, blocks: dict) -> np.ndarray:
+    """Places in theta that are not learned."""
+    parts = [blocks[p.name, port][0] for p in net.projections for port in p.ports if port not in p.trained_ports]
+    parts += [blocks[r.name, name][0] for r in net.readouts if not r.trained for name in ("weight", "bias")]
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(p.start, p.stop) for p in parts)])
 
 
 def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -104,6 +104,6 @@ def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: n
         past = zbar[0][:, rows] * zbar.dtype.type(decay)  # (B, rows): what the piece owes to the traces before it
         weight[rows] += past.T @ trace
         bias[rows] += past.T @ tape.trace_one[decay]
-    known = wiring.out_theta >= 0
+    known = (wiring.out_theta >= 0) & wiring.out_trained[:, None]
     gradient[wiring.out_theta[known]] += weight[known]
-    gradient[wiring.out_bias] += bias
+    gradient[wiring.out_bias[wiring.out_trained]] += bias[wiring.out_trained]

@@ -1,5 +1,7 @@
 """spikertrl: event-driven recurrent networks that learn while they run."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
 from ._to_brian import BrianNetwork, to_brian
 from .gradients import compare, gradient
@@ -10,6 +12,9 @@ from .online import Online
 from .run import Record, Run, simulate
 from .train import evaluate, fit
 
+if TYPE_CHECKING:
+    from .brian import BrianImportError, ImportedNetwork, from_brian
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -17,9 +22,11 @@ __all__ = [
     "KFRTRL",
     "RTRL",
     "UORO",
+    "BrianImportError",
     "BrianNetwork",
     "EProp",
     "Immediate",
+    "ImportedNetwork",
     "Model",
     "Network",
     "Online",
@@ -34,6 +41,7 @@ __all__ = [
     "cost",
     "evaluate",
     "fit",
+    "from_brian",
     "gradient",
     "learners",
     "losses",
@@ -46,3 +54,11 @@ __all__ = [
     "tasks",
     "to_brian",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("BrianImportError", "ImportedNetwork", "from_brian"):  # only then is Brian2 imported, which takes a while
+        from . import brian
+
+        return getattr(brian, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

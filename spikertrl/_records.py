@@ -21,8 +21,8 @@ class Parameter:
 class State:
     """A variable carried from step to step: ``initial``, Brian2 ``unit``; ``discrete`` ones (counters) carry no sensitivity.
 
-    ``unless_refractory`` says for a model with ``integrate=`` what ``(unless refractory)`` says in an equation: the state receives
-    nothing while the unit is refractory.
+    ``unless_refractory`` says for a model with ``integrate=`` what ``(unless refractory)`` says in an equation: the state
+    stands still and receives nothing while the unit is refractory.
     """
 
     initial: float | str = 0.0

@@ -41,7 +41,7 @@ def mask(
         chosen = np.random.default_rng(seed).choice(total, size=round(density * total), replace=False)
         rows, columns = np.divmod(np.sort(chosen), shape[1])
     elif given is not None:
-        matrix = sparse.csr_matrix(given, copy=True) if sparse.issparse(given) else np.asarray(given)
+        matrix: Any = sparse.csr_matrix(given, copy=True) if sparse.issparse(given) else np.asarray(given)
         if matrix.shape != shape:
             raise NetworkError(f"connect {name!r}: mask must have shape (post, pre) = {shape}, got {matrix.shape}")
         if sparse.issparse(matrix):
@@ -104,7 +104,9 @@ def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator) -> None
         return
     chosen: Any = weight(rng, shape) if callable(weight) else weight
     if sparse.issparse(chosen):
-        data[...] = per_synapse(chosen, *((view.indptr, view.indices) if sparse.issparse(view) else (None, None))).reshape(data.shape)
+        data[...] = per_synapse(chosen, *((view.indptr, view.indices) if sparse.issparse(view) else (None, None))).reshape(
+            data.shape
+        )
         return
     chosen = np.asarray(chosen, float)
     given = np.broadcast_to(chosen, shape)

@@ -141,7 +141,7 @@ def _write(path: Path, model: Model, dtype: str) -> None:
             n: discretise.base_value(model, n, p.scale, p.unit) if isinstance(p.scale, str) else p.scale
             for n, p in model.ports.items()
         },
-        "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states, **model.ports}.items()},
+        "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states}.items()},
     }
     text = emit.source(model, step, meta, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -154,9 +154,9 @@ def _ode_step(model: Model) -> Step:
     start: dict[str, sympy.Expr] = {name: real(name) for name in model.states} | {"y": message * alive}
     env = _run(model.receive, start, variables, _raise(model))
     fired = event * alive
+    deaf = re.findall(r"d(\w+)/dt[^\n]*\(\s*unless refractory\s*\)", model.equations)
+    deaf += [n for n, state in model.states.items() if state.unless_refractory]
     if refractory:  # Brian2: what stands still while refractory does not receive either
-        deaf = re.findall(r"d(\w+)/dt[^\n]*\(\s*unless refractory\s*\)", model.equations)
-        deaf += [n for n, state in model.states.items() if state.unless_refractory]
         listens = alive * (1 - StopEvent(fired))
         env |= {n: Select(listens, env[n], real(n)) for n in deaf if env[n] != real(n)}
     received = dict(env)
@@ -166,7 +166,7 @@ def _ode_step(model: Model) -> Step:
     if refractory:
         steps = sympy.floor(expression(model.refractory, variables) / real("dt") + sympy.Float(1e-3))
         waiting = Select(StopEvent(fired), steps - 1, sympy.Max(real(COUNTER) - 1, 0))
-    env = _integrate(code, env, variables, waiting)
+    env = _integrate(code, env, variables, waiting, deaf)
     names = (*model.memory, *(n for n, s in model.states.items() if s.discrete), *((COUNTER,) if refractory else ()))
     env[COUNTER] = waiting
     return Step(names, len(model.memory), tuple(_stopped(model, env[n]) for n in names), message * alive)
@@ -228,16 +228,18 @@ def _unit(unit: str) -> str:
     return "*".join(f"{name}**{power:g}" for name, power in powers if power) or "1"
 
 
-def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting: sympy.Expr) -> dict[str, sympy.Expr]:
-    """Run Brian2's state update; what depends on refractoriness becomes a selection between its two cases."""
+def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting: sympy.Expr, deaf: list[str]) -> dict:
+    """Run the state update, awake and refractory; what differs becomes a selection. ``deaf``: not written while refractory."""
     flag = real("not_refractory")
-    env = dict(env)
-    for name, right in code:
-        new = expression(right, {**variables, **{n: variables.get(n, Variable(n)) for n in env}})
-        current = {real(n): e for n, e in env.items()}
-        if flag in new.free_symbols:
-            cases = [new.xreplace({flag: sympy.Integer(x)}).xreplace(current) for x in (1, 0)]
-            env[name] = Select(IsZero(waiting), *cases)
-        else:
-            env[name] = new.xreplace(current)
-    return env
+    cases = []
+    for awake in (1, 0):
+        now = dict(env)
+        for name, right in code:
+            new = expression(right, {**variables, **{n: variables.get(n, Variable(n)) for n in now}})
+            new = new.xreplace({flag: sympy.Integer(awake)}).xreplace({real(n): e for n, e in now.items()})
+            now[name] = new if awake or name not in deaf else env[name]
+        cases.append(now)
+        if waiting == 0:  # never refractory
+            return now
+    both, old = cases
+    return {n: e if e == old[n] else Select(IsZero(waiting), e, old[n]) for n, e in both.items() if n in env}

@@ -6,14 +6,14 @@ A model is text in Brian2's language, never code. It comes in three forms:
   ``c = (1 - u)*(c - theta*event(c - theta)) + u*g``;
 * **differential equations** (``equations=``, with ``threshold``, ``reset``, ``refractory``, ``method``, ``receive``), which
   Brian2 discretises, in Brian2's own order of a step;
-* **an integrated step** (``integrate=`` in place of ``equations=`` and ``method=``): the same order, with the state update given
-  as statements, as Brian2 itself writes them down. Imported Brian2 groups take this form.
+* **an integrated step** (``integrate=`` in place of ``equations=`` and ``method=``): the same order, with the state update
+  given as statements, as Brian2 itself writes them down. Imported Brian2 groups take this form.
 
 Inside the text, the state variables hold their values of the previous step until they are assigned, ``I_<port>`` is the input
 that arrived at a port, ``y`` is the unit's own previous message, ``event(v)`` is 1 if v > 0 else 0, and ``sigmoid``, ``tanh``,
 ``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a
-temporary. With ``threshold=``, the message may speak of ``spike``, the 0 or 1 of the threshold, as in ``message="u*spike"``, and
-``threshold_scale`` divides the distance to the threshold before the pseudo-derivative sees it.
+temporary. With ``threshold=``, the message may speak of ``spike``, the 0 or 1 of the threshold, as in ``message="u*spike"``,
+and ``threshold_scale`` divides the distance to the threshold before the pseudo-derivative sees it.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ class Model:
         if not self.name.isidentifier():
             self._fail("the name must be a Python identifier")
         if [bool(self.update), bool(self.equations), bool(self.integrate)].count(True) != 1:
-            self._fail("give either update= (statements), equations= (ODEs) or integrate= (a state update), and only one of them")
+            self._fail(
+                "give either update= (statements), equations= (ODEs) or integrate= (a state update), and only one of them"
+            )
         if self.update:
             for part in ("threshold", "threshold_scale", "reset", "refractory", "receive"):
                 if getattr(self, part):

@@ -137,7 +137,8 @@ def build_wiring(net: Network) -> Wiring:
         n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
         n_filled=len(columns["col_theta"]) + masked,
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
-        layout=blocks, frozen=_frozen(net, blocks), **units, **columns, **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
+        layout=blocks, frozen=_frozen(net, blocks), **units, **columns,
+        **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
     )  # fmt: skip
 
 

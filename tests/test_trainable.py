@@ -24,7 +24,9 @@ def problem() -> tuple[np.ndarray, srl.losses.Loss]:
     return rng.normal(size=(25, 3, 3)) + 0.5, srl.losses.squared_error(rng.normal(size=(25, 3, 2)))
 
 
-@pytest.mark.parametrize("feed, loop, readout", [(False, True, True), (True, False, True), (True, True, False), (False, True, False)])
+@pytest.mark.parametrize(
+    "feed, loop, readout", [(False, True, True), (True, False, True), (True, True, False), (False, True, False)]
+)
 def test_the_trained_part_is_as_before_and_the_rest_is_zero(feed: bool, loop: bool, readout: bool) -> None:
     x, loss = problem()
     _, full = srl.gradient(network(True, True, True), srl.BPTT(), x, loss)
@@ -73,7 +75,13 @@ def test_sparse_masks_weights_and_delays_are_the_dense_ones() -> None:
 
     def build(wrap) -> srl.Network:
         net = srl.Network("float64").add_input("x", 3).add_population("h", srl.models.alif, 6).connect("x", "h")
-        net.connect("h", "h", mask=wrap(mask), weight={"v": wrap(weight * mask)}, delay=wrap(delay * mask) if wrap(mask) is not mask else delay)
+        net.connect(
+            "h",
+            "h",
+            mask=wrap(mask),
+            weight={"v": wrap(weight * mask)},
+            delay=wrap(delay * mask) if wrap(mask) is not mask else delay,
+        )
         return net.initialize(0)
 
     dense, thin = build(lambda a: a), build(sparse.coo_matrix)

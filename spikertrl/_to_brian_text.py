@@ -17,7 +17,7 @@ import sympy
 from . import discretise
 from ._brian_device import at_runtime
 from ._quantities import UNITS
-from .model import Model, statements
+from .model import Model, ModelError, statements
 from .symbols import Event, IsZero, real
 
 # Names that Brian2 keeps for itself; a model's variable of such a name gets "_state" behind it.
@@ -61,7 +61,15 @@ def group_text(model: Model, shared: set[str], positive: set[str], depth: int, s
 
     ``shared`` and ``positive`` name parameters, ``depth`` is the longest delay of what it sends, ``synaptic`` are names of
     synapses' variables.
+
+    Raises
+    ------
+    ModelError
+        For a model whose state update is given as statements (``integrate=``), as that of an imported group is.
     """
+    if model.integrate:
+        raise ModelError(f"model {model.name!r} ({model.summary}) holds Brian2's state update, not its equations; go on with the "
+                         "Brian2 objects it was imported from: net.to_brian_weights() writes trained weights there")  # fmt: skip
     biases = {p for p, port in model.ports.items() if port.bias}
     reserved = RESERVED | synaptic | {f"y_{d}" for d in range(depth + 1)}
     names = {n: f"{n}_state" for n in (*model.states, *model.parameters, *_temporaries(model)) if n in reserved}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _exports
 from .tape import Tape
 
 if TYPE_CHECKING:
@@ -77,7 +78,11 @@ class Events:
 
 @dataclass
 class Run:
-    """What a simulation recorded. Arrays are (T, B, n); ``steps`` are the recorded steps of states and messages."""
+    """What a simulation recorded. Arrays are (T, B, n).
+
+    ``steps`` are the recorded steps of states and messages, ``units`` the recorded units of each population. Step t is at time
+    t dt.
+    """
 
     net: Network
     dt: float
@@ -89,6 +94,7 @@ class Run:
     messages: dict[str, np.ndarray]
     steps: np.ndarray
     state: SimState
+    units: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def z(self) -> np.ndarray:
@@ -109,6 +115,70 @@ class Run:
         """Share of units that send an event, mean over steps and lanes."""
         units = sum(p.size for p in self.net.populations.values())
         return len(self.events) / max(1, self.n_steps * self.batch * units)
+
+    def to_neo(self, states: bool = True) -> Any:
+        """Events as neo SpikeTrains, one a unit, in a ``neo.Block`` with one segment a lane.
+
+        Parameters
+        ----------
+        states : bool
+            Put recorded states (SI units), messages and readouts in as AnalogSignals.
+
+        Returns
+        -------
+        neo.Block
+            Trains are annotated with ``population``, ``unit``, ``lane`` and ``model``; their array annotations are ``value``,
+            which a message had, and ``step``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without the extra ``neo``.
+        """
+        return _exports.to_neo(self, states)
+
+    def to_pandas(self, what: str = "events") -> Any:
+        """A tidy data frame, one event or one number a row.
+
+        Parameters
+        ----------
+        what : {"events", "states", "messages", "readouts"}
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns step, time (s), lane, population (or readout), unit, value, and variable unless ``what`` is "events".
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without the extra ``pandas``.
+        ValueError
+            If ``what`` is unknown.
+        """
+        return _exports.to_pandas(self, what)
+
+    def to_xarray(self, name: str | None = None) -> Any:
+        """Recorded states, messages (``y``) and readouts (``z``) with labelled dimensions time (s), batch, unit.
+
+        Parameters
+        ----------
+        name : str, optional
+            A population or readout; default all of them.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable a state, its SI unit in ``attrs["units"]``; without a name a DataTree with one Dataset for each.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without the extra ``xarray``.
+        ValueError
+            If the name is neither a population nor a readout.
+        """
+        return _exports.to_xarray(self, name)
 
 
 class Recorder:
@@ -163,4 +233,5 @@ class Recorder:
         columns = [np.concatenate(c) for c in zip(*self.events, strict=True)] if self.events else empty
         readouts = {r.name: self.z[:, :, r.start : r.start + r.size] for r in self.net.readouts}
         net, events = self.net, Events(*columns)
-        return Run(net, net.dt, self.total, self.batch, readouts, events, self.states, self.messages, self.steps, state)
+        return Run(net, net.dt, self.total, self.batch, readouts, events, self.states, self.messages, self.steps, state,
+                   self.units)  # fmt: skip

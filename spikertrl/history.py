@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ._exports import needed
+
 
 @dataclass
 class History:
@@ -63,6 +65,10 @@ class History:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         return path
+
+    def to_pandas(self) -> Any:
+        """All rows as a pandas.DataFrame, nan where a row lacks a column; needs the extra ``pandas``."""
+        return needed("pandas", "history.to_pandas()").DataFrame(self.rows, columns=self.columns)
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> History:

@@ -68,8 +68,8 @@ def group_text(model: Model, shared: set[str], positive: set[str], depth: int, s
         For a model whose state update is given as statements (``integrate=``), as that of an imported group is.
     """
     if model.integrate:
-        raise ModelError(f"model {model.name!r} ({model.summary}) holds Brian2's state update, not its equations; go on with the "
-                         "Brian2 objects it was imported from: net.to_brian_weights() writes trained weights there")  # fmt: skip
+        why = "holds Brian2's state update, not its equations; go on with the Brian2 objects that it was imported from"
+        raise ModelError(f"model {model.name!r} ({model.summary}) {why}: net.to_brian_weights() writes trained weights there")
     biases = {p for p, port in model.ports.items() if port.bias}
     reserved = RESERVED | synaptic | {f"y_{d}" for d in range(depth + 1)}
     names = {n: f"{n}_state" for n in (*model.states, *model.parameters, *_temporaries(model)) if n in reserved}

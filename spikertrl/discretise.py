@@ -85,7 +85,7 @@ def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:
     return parsed.xreplace({s: sympy.Float(known[s]) if s in known else real(s.name) for s in parsed.free_symbols})
 
 
-def _as_event(condition: sympy.Expr, scale: sympy.Expr) -> sympy.Expr:
+def _as_event(condition: sympy.Expr, scale: sympy.Expr = sympy.S.One) -> sympy.Expr:
     """A threshold condition as a 0/1 expression in ``Event``; distances are divided by ``scale``."""
     if isinstance(condition, sympy.StrictGreaterThan):
         return Event((condition.lhs - condition.rhs) / scale)

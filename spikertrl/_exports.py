@@ -97,7 +97,8 @@ def _signals(run: Run, lane: int, neo: Any, pq: Any) -> Iterator[Any]:
     for name, variable, unit, values in recorded(run):
         yield neo.AnalogSignal(
             values[:, lane].astype(float), units=_quantity(pq, unit), sampling_period=every * run.dt * pq.s,
-            t_start=first * pq.s, name=f"{name}.{variable}", population=name, variable=variable, lane=lane, units_recorded=run.units[name].tolist(),
+            t_start=first * pq.s, name=f"{name}.{variable}", population=name, variable=variable, lane=lane,
+            units_recorded=run.units[name].tolist(),
         )  # fmt: skip
     for name, z in run.readouts.items():
         yield neo.AnalogSignal(

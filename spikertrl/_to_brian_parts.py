@@ -81,7 +81,7 @@ def population_group(net: Network, population: Population, clock: Any, name: str
     group = b2.NeuronGroup(
         population.size,
         text.equations,
-        method=model.method,
+        method="euler" if model.integrate else model.method,
         threshold=text.threshold or None,
         reset=text.reset if text.threshold else None,
         refractory=text.names.get(model.refractory, model.refractory) or False,

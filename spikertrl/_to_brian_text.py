@@ -17,7 +17,7 @@ import sympy
 from . import discretise
 from ._brian_device import at_runtime
 from ._quantities import UNITS
-from .model import Model, ModelError, statements
+from .model import Model, State, statements
 from .symbols import Event, IsZero, real
 
 # Names that Brian2 keeps for itself; a model's variable of such a name gets "_state" behind it.
@@ -61,22 +61,14 @@ def group_text(model: Model, shared: set[str], positive: set[str], depth: int, s
 
     ``shared`` and ``positive`` name parameters, ``depth`` is the longest delay of what it sends, ``synaptic`` are names of
     synapses' variables.
-
-    Raises
-    ------
-    ModelError
-        For a model whose state update is given as statements (``integrate=``), as that of an imported group is.
     """
-    if model.integrate:
-        why = "holds Brian2's state update, not its equations; go on with the Brian2 objects that it was imported from"
-        raise ModelError(f"model {model.name!r} ({model.summary}) {why}: net.to_brian_weights() writes trained weights there")
     biases = {p for p, port in model.ports.items() if port.bias}
     reserved = RESERVED | synaptic | {f"y_{d}" for d in range(depth + 1)}
     names = {n: f"{n}_state" for n in (*model.states, *model.parameters, *_temporaries(model)) if n in reserved}
     write = Writer(names)
     step = discrete_step(model)
     graded = not _binary(step.message) or bool(re.search(r"\by\b", model.receive + model.reset))
-    lines = [f"{names.get(n, n)} : {_unit(s.unit)}" for n, s in model.states.items() if not _differential(model, n)]
+    lines = [_declared(names.get(n, n), s) for n, s in model.states.items() if not _differential(model, n)]
     lines += [
         f"{names.get(n, n)} : {_unit(p.unit)} (constant{', shared' * (n in shared)})" for n, p in model.parameters.items()
     ]
@@ -108,6 +100,8 @@ def _update(model: Model, write: Writer, registers: dict[str, str] | None, biase
 def _ode(model: Model, write: Writer, registers: dict[str, str] | None, biases: set[str], positive: set[str]) -> dict:
     """Differential equations as they are; input goes straight into the states where the model allows, else through I_<port>."""
     operations, equations = [], [write.rename(line) for line in model.equations.splitlines() if line.strip()]
+    if model.integrate:
+        operations.append(("groups", 1, "\n".join(write.statements(model.integrate))))
     receive = _direct(model, write) if not biases else None
     if receive is None:
         receive = {p: f"I_{p}_post += {{}}" for p in model.ports}
@@ -116,9 +110,9 @@ def _ode(model: Model, write: Writer, registers: dict[str, str] | None, biases: 
     if registers is not None:
         equations += ["y : 1", *(f"{name} : 1" for name in registers)]
         alive = "*int(not_refractory)" if model.refractory else ""
-        message = model.message or f"int({model.threshold})"
+        message = re.sub(r"\bspike\b", f"int({model.threshold})", model.message or "spike")
         code = [*registers.values(), f"y = ({write.expression(message)}){alive}"]
-        operations.append(("groups", 1, "\n".join(code)))
+        operations.append(("groups", 2, "\n".join(code)))
     return {
         "equations": equations,
         "threshold": _threshold(model, write, positive),
@@ -130,17 +124,16 @@ def _ode(model: Model, write: Writer, registers: dict[str, str] | None, biases: 
 
 
 def _threshold(model: Model, write: Writer, positive: set[str]) -> str:
-    """The condition that resets: the model's own words when they say the same as the message's event, else the event's."""
-    event, _ = discretise._emission(model, discretise._variables(model))
-    if not isinstance(event, Event):
+    """The condition that resets: the model's own words unless the message's event says something else."""
+    variables = discretise._variables(model)
+    event, _ = discretise._emission(model, variables)
+    if not model.message or re.search(r"\bspike\b", model.message) or not isinstance(event, Event):
         return write.expression(model.threshold) if model.threshold else ""
     if model.threshold:
-        said = discretise._as_event(sympy.sympify(discretise.expression(model.threshold, discretise._variables(model))))
-        if isinstance(said, Event):
-            ratio = sympy.simplify(event.args[0] / said.args[0])
-            if ratio.xreplace({real(n): sympy.Symbol(n, positive=True) for n in positive}).is_positive:
-                return write.expression(model.threshold)
-        elif said == event:
+        condition = sympy.sympify(discretise.expression(model.threshold, variables))
+        said = discretise._as_event(condition, sympy.Integer(1))
+        ratio = sympy.simplify(event.args[0] / said.args[0]) if isinstance(said, Event) else sympy.Integer(0)
+        if ratio.xreplace({real(n): sympy.Symbol(n, positive=True) for n in positive}).is_positive:
             return write.expression(model.threshold)
     calls = [n for n in ast.walk(ast.parse(model.message, mode="eval")) if isinstance(n, ast.Call)]
     inner = next(n.args[0] for n in calls if ast.unparse(n.func) == "event")
@@ -171,6 +164,13 @@ def _cleared(model: Model, port: str, biases: set[str]) -> str:
 def _binary(message: sympy.Expr) -> bool:
     """Is the message 0 or 1?"""
     return all(isinstance(factor, (Event, IsZero)) for factor in sympy.Mul.make_args(message))
+
+
+def _declared(name: str, state: State) -> str:
+    """A state without equation; one that is not written while refractory stands still in Brian2's words."""
+    if not state.unless_refractory:
+        return f"{name} : {_unit(state.unit)}"
+    return f"d{name}/dt = 0*({_unit(state.unit)})/second : {_unit(state.unit)} (unless refractory)"
 
 
 def _differential(model: Model, name: str) -> bool:

@@ -123,8 +123,8 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     from . import _to_brian_build  # Brian2: only when it is wanted
 
     x = None
-    if inputs is not None and net.inputs:
-        x = as_input(net, inputs)
+    if inputs is not None:
+        x = as_input(net, inputs) if net.inputs else np.zeros((len(inputs), 1, 0))
         if x.shape[1] != 1:
             raise ValueError(f"Brian2 runs one lane at a time, x has {x.shape[1]}; give x[:, lane]")
         x = x[:, 0].astype(float)

@@ -100,13 +100,13 @@ def _update(model: Model, write: Writer, registers: dict[str, str] | None, biase
 def _ode(model: Model, write: Writer, registers: dict[str, str] | None, biases: set[str], positive: set[str]) -> dict:
     """Differential equations as they are; input goes straight into the states where the model allows, else through I_<port>."""
     operations, equations = [], [write.rename(line) for line in model.equations.splitlines() if line.strip()]
-    if model.integrate:
-        operations.append(("groups", 1, "\n".join(write.statements(model.integrate))))
-    receive = _direct(model, write) if not biases else None
+    receive = None if biases or re.search(r"\bI_\w", model.integrate) else _direct(model, write)
+    received, integrated = write.statements(model.receive), write.statements(model.integrate)
     if receive is None:
         receive = {p: f"I_{p}_post += {{}}" for p in model.ports}
-        code = [*write.statements(model.receive), *(_cleared(model, p, biases) for p in model.ports)]
-        operations.append(("before_resets", 0, "\n".join(code)))
+        (integrated or received).extend(_cleared(model, p, biases) for p in model.ports)
+        operations.append(("before_resets", 0, "\n".join(received)))
+    operations.append(("groups", 1, "\n".join(integrated)))
     if registers is not None:
         equations += ["y : 1", *(f"{name} : 1" for name in registers)]
         alive = "*int(not_refractory)" if model.refractory else ""
@@ -118,7 +118,7 @@ def _ode(model: Model, write: Writer, registers: dict[str, str] | None, biases: 
         "threshold": _threshold(model, write, positive),
         "reset": "\n".join(write.statements(model.reset)),
         "event": "spike" if registers is None else "sent",
-        "operations": tuple(operations),
+        "operations": tuple(part for part in operations if part[2]),
         "receive": receive,
     }
 

@@ -68,7 +68,9 @@ def _message(path: Any, roles: Roles, messages: set[sympy.Expr], delay: np.ndarr
     if factor != 1 and np.any(delay):
         refuse(path.synapses, path.code, "it reads a state of the sender when a delayed spike arrives",
                "use no delay, or add the value to a variable of the target at once")  # fmt: skip
-    text = "spike" if factor == 1 else f"({_words(roles, factor, path.code, roles.sender)})*spike"
+    text = (
+        "spike" if factor == 1 else ast.unparse(parse(roles.syn, f"({_words(roles, factor, path.code, roles.sender)})*spike"))
+    )
     if roles.sender.message not in ("", text):
         refuse(path.synapses, path.code, f"the sender's message is {roles.sender.message!r} elsewhere and {text!r} here",
                "let all synapses of a group read the same state of it")  # fmt: skip

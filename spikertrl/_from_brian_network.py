@@ -91,6 +91,18 @@ class ImportedNetwork(Network):
             found[:, :, one.start : one.start + one.size] = drawn
         return found
 
+    def magnitudes(self) -> np.ndarray:
+        """How large the parameters are, shaped like ``theta``: the root mean square of each imported block, 1 for all others.
+
+        Imported parameters come in volts, seconds or siemens. With ``optimizers.scale_groups(adam(1e-2), net.magnitudes())`` a
+        learning rate is a share of their own size.
+        """
+        found = np.ones_like(self.theta)
+        for origin in self.origins:
+            size = float(np.sqrt(np.mean((origin.imported[origin.order] * origin.factor) ** 2))) if len(origin.order) else 0.0
+            found[self.wiring.layout[origin.block][0]] = size or 1.0
+        return found
+
     def to_brian_weights(self) -> dict[str, np.ndarray]:
         """Write what was trained back into the Brian2 objects, synapse by synapse; nothing else there changes.
 

@@ -62,9 +62,10 @@ def check_synapses(syn: Synapses) -> list[SynapticPathway]:
         if isinstance(base(thing), Synapses):
             refuse(syn, "", f"its {name} is a Synapses object", "connect groups of neurons")
     if syn.summed_updaters:
-        line = next(str(eq) for eq in syn.equations.values() if "summed" in eq.flags)
+        name, updater = next(iter(syn.summed_updaters.items()))
+        line = f"{name} = {updater.expression}"
         refuse(syn, line, "a summed variable couples neurons at every step", "let each spike add to a variable of the target")
-    for eq in syn.equations.values():
+    for eq in (*(syn.event_driven or {}).values(), *syn.equations.values()):
         if eq.type == "differential equation":
             what = "event-driven" if "event-driven" in eq.flags else "clock-driven"
             refuse(syn, str(eq), f"a state of each synapse ({what}), such as a plasticity trace, cannot be trained through",

@@ -14,16 +14,6 @@ STEP_MS = {"cuba": 0.1, "conductances": 0.1, "adaptive_threshold": 0.1, "exponen
             "jeffress": 0.1, "balanced": 0.1}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def fresh_brian():
-    """numpy as the target, the usual clock, and random numbers that do not depend on the order of tests."""
-    old, dt = b2.prefs.codegen.target, b2.defaultclock.dt
-    b2.prefs.codegen.target = "numpy"
-    b2.seed(1)
-    yield
-    b2.prefs.codegen.target, b2.defaultclock.dt = old, dt
-
-
 def spikes_of(monitor: b2.SpikeMonitor, dt: float) -> set[tuple[int, int]]:
     return set(zip(np.rint(np.asarray(monitor.t) / dt).astype(int).tolist(), np.asarray(monitor.i).tolist(), strict=True))
 

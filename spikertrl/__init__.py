@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
 from ._to_brian import BrianNetwork, to_brian
 from .gradients import compare, gradient
-from .learners import BPTT, KFRTRL, RTRL, UORO, EProp, Immediate, SnAp
+from .learners import BPTT, KFRTRL, OK, RTRL, UORO, EProp, Immediate, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
 from .online import Online
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BPTT",
     "KFRTRL",
+    "OK",
     "RTRL",
     "UORO",
     "BrianImportError",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numba
@@ -23,6 +25,22 @@ def threads_for(work: float):
         yield
     finally:
         numba.set_num_threads(before)
+
+
+def share(part: Callable[[int], object], workers: int) -> None:
+    """Call ``part(0)`` .. ``part(workers - 1)``, compiled loops without the interpreter's lock, each in its own thread."""
+    if workers == 1:
+        part(0)
+        return
+    others = [_pool(workers).submit(part, k) for k in range(1, workers)]
+    part(0)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers - 1, "spikertrl")
 
 
 @functools.cache

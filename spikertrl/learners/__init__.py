@@ -4,7 +4,8 @@ from .base import Learner, Signal
 from .bptt import BPTT, Immediate
 from .eprop import EProp
 from .kf_rtrl import KFRTRL
+from .ok import OK
 from .rtrl import RTRL, SnAp
 from .uoro import UORO
 
-__all__ = ["BPTT", "KFRTRL", "RTRL", "UORO", "EProp", "Immediate", "Learner", "Signal", "SnAp"]
+__all__ = ["BPTT", "KFRTRL", "OK", "RTRL", "UORO", "EProp", "Immediate", "Learner", "Signal", "SnAp"]

@@ -69,6 +69,11 @@ class Sampled:
             raise ValueError(f"{type(self).__name__}: samples must be at least 1, got {self.samples}")
 
 
+def signs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Independent -1 or +1."""
+    return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(dtype)
+
+
 def readout_weights(wiring: Wiring, theta: np.ndarray) -> np.ndarray:
     """All readout weights as one matrix (O, N), zero where a readout does not read a unit."""
     return np.where(wiring.out_theta >= 0, theta[wiring.out_theta], theta.dtype.type(0))

@@ -16,7 +16,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import Wiring
 from . import local
-from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights
+from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -67,11 +67,6 @@ class UORO(Sampled):
             gradient[w.col_theta] += np.einsum("bk,bck->c", told, state.side) / w.dtype.type(self.samples)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
-
-
-def signs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Independent -1 or +1."""
-    return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(dtype)
 
 
 def ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:

@@ -3,20 +3,27 @@
     G(t) ~ s(t) (x) theta~(t),   s' = rho0 (own s + sum_d J_d e) + rho1 nu,   theta~' = theta~ / rho0 + nu^T F / rho1
 
 Source: Tallec and Ollivier 2018, arXiv 1702.05043 (algorithm 1); several independent samples averaged as in Mujika et al. 2018.
-Messages in flight and the rows of leaky readouts are rescaled by the same rho0 at every step.
+Messages in flight and the rows of leaky readouts are rescaled by the same rho0 at every step. nu^T F is an outer product within
+each group of ports that hear the same sources (``groups``), and theta~ is laid out accordingly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from ..tape import Tape
+from ..threads import share, threads_for
 from ..wiring import Wiring
-from . import local
+from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
+from .groups import groups
+from .kronecker import couplings
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -24,14 +31,48 @@ if TYPE_CHECKING:
 
 @dataclass
 class RankOneState:
-    """K samples, B lanes: s (B, R, K), messages in flight e (D, B, N, K), readout rows z (B, O, K), parameters (B, C, K)."""
+    """K samples, B lanes: s (B, R, K), messages in flight e (D, N, B, K) by clock, leaky readouts' z (B, L, K), theta~.
+
+    ``side`` (B, K, P): theta~, a matrix (sources, columns) a group; ``norm`` (B, K) of it. ``counts``: multiply-adds done
+    (propagation, immediate terms and mixing, messages, readout).
+    """
 
     wiring: Wiring
     s: np.ndarray
     e: np.ndarray
     z: np.ndarray
     side: np.ndarray
+    norm: np.ndarray
     rng: np.random.Generator
+    clock: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
+    lane_steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All groups one after the other: first source, column and entry of each; which entries exist."""
+
+    first_m: np.ndarray
+    first_n: np.ndarray
+    first_P: np.ndarray
+    phi: np.ndarray
+    full: np.ndarray
+    mask: np.ndarray
+    unit: np.ndarray
+    port: np.ndarray
+
+
+@functools.lru_cache(maxsize=16)
+def _layout(w: Wiring) -> Layout:
+    every = groups(w)
+    m, n = ([len(part) for part in parts] for parts in zip(*((g.source, g.unit) for g in every), strict=True))
+    first = [np.concatenate(([0], np.cumsum(x))).astype(np.int64) for x in (m, n, np.multiply(m, n))]
+    full, mask = np.array([g.full for g in every]), np.zeros(first[2][-1], w.dtype)
+    for group, start in zip(every, first[2], strict=False):
+        mask[start + group.place] = 1
+    unit, port = (np.concatenate(x) for x in zip(*((g.unit, g.port) for g in every), strict=True))
+    return Layout(*first, np.array([g.phi for g in every]), full, mask, unit, port)
 
 
 @dataclass(frozen=True)
@@ -42,61 +83,95 @@ class UORO(Sampled):
     ------
     ValueError
         If samples < 1.
+
+    Examples
+    --------
+    >>> import numpy as np, spikertrl as srl
+    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.rhn, 6)
+    >>> net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(0)
+    >>> x, loss = np.random.default_rng(0).normal(size=(12, 1, 2)), srl.losses.squared_error(np.ones((12, 1, 1)))
+    >>> table = srl.compare(net, [srl.RTRL(), UORO(samples=2000)], x, loss)
+    >>> table.cosine["UORO(samples=2000, seed=0)"]["h<-h"] > 0.8
+    True
     """
 
     def init(self, net: Network, batch: int) -> RankOneState:
         """All zero."""
-        w, K = net.wiring, self.samples
-        flying = (max(w.row_history, 1), batch, w.n_units, K)
-        shapes = ((batch, w.n_states, K), flying, (batch, w.n_outputs, K), (batch, w.n_recurrent, K))
+        w, K, leaky = net.wiring, self.samples, int((net.wiring.decay > 0).sum())
+        flying = (max(w.row_history, 1), w.n_units, batch, K)
+        shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, int(_layout(w).first_P[-1])), (batch, K))
         return RankOneState(w, *(np.zeros(shape, w.dtype) for shape in shapes), rng=np.random.default_rng(self.seed))
 
     def update(self, state: RankOneState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the factors over the tape; return the gradient, flat like theta."""
-        w = state.wiring
-        for array in (state.s, state.z, state.side):
+        w, table = state.wiring, _layout(state.wiring)
+        for array in (state.s, state.z, state.side, state.norm):
             array[tape.reset] = 0
-        state.e[:, tape.reset] = 0
+        state.e[:, :, tape.reset] = 0
         weights = readout_weights(w, tape.theta)
-        direct = learning_signal(w, signal, weights)
+        direct, leaky = learning_signal(w, signal, weights), w.decay > 0
+        with threads_for(3.0 * state.side.size):
+            workers = min(tape.batch, numba.get_num_threads())
+            found = np.zeros((workers, state.side.shape[2]), w.dtype)
+            x = np.concatenate([group.inputs(tape) for group in groups(w)], 2)
+            W = _dense_weights(w, tape.theta)
+            for t in range(tape.tau):
+                _step(state, tape, t, x[t], W, direct[t], signal.dz[t][:, leaky], weights[leaky], found)
         gradient = np.zeros(w.n_parameters, w.dtype)
-        for t in range(tape.tau):
-            _step(state, tape, t, weights)
-            told = np.einsum("bn,bnk->bk", direct[t], state.e[0])
-            told += np.einsum("bo,bok->bk", signal.dz[t] * (w.decay > 0), state.z)
-            gradient[w.col_theta] += np.einsum("bk,bck->c", told, state.side) / w.dtype.type(self.samples)
+        total = found.sum(0) / w.dtype.type(self.samples)
+        for group, start, stop in zip(groups(w), table.first_P, table.first_P[1:], strict=False):
+            group.gather(total[start:stop], gradient)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
 
 
-def ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """sqrt(upper / lower), 1 where either is zero: any positive value keeps the estimate unbiased."""
-    safe = (upper > 0) & (lower > 0)
-    return np.sqrt(np.divide(upper, lower, out=np.ones_like(upper), where=safe))
+def _dense_weights(w: Wiring, theta: np.ndarray) -> np.ndarray | None:
+    """W (delays, G, N, N), or None where synapses are sparse."""
+    table = couplings(w)
+    if not table.dense:
+        return None
+    W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
+    W.reshape(-1)[table.place] = theta[w.syn_theta]
+    return W
 
 
-def _step(state: RankOneState, tape: Tape, t: int, weights: np.ndarray) -> None:
-    w = state.wiring
-    batch, K = tape.batch, state.s.shape[2]
-    table = local.index(w, batch)
-    s = local.own_path(tape, table, t, state.s)
-    for delay in table.delays:
-        s = s + local.couplings(w, tape, t, int(delay)) @ state.e[delay - 1]
-    nu = signs(state.rng, (batch, w.n_states, K), w.dtype)
-    mu = signs(state.rng, (batch, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
+def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np.ndarray:
+    """What the messages due now bring to every port, (G, N, B, K)."""
+    w, table, D = state.wiring, couplings(state.wiring), len(state.e)
+    found = np.zeros((*table.linked.shape, *state.e.shape[2:]), w.dtype)
+    into = found.reshape(*table.linked.shape, -1)
+    for d, delay in enumerate(table.delays):
+        e = state.e[(state.clock - delay) % D].reshape(w.n_units, -1)
+        if W is not None:
+            into += (W[d].reshape(-1, w.n_units) @ e).reshape(into.shape)
+        else:
+            kernel.arrive(d, table.which, theta[w.syn_theta], w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, e, into)
+    synapses = len(w.syn_theta) if W is None else W.size
+    state.counts[0] += (synapses + int((w.S**2 + w.S * w.G).sum())) * found[0, 0].size
+    return found
+
+
+def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray | None, direct: np.ndarray, dz: np.ndarray,
+          weights: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
+    """One step; ``found`` (workers, P) collects the gradient."""
+    w, table, (B, _, K) = state.wiring, _layout(state.wiring), state.s.shape
+    nu = signs(state.rng, (B, w.n_states, K), w.dtype)
+    mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
     mu *= (w.Q > 0)[:, None].astype(w.dtype)
-    gains = local.column_gains(tape, table, t) * local.column_values(w, tape, t)[:, None]
-    padded = np.concatenate((nu, np.zeros_like(nu[:, :1])), 1)
-    side = np.zeros_like(state.side)
-    for r in range(gains.shape[1]):
-        side += gains[:, r, :, None] * padded[:, table.column_state[r]]
-    if len(table.phi):
-        side[:, table.phi] += tape.q[t][table.phi_q][:, :, None] * mu[:, w.col_unit[table.phi]]
-    norm = np.linalg.norm
-    rho0 = ratio(norm(state.side, axis=1), norm(s, axis=1))[:, None]
-    rho1 = ratio(norm(side, axis=1), norm(nu, axis=1))[:, None]
-    state.s = rho0 * s + rho1 * nu
-    state.side = state.side / rho0 + side / rho1
-    e = local.messages(tape, table, w, t, state.s) + rho1 * mu
-    state.e = np.concatenate((e[None], rho0 * state.e[:-1]))
-    state.z = w.decay.astype(w.dtype)[:, None] * rho0 * state.z + weights @ e
+    arguments = (
+        len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
+        w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,
+        table.phi, table.full, table.mask, table.unit, table.port, x, nu, mu, np.ascontiguousarray(direct),
+        np.ascontiguousarray(dz), weights, w.decay[w.decay > 0].astype(w.dtype), _arrived(state, tape.theta, W), state.s,
+        state.e, state.z, state.side, state.norm,
+    )  # fmt: skip
+    share(partial(_run, arguments, found), len(found))
+    state.clock = (state.clock + 1) % len(state.e)
+    state.lane_steps += B
+    state.counts[1] += 2 * state.side.size + 2 * state.s.size
+    state.counts[2] += B * K * (w.n_states + w.n_units * (1 + state.z.shape[1]))
+    state.counts[3] += state.side.size
+
+
+def _run(arguments: tuple, found: np.ndarray, worker: int) -> None:
+    kernel.step(worker, *arguments, found[worker])

@@ -1,0 +1,153 @@
+"""Compiled loops of UORO: one step, lane by lane; theta~ of every group as a matrix (sources, columns)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def arrive(delay, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, e, arrived):
+    """arrived (G, N, X) += what messages e (N, X) bring over the synapses of one delay, one by one (sparse masks)."""
+    for i in range(len(pair_ptr) - 1):
+        for p in range(pair_ptr[i], pair_ptr[i + 1]):
+            if which[p] == delay:
+                for c in range(pair_syn[p], pair_syn[p + 1]):
+                    for k in range(e.shape[1]):
+                        arrived[syn_port[c], i, k] += weight[c] * e[pair_pre[p], k]
+
+
+@njit(cache=True)
+def own_and_arrived(t, b, B, S, G, size, local, start_A, start_B, first_state, tape_A, tape_B, old, arrived, new):
+    """new (R, K) = own(t) old + B(t) arrived (G, N, K)."""
+    for i in range(len(S)):
+        for s in range(S[i]):
+            to = new[first_state[i] + s]
+            to[:] = 0
+            base = start_A[i] * B + b * S[i] * S[i] * size[i] + local[i]
+            for r in range(S[i]):
+                gain = tape_A[t, base + (s * S[i] + r) * size[i]]
+                for k in range(len(to)):
+                    to[k] += gain * old[first_state[i] + r, k]
+            base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+            for g in range(G[i]):
+                gain = tape_B[t, base + (s * G[i] + g) * size[i]]
+                for k in range(len(to)):
+                    to[k] += gain * arrived[g, i, k]
+
+
+@njit(cache=True)
+def pulled(t, b, B, k, first_n, phi, unit, port, S, G, Q, size, local, start_B, start_P, start_q, first_state, tape_B, tape_P,
+           tape_q, nu, mu, columns):  # fmt: skip
+    """columns = nu^T dF/dI of every column (or nu^T dF/dphi + mu dO/dphi) of all groups."""
+    for group in range(len(phi)):
+        for c in range(first_n[group], first_n[group + 1]):
+            i = unit[c]
+            total = nu[0, k] * 0
+            count, start = (Q[i], start_P[i]) if phi[group] else (G[i], start_B[i])
+            base = start * B + (b * S[i] * count + port[c]) * size[i] + local[i]
+            for s in range(S[i]):
+                gain = tape_P[t, base + s * count * size[i]] if phi[group] else tape_B[t, base + s * count * size[i]]
+                total += gain * nu[first_state[i] + s, k]
+            if phi[group]:
+                total += tape_q[t, start_q[i] * B + (b * Q[i] + port[c]) * size[i] + local[i]] * mu[i, k]
+            columns[c] = total
+
+
+@njit(cache=True)
+def outer_norm(first_m, first_n, first_P, full, mask, x, columns):
+    """|x (x) columns| over the entries that exist."""
+    total = 0.0
+    for group in range(len(full)):
+        m, n = slice(first_m[group], first_m[group + 1]), slice(first_n[group], first_n[group + 1])
+        if full[group]:
+            total += float(np.dot(x[m], x[m])) * float(np.dot(columns[n], columns[n]))
+            continue
+        place = first_P[group]
+        for i in range(first_m[group], first_m[group + 1]):
+            for c in range(first_n[group], first_n[group + 1]):
+                total += mask[place] * (x[i] * columns[c]) ** 2
+                place += 1
+    return math.sqrt(total)
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def mix_row(side, keep, new, columns, mask, told, gradient):
+    """side = keep * side + new * columns (* mask); gradient += told * side. Returns |side|^2."""
+    total = side[0] * 0
+    if len(mask):
+        for c in range(len(side)):
+            value = keep * side[c] + new * columns[c] * mask[c]
+            side[c] = value
+            gradient[c] += told * value
+            total += value * value
+    else:
+        for c in range(len(side)):
+            value = keep * side[c] + new * columns[c]
+            side[c] = value
+            gradient[c] += told * value
+            total += value * value
+    return total
+
+
+@njit(cache=True)
+def _ratio(upper, lower):
+    """sqrt(upper / lower), 1 where either is zero: any positive value keeps the estimate unbiased."""
+    return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0
+
+
+@njit(nogil=True, cache=True)
+def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state,
+         tape_A, tape_B, tape_P, tape_o, tape_q, first_m, first_n, first_P, phi, full, mask, unit, port, x, nu, mu, direct, dz,
+         weights, decay, arrived, s, e, z, side, norm, gradient):  # fmt: skip
+    """One step of lanes worker, worker + workers, ...
+
+    s (B, R, K), e (D, N, B, K), z (B, L, K), side (B, K, P) and norm (B, K) change in place; ``gradient`` (P) += dL/dtheta
+    summed over lanes and samples. Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
+    """
+    N, R, K = len(S), s.shape[1], s.shape[2]
+    new, columns, scale = np.empty((R, K), s.dtype), np.empty(len(unit), s.dtype), np.empty(5, s.dtype)
+    for b in range(worker, B, workers):
+        own_and_arrived(t, b, B, S, G, size, local, start_A, start_B, first_state, tape_A, tape_B, s[b], arrived[:, :, b], new)
+        for k in range(K):
+            pulled(t, b, B, k, first_n, phi, unit, port, S, G, Q, size, local, start_B, start_P, start_q, first_state, tape_B,
+                   tape_P, tape_q, nu[b], mu[b], columns)  # fmt: skip
+            size_s = size_nu = 0.0
+            for r in range(R):
+                size_s += new[r, k] * new[r, k]
+                size_nu += nu[b, r, k] * nu[b, r, k]
+            rho0 = _ratio(norm[b, k], math.sqrt(size_s))
+            rho1 = _ratio(outer_norm(first_m, first_n, first_P, full, mask, x[b], columns), math.sqrt(size_nu))
+            scale[0], scale[1], scale[2], scale[3] = rho0, rho1, 1 / rho0, 1 / rho1
+            for r in range(R):
+                s[b, r, k] = scale[0] * new[r, k] + scale[1] * nu[b, r, k]
+            for d in range(1, D):
+                for j in range(N):
+                    e[(clock - d) % D, j, b, k] *= scale[0]
+            told = scale[0] * 0
+            for o in range(z.shape[1]):
+                z[b, o, k] *= decay[o] * scale[0]
+            for j in range(N):
+                base = start_o[j] * B + b * S[j] * size[j] + local[j]
+                value = scale[1] * mu[b, j, k]
+                for r in range(S[j]):
+                    value += tape_o[t, base + r * size[j]] * s[b, first_state[j] + r, k]
+                e[clock % D, j, b, k] = value
+                told += direct[b, j] * value
+                for o in range(z.shape[1]):
+                    z[b, o, k] += weights[o, j] * value
+            for o in range(z.shape[1]):
+                told += dz[b, o] * z[b, o, k]
+            total = 0.0
+            for group in range(len(full)):
+                n, place = first_n[group + 1] - first_n[group], first_P[group]
+                part = columns[first_n[group] : first_n[group + 1]]
+                for i in range(first_m[group], first_m[group + 1]):
+                    scale[4] = scale[3] * x[b, i]
+                    there = mask[:0] if full[group] else mask[place : place + n]
+                    total += mix_row(side[b, k, place : place + n], scale[2], scale[4], part, there, told,
+                                     gradient[place : place + n])  # fmt: skip
+                    place += n
+            norm[b, k] = math.sqrt(total)

@@ -1,9 +1,9 @@
 """One step of the Kronecker learners (tau = 1, float32), beside the bare BLAS products that they cannot avoid.
 
-For every net: a recurrent highway network (or an event-based one) reads characters; one simulated step and one learner update
-are timed, round after round in turn with the bare products ``J @ E`` of the same shapes (one (states, sources) @ (sources,
-columns) per lane and term), so that a busy machine slows all alike. Medians are reported; ``--cpu`` counts processor time instead of wall time (for one thread
-on a busy machine).
+A recurrent highway network (or another model) reads characters; the learner's update of one simulated step is timed, round
+after round in turn with the bare products ``J @ E`` of the same shapes (one (states, sources) @ (sources, columns) per lane and
+term), so that a busy machine slows all alike. Medians are reported; ``--cpu`` counts processor time instead of wall time (for
+one thread on a busy machine).
 
     python benchmarks/kronecker.py
     python benchmarks/kronecker.py --units 128 --batch 16 --ranks 16
@@ -24,7 +24,6 @@ from spikertrl.gradients import signal_of
 from spikertrl.models import load
 from spikertrl.run import simulator
 from spikertrl.threads import one_pool
-
 
 clock = time.perf_counter
 
@@ -78,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ranks", type=int, nargs="*", default=[8])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--cores", type=int, default=2, help="threads of the bare products")
-    parser.add_argument("--cpu", action="store_true", help="processor time; use with OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1")
+    parser.add_argument("--cpu", action="store_true", help="processor time, for one thread")
     options = parser.parse_args(argv)
     if options.cpu:
         global clock

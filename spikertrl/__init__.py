@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
 from ._to_brian import BrianNetwork, to_brian
 from .gradients import compare, gradient
-from .learners import BPTT, KFRTRL, OK, RTRL, UORO, EProp, Immediate, SnAp
+from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
 from .online import Online
@@ -21,6 +21,7 @@ __all__ = [
     "BPTT",
     "KFRTRL",
     "OK",
+    "RFLO",
     "RTRL",
     "UORO",
     "BrianImportError",
@@ -33,6 +34,7 @@ __all__ = [
     "Online",
     "Parameter",
     "Port",
+    "RandomPaths",
     "Record",
     "Run",
     "SnAp",

@@ -13,6 +13,10 @@ import numpy as np
 
 from .learners.blocks import BlockState, column_positions
 from .learners.dense import DenseState
+from .learners.eprop import EPropState
+from .learners.kronecker import KroneckerState
+from .learners.random_paths import PathsState
+from .learners.uoro import RankOneState
 from .wiring import PHI
 
 
@@ -44,7 +48,13 @@ class Cost:
 
 
 def cost_of(state: Any) -> Cost | None:
-    """Cost of a learner's state, or None for learners that keep no influence."""
+    """Cost of a learner's state, or None for learners that do not count."""
+    if isinstance(state, EPropState):
+        return cost_of(state.traces)
+    if isinstance(state, PathsState):
+        return cost_of(state.blocks)
+    if isinstance(state, (KroneckerState, RankOneState)):
+        return _factored(state)
     if not isinstance(state, BlockState):
         return None
     w, size = state.wiring, state.wiring.dtype.itemsize
@@ -60,6 +70,27 @@ def cost_of(state: Any) -> Cost | None:
         bytes_held=int((state.width.astype(np.int64) * rows).sum()) * size,
         bytes_dense=state.batch * w.n_states * p * size,
         lane_steps=state.lane_steps,
+    )
+
+
+def _factored(state: KroneckerState | RankOneState) -> Cost:
+    """Cost of factors instead of an influence matrix."""
+    w, size = state.wiring, state.wiring.dtype.itemsize
+    if isinstance(state, RankOneState):
+        batch, arrays = len(state.s), [state.s, state.e, state.z, state.side]
+    else:
+        batch, arrays = state.sent.shape[1], [a for f in state.factors for a in (f.u, f.A, f.E, f.Z)]
+    dense = (w.n_states * w.n_states * w.n_filled + w.n_states * w.n_filled) * state.lane_steps
+    propagation, immediate, messages, readout = (int(c) for c in state.counts)
+    return Cost(
+        propagation,
+        immediate,
+        messages,
+        readout,
+        dense,
+        sum(a.nbytes for a in arrays),
+        batch * w.n_states * w.n_filled * size,
+        state.lane_steps,
     )
 
 

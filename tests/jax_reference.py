@@ -72,6 +72,7 @@ class NetworkSpec:
     readouts: tuple[ReadoutSpec, ...]
     dt: float = 1e-3
     stop_between_units: bool = False  # e-prop: no gradient through messages from unit to unit
+    stop_between_states: bool = False  # RFLO, with the line above: nor from one state of a unit to another
 
     def __post_init__(self) -> None:
         for p in self.projections:
@@ -114,7 +115,8 @@ def _step(spec: NetworkSpec, params: Mapping, carry: tuple, x_t: dict) -> tuple:
     states, past, z = carry
     arrived = {name: _arrivals(spec, params, name, x_t, past) for name in spec.populations}
     done = {
-        name: _unit(pop, params.get(name, {}), states[name], arrived[name], spec.dt) for name, pop in spec.populations.items()
+        name: _unit(pop, params.get(name, {}), states[name], arrived[name], spec.dt, spec.stop_between_states)
+        for name, pop in spec.populations.items()
     }
     states = {name: s for name, (s, _) in done.items()}
     messages = {name: y for name, (_, y) in done.items()}
@@ -142,12 +144,16 @@ def _arrivals(spec: NetworkSpec, params: Mapping, target: str, x_t: Mapping, pas
     return total
 
 
-def _unit(pop: PopulationSpec, trained: Mapping, s: dict, arrived: dict, dt: float) -> tuple[dict, jax.Array]:
+def _unit(pop: PopulationSpec, trained: Mapping, s: dict, arrived: dict, dt: float, alone: bool) -> tuple:
     cell = CELLS[pop.model]
     event = make_event(*pop.surrogate)
     inside = event if pop.reset_gradient else lambda v: jax.lax.stop_gradient(event(v))
     p = Names(**{n: jnp.asarray(v, jnp.float64) for n, v in pop.parameters.items()} | dict(trained))
     new = cell.advance(p, Names(**s), Names(**arrived), inside, dt)
+    if alone:
+        for name in new:
+            others = {n: v if n == name else jax.lax.stop_gradient(v) for n, v in s.items()}
+            new[name] = cell.advance(p, Names(**others), Names(**arrived), inside, dt)[name]
     new = {name: jnp.broadcast_to(value, s[name].shape) for name, value in new.items()}
     return new, cell.emit(p, Names(**new), event)
 

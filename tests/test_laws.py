@@ -23,6 +23,9 @@ SETTINGS = {  # representative settings of each learner; a learner not named her
     "RTRL": ({}, {"dense": True}),
     "SnAp": ({"order": 1}, {"order": 2}),
     "KFRTRL": ({}, {"samples": 3}),
+    "OK": ({"rank": 1}, {"rank": 3}),
+    "RFLO": ({}, {"feedback": "symmetric"}),
+    "RandomPaths": ({"paths": 2},),
     "UORO": ({"samples": 4},),
     "EProp": tuple({"feedback": kind} for kind in ("symmetric", "random", "adaptive")),
 }

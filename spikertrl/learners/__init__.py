@@ -5,7 +5,22 @@ from .bptt import BPTT, Immediate
 from .eprop import EProp
 from .kf_rtrl import KFRTRL
 from .ok import OK
+from .random_paths import RandomPaths
+from .rflo import RFLO
 from .rtrl import RTRL, SnAp
 from .uoro import UORO
 
-__all__ = ["BPTT", "KFRTRL", "OK", "RTRL", "UORO", "EProp", "Immediate", "Learner", "Signal", "SnAp"]
+__all__ = [
+    "BPTT",
+    "KFRTRL",
+    "OK",
+    "RFLO",
+    "RTRL",
+    "UORO",
+    "EProp",
+    "Immediate",
+    "Learner",
+    "RandomPaths",
+    "Signal",
+    "SnAp",
+]

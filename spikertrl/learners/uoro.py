@@ -66,13 +66,14 @@ class Layout:
 @functools.lru_cache(maxsize=16)
 def _layout(w: Wiring) -> Layout:
     every = groups(w)
-    m, n = ([len(part) for part in parts] for parts in zip(*((g.source, g.unit) for g in every), strict=True))
+    m, n = [len(g.source) for g in every], [len(g.unit) for g in every]
     first = [np.concatenate(([0], np.cumsum(x))).astype(np.int64) for x in (m, n, np.multiply(m, n))]
-    full, mask = np.array([g.full for g in every]), np.zeros(first[2][-1], w.dtype)
+    full, mask = np.array([g.full for g in every], bool), np.zeros(first[2][-1], w.dtype)
     for group, start in zip(every, first[2], strict=False):
         mask[start + group.place] = 1
-    unit, port = (np.concatenate(x) for x in zip(*((g.unit, g.port) for g in every), strict=True))
-    return Layout(*first, np.array([g.phi for g in every]), full, mask, unit, port)
+    none = np.zeros(0, np.int64)
+    unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
+    return Layout(first[0], first[1], first[2], np.array([g.phi for g in every], bool), full, mask, unit, port)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class UORO(Sampled):
         with threads_for(3.0 * state.side.size):
             workers = min(tape.batch, numba.get_num_threads())
             found = np.zeros((workers, state.side.shape[2]), w.dtype)
-            x = np.concatenate([group.inputs(tape) for group in groups(w)], 2)
+            none = np.zeros((tape.tau, tape.batch, 0), w.dtype)
+            x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)
             W = _dense_weights(w, tape.theta)
             for t in range(tape.tau):
                 _step(state, tape, t, x[t], W, direct[t], signal.dz[t][:, leaky], weights[leaky], found)
@@ -174,4 +176,4 @@ def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray 
 
 
 def _run(arguments: tuple, found: np.ndarray, worker: int) -> None:
-    kernel.step(worker, *arguments, found[worker])
+    kernel.step(worker, *arguments, found[worker])  # pyright: ignore[reportCallIssue]

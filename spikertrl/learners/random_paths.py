@@ -1,0 +1,90 @@
+"""RandomPaths: RTRL in which only a few random units pass sensitivity on through their synapses.
+
+Source: Massive redundancy in gradient transport, arXiv 2603.15195 (2026), which finds that a few random paths recover most of
+what RTRL adapts to. Here ``paths`` units of the network, drawn once, send their rows over synapses; all other units keep their
+own rows and speak to the readouts. With as many paths as units it is exact RTRL.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._pairs import pair_tables
+from ..tape import Tape
+from ..wiring import Wiring
+from .base import Signal
+from .blocks import BlockState, init_blocks, update_blocks
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+@dataclass
+class PathsState:
+    """Influence blocks on the thinned network, and the wiring of the whole one."""
+
+    wiring: Wiring
+    blocks: BlockState
+
+
+@dataclass(frozen=True)
+class RandomPaths:
+    """RTRL through the synapses of ``paths`` random units only; ``seed`` draws them. Exact once ``paths`` covers all units.
+
+    Raises
+    ------
+    ValueError
+        If paths < 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spikertrl as srl
+    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.rnn, 8).connect("x", "h")
+    >>> net = net.connect("h", "h").add_readout("z", "h", 1).initialize(0)
+    >>> x, loss = np.ones((5, 1, 2)), srl.losses.squared_error(np.ones((5, 1, 1)))
+    >>> table = srl.compare(net, [srl.RTRL(), RandomPaths(2), RandomPaths(8)], x, loss)
+    >>> cosines = [table.cosine[f"RandomPaths(paths={k}, seed=0)"]["all"] for k in (2, 8)]
+    >>> cosines[0] < 1 - 1e-6, abs(cosines[1] - 1) < 1e-12
+    (True, True)
+    """
+
+    paths: int = 4
+    seed: int = 0
+    claim = "approximate"
+
+    def __post_init__(self) -> None:
+        if int(self.paths) != self.paths or self.paths < 0:
+            raise ValueError(f"RandomPaths: paths must be a whole number >= 0, got {self.paths!r}")
+
+    def init(self, net: Network, batch: int) -> PathsState:
+        """Blocks with the rows that can be reached over the paths, all zero."""
+        return PathsState(net.wiring, init_blocks(thinned(net.wiring, self.paths, self.seed), batch, None))
+
+    def update(self, state: PathsState, tape: Tape, signal: Signal) -> np.ndarray:
+        """Advance the influence over the tape; return the gradient, flat like theta."""
+        state.blocks.wiring = thinned(state.wiring, self.paths, self.seed)  # a checkpoint brings back the whole one
+        return update_blocks(state.blocks, tape, signal)
+
+
+@functools.lru_cache(maxsize=16)
+def thinned(w: Wiring, paths: int, seed: int) -> Wiring:
+    """The wiring with the unit-to-unit synapses of ``paths`` random units; columns stay."""
+    chosen = np.zeros(w.n_units, bool)
+    chosen[np.random.default_rng(seed).permutation(w.n_units)[:paths]] = True
+    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
+    post = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))
+    kept = chosen[w.pair_pre[pair]]
+    table = {
+        "target": post[pair],
+        "source": w.pair_pre[pair],
+        "delay": w.pair_delay[pair],
+        "port": w.syn_port,
+        "theta": w.syn_theta,
+    }
+    return replace(
+        w, **pair_tables({name: values[kept] for name, values in table.items()}, np.ones(kept.sum(), bool), w.n_units, 0)
+    )

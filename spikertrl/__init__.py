@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
+from . import checks, cost, learners, losses, models, nir_models, optimizers, plot, schedules, surrogates, tasks
+from ._from_nir import from_nir
+from ._nir_paths import NIRError
 from ._to_brian import BrianNetwork, to_brian
+from ._to_nir import to_nir
 from .gradients import compare, gradient
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
@@ -30,6 +33,7 @@ __all__ = [
     "Immediate",
     "ImportedNetwork",
     "Model",
+    "NIRError",
     "Network",
     "Online",
     "Parameter",
@@ -45,10 +49,12 @@ __all__ = [
     "evaluate",
     "fit",
     "from_brian",
+    "from_nir",
     "gradient",
     "learners",
     "losses",
     "models",
+    "nir_models",
     "optimizers",
     "plot",
     "schedules",
@@ -56,6 +62,7 @@ __all__ = [
     "surrogates",
     "tasks",
     "to_brian",
+    "to_nir",
 ]
 
 

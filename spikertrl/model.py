@@ -158,7 +158,7 @@ class Model:
         for name in names:
             if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
                 self._fail(f"{name!r} is not a usable name")
-            if names.count(name) > 1 or name in FUNCTIONS | CONSTANTS | {"y"}:
+            if names.count(name) > 1 or name in FUNCTIONS | CONSTANTS | {"y", "t"}:  # to Brian2, t is time
                 self._fail(f"name {name!r} is defined twice or reserved")
         for port, record in self.ports.items():
             if record.kind not in PORT_KINDS:
@@ -194,7 +194,7 @@ class Model:
         used: set[str] = set()
         for name, _, right, line in statements(getattr(self, part), lambda why, part=part: self._fail(f"{why} in {part}")):
             used |= self._names(right, part, line, known)
-            if name in self.parameters or name.startswith("I_"):
+            if name in self.parameters or name.startswith("I_") or name == "t":
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
             if part not in ("update", "integrate") and name not in self.states:
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")

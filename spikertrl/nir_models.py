@@ -24,7 +24,7 @@ import functools
 from .model import Model, Parameter, Port, State
 from .surrogates import triangle
 
-__all__ = ["METHODS", "PRIMITIVES", "nir_model", "primitive_of"]
+__all__ = ["nir_model", "primitive_of"]
 
 METHODS = ("exponential", "euler")
 

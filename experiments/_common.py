@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -50,6 +51,16 @@ def store(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     draft.write_text(text)
     os.replace(draft, path)
     return json.loads(text)
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as comma-separated values; columns in the order in which they first appear."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _plain(value: Any) -> Any:

@@ -63,6 +63,7 @@ class Session:
             self.sim.reset_lanes()
         value, fired, active = 0.0, 0, 0
         for part in pieces(len(x), self.tau):
+            self._begin_lanes(part)
             share, n_fired, n_active = self._piece(x[part], loss, part.start, len(x))
             value, fired, active = value + share, fired + n_fired, active + n_active
         self.task.observe(value)
@@ -78,6 +79,17 @@ class Session:
         if cost := cost_of(self.memory):
             row |= {"macs": cost.macs, "macs_dense": cost.macs_dense}
         return row
+
+    def _begin_lanes(self, part: slice) -> None:
+        """Put the lanes of a stream that begin anew back to the start; they may do so at the first step of a piece only."""
+        fresh = getattr(self.task, "fresh", None)
+        if fresh is None or not fresh[part].any():
+            return
+        if fresh[part][1:].any():
+            raise ValueError(
+                f"task {self.task.name}: a lane begins anew inside a piece of {part.stop - part.start} steps; use fit(tau=1)"
+            )
+        self.sim.reset_lanes(fresh[part.start])
 
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""

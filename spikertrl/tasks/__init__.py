@@ -5,6 +5,7 @@ task               kind      what
 =================  ========  ==================================================================
 ``spiral``         sequence  which way a spiral turns (Subramoney 2023)
 ``copy``           sequence  repeat a string, at a growing length (Mujika et al. 2018)
+``copy_stream``    stream    the same, string after string, as in the paper
 ``delayed_xor``    sequence  exclusive or of two pulses, asked for later
 ``spoken_digits``  sequence  name the digit, from spikes of a model cochlea (needs a data file)
 ``add``            stream    add two bits of the past (Marschall et al. 2020)
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from .add import add
 from .base import Sequence, Stream, Task
-from .copy import copy
+from .copy import copy, copy_stream
 from .delayed_xor import delayed_xor
 from .digits import Vary, spoken_digits
 from .ngram import ngram_bits
@@ -33,6 +34,7 @@ __all__ = [
     "Vary",
     "add",
     "copy",
+    "copy_stream",
     "delayed_xor",
     "ngram_bits",
     "spiral",

@@ -134,11 +134,16 @@ class Sequence(Task):
 
 
 class Stream(Task):
-    """A task without an end: ``n`` fixed parallel lanes, ``tau`` steps a batch, state carried across batches."""
+    """A task without an end: ``n`` fixed parallel lanes, ``tau`` steps a batch, state carried across batches.
+
+    ``fresh`` (tau, n) bool, or None: the steps of the last batch before which `fit` puts a lane's state and influence back to
+    the start. With tau > 1 pieces of one step (``fit(tau=1)``) make sure that they lie at the beginning of a piece.
+    """
 
     kind = "stream"
     tau: int
     lanes: int | None = None
+    fresh: np.ndarray | None = None
 
     @abstractmethod
     def start(self, n: int) -> None:

@@ -9,28 +9,27 @@ import numpy as np
 
 from .. import losses
 from ..losses import Loss
-from .base import TEST, TRAIN, VALID, Batch, Sequence, check_size, class_score, generator, one_hot
+from .base import TEST, TRAIN, VALID, Batch, Sequence, Stream, Task, check_size, class_score, generator, one_hot
 
 START, BLANK, SPREAD, HELD = 2, 3, 5, 64
 DECAY, THRESHOLD, RESTART = 0.999, 0.15, 0.3
 
 
-class Copy(Sequence):
-    """See `copy`. ``task.length`` is the present length T, ``task.running`` the running loss in bits per symbol."""
+class Strings(Task):
+    """What both forms of the task share: ``length`` is the present T, ``running`` the running loss in bits per symbol."""
 
-    name, n_in, n_out = "copy", 4, 4
+    n_in = n_out = 4
 
     def __init__(self, length: int, curriculum: bool, seed: int) -> None:
         self.length, self.curriculum, self.seed = check_size("copy", "length", length), curriculum, seed
         self.running = 2.0
         self.rng = generator(seed, TRAIN)
 
-    def batch(self, n: int) -> Batch:
-        """x (S, n, 4) one-hot and labels (S, n), S = 2T + 2 for the longest; -1 and zero input after a shorter one."""
-        lengths = np.full(check_size("copy", "batch", n), self.length)
+    def lengths(self, n: int) -> np.ndarray:
+        """Lengths of n new strings."""
         if self.curriculum:
-            lengths = np.maximum(1, self.length - self.rng.integers(0, SPREAD, n))
-        return _strings(self.rng, lengths)
+            return np.maximum(1, self.length - self.rng.integers(0, SPREAD, n))
+        return np.full(n, self.length)
 
     def observe(self, value: float) -> bool:
         """Update the running loss with a training loss in nats per symbol; grow the length when it is low enough."""
@@ -60,10 +59,66 @@ class Copy(Sequence):
         return class_score(z, labels, at=labels >= 0)
 
     def extra_state(self) -> dict[str, Any]:
-        return {"length": self.length, "running": self.running}
+        return super().extra_state() | {"length": self.length, "running": self.running}
 
     def restore_extra(self, state: dict[str, Any]) -> None:
+        super().restore_extra(state)
         self.length, self.running = state["length"], state["running"]
+
+
+class Copy(Strings, Sequence):
+    """See `copy`."""
+
+    name = "copy"
+
+    def batch(self, n: int) -> Batch:
+        """x (S, n, 4) one-hot and labels (S, n), S = 2T + 2 for the longest; -1 and zero input after a shorter one."""
+        return _strings(self.rng, self.lengths(check_size("copy", "batch", n)))
+
+
+class CopyStream(Strings, Stream):
+    """See `copy_stream`."""
+
+    name, tau = "copy_stream", 1
+
+    def start(self, n: int) -> None:
+        self.place, self.size = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.bits = np.zeros((n, self.length), np.int64)
+
+    def draw(self, steps: int) -> Batch:
+        n = len(self.place)
+        symbols, labels, fresh = np.full((steps, n), BLANK), np.full((steps, n), BLANK), np.zeros((steps, n), bool)
+        for t in range(steps):
+            fresh[t] = self.place == 0
+            if fresh[t].any():
+                self._renew(fresh[t])
+            reading = np.flatnonzero(self.place <= self.size)
+            telling = np.flatnonzero(self.place > self.size)
+            symbols[t, reading] = self._symbol(reading, self.place[reading])
+            labels[t, telling] = self._symbol(telling, self.place[telling] - self.size[telling] - 1)
+            self.place = (self.place + 1) % (2 * self.size + 2)
+        self.fresh = fresh
+        return one_hot(symbols, 4), labels
+
+    def _renew(self, lanes: np.ndarray) -> None:
+        self.size[lanes] = self.lengths(int(lanes.sum()))
+        if (more := int(self.size.max()) - self.bits.shape[1]) > 0:
+            self.bits = np.pad(self.bits, ((0, 0), (0, more)))
+        self.bits[lanes] = self.rng.integers(0, 2, (int(lanes.sum()), self.bits.shape[1]))
+
+    def _symbol(self, lanes: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The start symbol, then the bits."""
+        return np.where(place == 0, START, self.bits[lanes, np.maximum(place - 1, 0)])
+
+    def extra_state(self) -> dict[str, Any]:
+        memory = {} if self.lanes is None else {k: getattr(self, k).tolist() for k in ("place", "size", "bits")}
+        return super().extra_state() | memory
+
+    def restore_extra(self, state: dict[str, Any]) -> None:
+        super().restore_extra(state)
+        for name in ("place", "size", "bits"):
+            if name in state:
+                setattr(self, name, np.array(state[name], np.int64))
 
 
 def _strings(rng: np.random.Generator, lengths: np.ndarray) -> Batch:
@@ -109,3 +164,33 @@ def copy(length: int = 1, curriculum: bool = True, seed: int = 0) -> Copy:
     (True, 2)
     """
     return Copy(length, curriculum, seed)
+
+
+def copy_stream(length: int = 1, curriculum: bool = True, seed: int = 0) -> CopyStream:
+    """The copy task as in the paper: string after string in every lane, the next one as soon as one is over, a step a batch.
+
+    A lane's state and influence are put back to the start where a string begins (``task.fresh``). Everything else is as in
+    `copy`: strings, labels, the curriculum, whose running loss is now updated at every step. Give ``fit`` as many steps as
+    updates are wanted.
+
+    Parameters
+    ----------
+    length : int
+        T at the start.
+    curriculum : bool
+        Whether T grows and lengths vary.
+    seed : int
+        Seeds everything.
+
+    References
+    ----------
+    Mujika, Meier and Steger 2018, arXiv 1805.10842.
+
+    Examples
+    --------
+    >>> task = copy_stream(length=2, curriculum=False)
+    >>> x, labels = (np.concatenate(parts)[:, 0] for parts in zip(*(task.batch(1) for _ in range(7))))
+    >>> x.argmax(axis=1).tolist(), labels.tolist()
+    ([2, 1, 1, 3, 3, 3, 2], [3, 3, 3, 2, 1, 1, 3])
+    """
+    return CopyStream(length, curriculum, seed)

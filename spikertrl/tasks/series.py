@@ -31,9 +31,14 @@ class Series(Stream):
         The whole series; ``split`` cuts it, in order, into training, validation and test parts.
     held_lanes : int
         Lanes into which validation and test parts are cut, at most.
+    reset : float
+        Probability, per step and lane, that the lane's state is put back to the start (``fresh``).
     """
 
-    def __init__(self, series: np.ndarray, split: tuple[float, float, float], tau: int, seed: int, held_lanes: int = 1) -> None:
+    def __init__(self, series: np.ndarray, split: tuple[float, float, float], tau: int, seed: int, held_lanes: int = 1,
+                 reset: float = 0.0) -> None:  # fmt: skip
+        if not 0 <= reset <= 1:
+            raise ValueError(f"task {self.name}: reset is {reset}; legal: a probability")
         if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-9:
             raise ValueError(f"task {self.name}: split is {split}; legal: three shares >= 0 that add up to 1")
         ends = np.round(np.cumsum(split) * len(series)).astype(int)
@@ -42,7 +47,7 @@ class Series(Stream):
             raise ValueError(f"task {self.name}: the training part holds {len(self.train_part)} values; it needs at least 2")
         self.tau, self.rng = check_size(self.name, "tau", tau), generator(seed, TRAIN)
         self.held_lanes = check_size(self.name, "held_lanes", held_lanes)
-        self.position = np.zeros(0, np.int64)
+        self.position, self.reset = np.zeros(0, np.int64), reset
 
     @abstractmethod
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -58,6 +63,7 @@ class Series(Stream):
     def draw(self, steps: int) -> Batch:
         where = (self.position + np.arange(steps)[:, None]) % (len(self.train_part) - 1)
         self.position = (self.position + steps) % (len(self.train_part) - 1)
+        self.fresh = self.rng.random(where.shape) < self.reset if self.reset else None
         return self.encode(self.train_part[where]), self.targets(self.train_part[where + 1])
 
     @property

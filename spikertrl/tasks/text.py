@@ -18,13 +18,14 @@ class Text(Series):
 
     name = "text"
 
-    def __init__(self, raw: bytes, tau: int, split: tuple[float, float, float], held_lanes: int, seed: int) -> None:
+    def __init__(self, raw: bytes, tau: int, split: tuple[float, float, float], held_lanes: int, seed: int,
+                 reset: float = 0.0) -> None:  # fmt: skip
         if len(raw) < 3:
             raise ValueError(f"task text: the text has {len(raw)} characters; it needs at least 3")
         letters, indices = np.unique(np.frombuffer(raw, np.uint8), return_inverse=True)
         self.alphabet, self.symbols = letters.tobytes(), indices.astype(np.int64)
         self.n_in = self.n_out = len(self.alphabet)
-        super().__init__(self.symbols, split, tau, seed, held_lanes)
+        super().__init__(self.symbols, split, tau, seed, held_lanes, reset)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """One-hot float32 (..., n_in) of symbol indices (...)."""
@@ -58,6 +59,7 @@ def text(
     split: tuple[float, float, float] = (0.9, 0.05, 0.05),
     held_lanes: int = 8,
     seed: int = 0,
+    reset: float = 0.0,
 ) -> Text:
     """Character stream: input one symbol (one-hot), target the next one; softmax cross-entropy at every step.
 
@@ -78,6 +80,9 @@ def text(
         Lanes into which validation and test parts are cut.
     seed : int
         Not used by the data; seeds ``task.rng``.
+    reset : float
+        Probability, per step and lane, that `fit` puts state and influence of the lane back to the start (0.01 in Mujika et al.
+        2018, who update at every step: ``tau=1``).
 
     Examples
     --------
@@ -93,4 +98,4 @@ def text(
         source = gzip.decompress(source.read_bytes()) if source.suffix == ".gz" else source.read_bytes()
     elif source is None:
         source = gzip.decompress(embedded("kjv_slice.txt.gz"))
-    return Text(source.encode() if isinstance(source, str) else source, tau, split, held_lanes, seed)
+    return Text(source.encode() if isinstance(source, str) else source, tau, split, held_lanes, seed, reset)

@@ -168,6 +168,9 @@ def projection_synapses(net: Network, projection: Projection, sender: Sender, ta
         sender.group, target, "\n".join(weights), on_pre="\n".join(code), on_event=sender.event, namespace={},
         dtype=np.dtype(net.dtype).type, clock=clock, name=name, **keywords,
     )  # fmt: skip
+    if not len(post):
+        found.connect(condition="False")
+        return found
     found.connect(i=pre, j=post)
     view = net.view(net.theta)[projection.name]
     for port in projection.ports:

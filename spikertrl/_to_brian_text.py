@@ -67,7 +67,8 @@ def group_text(model: Model, shared: set[str], positive: set[str], depth: int, s
     names = {n: f"{n}_state" for n in (*model.states, *model.parameters, *_temporaries(model)) if n in reserved}
     write = Writer(names)
     step = discrete_step(model)
-    graded = not _binary(step.message) or bool(re.search(r"\by\b", model.receive + model.reset))
+    condition = model.is_ode and model.message in ("", "spike")
+    graded = not (condition or _binary(step.message)) or bool(re.search(r"\by\b", model.receive + model.reset))
     lines = [_declared(names.get(n, n), s) for n, s in model.states.items() if not _differential(model, n)]
     lines += [
         f"{names.get(n, n)} : {_unit(p.unit)} (constant{', shared' * (n in shared)})" for n, p in model.parameters.items()

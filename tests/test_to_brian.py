@@ -163,6 +163,8 @@ USER = {
     "scaled input": {"receive": "v += 2*I_v; u += I_v"},
     "graded message": {"message": "v*event(v - 1)"},
     "other threshold": {"message": "event(u + v - 1.5)", "threshold": "v > 1"},
+    "two conditions": {"threshold": "v >= 1 or u > 1.5"},
+    "message of the spike": {"message": "u*spike", "threshold": "v > 1 and u > 0.2", "threshold_scale": "0.5"},
     "reset by message": {"reset": "v -= y"},
     "refractory": {"refractory": "3*ms", "equations": "dv/dt = (u - v)/tau : 1 (unless refractory)\ndu/dt = -u/(2*tau) : 1"},
     "graded and refractory": {
@@ -244,6 +246,7 @@ def test_go_on_in_brian() -> None:
     brian.synapses["e<-x"].w_v = "w_v*2"
     brian.run(200)  # x is over: silence
     assert len(rate.t) == 400 and len(brian.events) >= before
+    net.connect("d", "i", mask=np.zeros((10, 6)))  # a connection without synapses
     silent = srl.to_brian(net, record=False).run(50)
     assert len(silent.events) == 0 and not silent.states
     with pytest.raises(ValueError, match=r"run\(steps\)"):

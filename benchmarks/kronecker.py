@@ -28,15 +28,19 @@ from spikertrl.threads import one_pool
 clock = time.perf_counter
 
 
-def network(model: str, units: int, symbols: int, width: float | None) -> srl.Network:
+def network(model: str, units: int, symbols: int, width: float | None, theta: float | None) -> srl.Network:
     """Characters in and out, all-to-all."""
-    more = {} if width is None else {"surrogate": srl.surrogates.triangle(0.7, width)}
+    more: dict[str, Any] = {} if width is None else {"surrogate": srl.surrogates.triangle(0.7, width)}
+    more |= {} if theta is None else {"theta": theta}
     net = srl.Network().add_input("x", symbols).add_population("h", load(model), units, **more)
     return net.connect("x", "h").connect("h", "h").add_readout("z", "h", symbols).initialize(0)
 
 
-def stepper(net: srl.Network, learner: srl.learners.Learner, batch: int) -> Callable[[], float]:
-    """A function that simulates a step, learns from it, and returns the milliseconds of the learner's update alone."""
+def stepper(net: srl.Network, learner: srl.learners.Learner, batch: int, active: list[float]) -> Callable[[], float]:
+    """A function that simulates a step, learns from it, and returns the milliseconds of the learner's update alone.
+
+    ``active`` collects the share of gradient-active units.
+    """
     task = srl.tasks.text(tau=1)
     machine = simulator(net)
     state, memory = machine.start(batch), learner.init(net, batch)
@@ -45,6 +49,7 @@ def stepper(net: srl.Network, learner: srl.learners.Learner, batch: int) -> Call
         x, labels = task.batch(batch)
         tape = machine.run(state, x)
         told = signal_of(net, task.loss(labels), tape, 0, 1)
+        active.append(float(tape.active(net.wiring)[0].mean()) / net.wiring.n_units)
         began = clock()
         learner.update(memory, tape, told)
         return 1e3 * (clock() - began)
@@ -74,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--width", type=float, default=None, help="support of the pseudo-derivative of an event-based model")
+    parser.add_argument("--theta", type=float, default=None, help="threshold of an event-based model")
     parser.add_argument("--ranks", type=int, nargs="*", default=[8])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--cores", type=int, default=2, help="threads of the bare products")
@@ -83,13 +89,14 @@ def main(argv: list[str] | None = None) -> int:
         global clock
         clock = time.process_time
     symbols = srl.tasks.text(tau=1).n_in
-    net = network(options.model, options.units, symbols, options.width)
+    net = network(options.model, options.units, symbols, options.width, options.theta)
     learners: dict[str, Any] = {"KFRTRL": srl.KFRTRL(), "UORO": srl.UORO()}
     if hasattr(srl, "OK"):
         learners |= {f"OK({rank})": srl.OK(rank) for rank in options.ranks}
     w = net.wiring
     ports = len(np.unique(w.col_port[w.col_source >= w.n_channels]))
-    ways = {name: stepper(net, learner, options.batch) for name, learner in learners.items()}
+    active: list[float] = []
+    ways = {name: stepper(net, learner, options.batch, active) for name, learner in learners.items()}
     bare = {rank: products(w.n_states, w.n_units, w.n_units * ports, rank, options.batch) for rank in [1, *options.ranks]}
     times: dict[Any, list[float]] = {name: [] for name in [*ways, *bare]}
     for _ in range(options.rounds):
@@ -106,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         rank = int(name[3:-1]) if name.startswith("OK") else 1
         middle = float(np.median(times[name][1:]))
         print(f"{name:28}{middle:10.2f}{min(times[name]):9.2f}{middle / np.median(times[rank]):9.2f}")
+    print(f"gradient-active units: {np.mean(active[len(active) // 2 :]):.1%}")
     return 0
 
 

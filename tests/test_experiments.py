@@ -62,6 +62,16 @@ def test_influence_balancing_and_add(tmp_path, capsys) -> None:
     assert "floors" in quick("marschall_2020_add", tmp_path, capsys, "--methods", "OK(8)", "RFLO")
 
 
+def test_evidence(tmp_path, capsys) -> None:
+    assert "random feedback" in quick("bellec_2020_evidence", tmp_path, capsys, "--methods", "eprop_random")
+    task = _experiment.load("bellec_2020_evidence").__globals__["Evidence"](0, 7, 100, 150, 2250)
+    x, labels = task.batch(32)
+    left, right = x[:1050, :, :10].sum((0, 2)), x[:1050, :, 10:20].sum((0, 2))
+    assert x.shape == (2250, 32, 40) and (labels[:-150] == -1).all() and 0 < labels[-1].mean() < 1
+    assert ((right > left) == labels[-1]).mean() > 0.9, "the side with more cues is the side with more spikes"
+    assert not x[:-150, :, 20:30].any() and x[-150:, :, 20:30].mean() == pytest.approx(0.04, abs=0.01)
+
+
 def test_lanes_begin_anew_where_the_task_says_so() -> None:
     """A stream of strings, learned with and without resets, and one lane that must equal strings on their own."""
     net = srl.Network("float64").add_input("x", 4).add_population("h", load("rhn"), 5).connect("x", "h").connect("h", "h")

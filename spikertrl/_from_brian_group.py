@@ -145,6 +145,8 @@ def _state_update(plan: Plan) -> str:
         plan.group.equations.check_units(plan.group, run_namespace=plan.names.namespace)
         updater.update_abstract_code(plan.names.namespace)
         return updater.abstract_code
+    except KeyError as error:
+        refuse(plan.group, str(plan.group.equations), str(error.args[0]).strip("'"), "give it with namespace={...}")
     finally:
         for name, value in kept.items():
             setattr(updater, name, value)

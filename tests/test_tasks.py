@@ -205,3 +205,20 @@ def test_delayed_xor_asks_for_the_exclusive_or():
     ones = x[:, :, 1].sum(0)
     np.testing.assert_array_equal(labels, ones == 1)
     assert set(x[1:].any(2).argmax(0)) == {0, 1, 2, 3}
+
+
+def test_arrays_are_sequences_and_labels_as_given():
+    x, classes = np.arange(24.0).reshape(3, 4, 2), np.array([0, 1, 2, 1])
+    task = tasks.arrays(x, classes, seed=1)
+    one, labels = task.batch(4)
+    assert one is x and labels is classes and (task.n_in, task.n_out) == (2, 3)
+    some, labels = task.batch(3)
+    lanes = [int(lane) for lane in some[0, :, 0] // 2]
+    assert len(set(lanes)) == 3 and labels.tolist() == classes[lanes].tolist()
+    z = np.eye(3)[classes][None].repeat(3, 0)
+    assert task.score(z, classes)["accuracy"] == 1.0 and task.loss(classes).at == "last"
+    real = tasks.arrays(x, np.ones((3, 4, 1)))
+    assert real.score(np.ones((3, 4, 1)) * 3, real.labels) == {"error": 2.0} and real.loss(real.labels).at == "each"
+    for wrong in (np.ones(5), np.ones((2, 4, 1))):
+        with pytest.raises(ValueError, match="labels have shape"):
+            tasks.arrays(x, wrong)

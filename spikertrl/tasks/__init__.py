@@ -11,6 +11,7 @@ task               kind      what
 ``add``            stream    add two bits of the past (Marschall et al. 2020)
 ``text``           stream    next character
 ``sunspots``       stream    next year's sunspot number
+``arrays``         sequence  whatever the arrays given say
 =================  ========  ==================================================================
 """
 
@@ -21,6 +22,7 @@ from .base import Sequence, Stream, Task
 from .copy import copy, copy_stream
 from .delayed_xor import delayed_xor
 from .digits import Vary, spoken_digits
+from .given import arrays
 from .ngram import ngram_bits
 from .series import Series, sunspots
 from .spiral import spiral
@@ -33,6 +35,7 @@ __all__ = [
     "Task",
     "Vary",
     "add",
+    "arrays",
     "copy",
     "copy_stream",
     "delayed_xor",

@@ -51,6 +51,8 @@ def collect(network: Any) -> Collected:
     top = list(network.objects) if isinstance(network, BrianNet) else _as_list(network)
     if isinstance(network, BrianNet):
         _check_network(network)
+    else:
+        _check_fresh(top)
     found = Collected(0.0)
     for thing in sorted((t for t in top if t.active and not isinstance(t, (*WATCHERS, *PARTS))), key=lambda t: t.name):
         _sort(thing, found)
@@ -80,10 +82,22 @@ def _as_list(network: Any) -> list[Any]:
 
 def _check_network(network: BrianNet) -> None:
     if float(network.t_) > 0:
-        refuse(network, "", f"it has run already, to t = {float(network.t_):g} s, and may hold spikes in flight",
-               "import it before run(), or restore() what store() kept at t = 0")  # fmt: skip
+        _has_run(network, float(network.t_))
     if [slot for slot in network.schedule if not slot.startswith(("before_", "after_"))] != SLOTS:
         refuse(network, str(network.schedule), "the order of a step was changed", f"leave the schedule at {SLOTS}")
+
+
+def _check_fresh(things: list[Any]) -> None:
+    for thing in things:
+        clock = getattr(thing, "clock", None)
+        now = float(clock.variables["t"].get_value().item()) if clock is not None else 0.0
+        if getattr(thing, "_network", None) is not None and now > 0:
+            _has_run(thing, now)
+
+
+def _has_run(thing: Any, now: float) -> None:
+    refuse(thing, "", f"it has run already, to t = {now:g} s, and may hold spikes in flight",
+           "import it before run(), or restore() what store() kept at t = 0")  # fmt: skip
 
 
 def _sort(thing: Any, found: Collected) -> None:

@@ -89,6 +89,10 @@ def _refractory(plan: Plan) -> None:
         plan.refractory = plan.parameter("refractory_period", float(period), second.dim)
         return
     tree = plan.names.expand(parse(group, period), f"refractory: {period}")
+    if trained := sorted(identifiers(tree) & plan.trained):
+        refuse(
+            group, f"refractory: {period}", f"a number of steps has no derivative by {trained[0]!r}", "train another parameter"
+        )
     if isinstance(tree, (ast.Compare, ast.BoolOp)) or any(plan.is_state(n) for n in identifiers(tree)):
         refuse(group, f"refractory: {period}", "a refractory period that depends on the state", "give a time, such as 2*ms")
     plan.refractory = plan.text(tree, f"refractory: {period}")
@@ -167,7 +171,10 @@ def _with_drives(plan: Plan, tree: ast.expr, line: str, temporaries: set[str]) -
 def _threshold(plan: Plan) -> None:
     group = plan.group
     if "spike" not in group.events:
-        plan.message = plan.word(next(iter(group.equations.diff_eq_names or plan.written)))
+        moving = sorted(group.equations.diff_eq_names) or sorted(plan.written)
+        if not moving:
+            refuse(group, str(group.equations), "nothing in it ever changes", "leave the group out, or give it an equation")
+        plan.message = plan.word(moving[0])
         return
     line = f"threshold: {group.events['spike']}"
     tree = plan.names.expand(parse(group, group.events["spike"]), line)

@@ -80,6 +80,11 @@ def _message(path: Any, roles: Roles, messages: set[sympy.Expr], delay: np.ndarr
 def _term(roles: Roles, weight: sympy.Expr, pre: np.ndarray, trained: set[str], line: str) -> Term:
     """Values of W per synapse, and how the trained variable stands in it."""
     values = _numbers(roles, weight, pre)
+    senders = {s.name.removeprefix(PRE) for s in weight.free_symbols if s.name.startswith(PRE)}
+    if roles.sender is not None and (late := sorted(senders & roles.sender.trained)):
+        refuse(
+            roles.syn, line, f"{late[0]!r} of the sender is to be trained but stands in the weight", "train the weight instead"
+        )
     inside = sorted(s.name.removeprefix(SYN) for s in weight.free_symbols if s.name.startswith(SYN))
     wanted = [n for n in inside if n in trained]
     if not wanted:

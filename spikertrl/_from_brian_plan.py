@@ -18,7 +18,7 @@ from ._quantities import UNITS as BRIAN_UNITS
 from ._records import Parameter, Port, State
 from .model import Model
 
-RESERVED = FUNCTIONS | {"y", "spike", "dt", "pi", "e"}
+RESERVED = FUNCTIONS | {"y", "spike", "threshold_scale", "dt", "pi", "e"}
 RESERVED |= {"name", "model", "size", "surrogate", "trainable", "reset_gradient", "bias", "initial"}  # of add_population
 POWERS = ("metre", "kilogram", "second", "amp", "kelvin", "mole", "candle")
 SHORT = ("volt", "amp", "second", "siemens", "farad", "ohm", "hertz", "metre")

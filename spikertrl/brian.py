@@ -15,12 +15,12 @@ from brian2.core.namespace import get_local_namespace
 from scipy import sparse
 
 from ._from_brian_collect import Collected, collect
-from ._from_brian_errors import BrianImportError
+from ._from_brian_errors import BrianImportError, refuse
 from ._from_brian_group import read_group, scale_dim, start_plan, threshold_scale
 from ._from_brian_inputs import drive, poisson_input, spike_source
 from ._from_brian_links import links_of, poisson_link
 from ._from_brian_network import ImportedNetwork, Origin
-from ._from_brian_plan import Plan
+from ._from_brian_plan import Plan, Value
 from ._from_brian_synapses import Link, base, written_by
 from ._from_brian_trained import Trained, find_trained
 from .surrogates import Surrogate, triangle
@@ -88,6 +88,9 @@ def from_brian(network: Any, trainable: Iterable[Any] = (), *, surrogate: Surrog
     plans = _plans(found, space, chosen)
     links = [link for syn in found.synapses for link in links_of(syn, plans, space, chosen.synaptic.get(syn.name, set()))]
     links += [poisson_link(thing, plans, space) for thing in found.poisson_inputs]
+    for plan in plans.values():
+        if unused := sorted(n for n in plan.trained if plan.word(n) not in plan.parameters):
+            refuse(plan.group, f"trainable: {unused[0]}", f"{unused[0]!r} stands in no equation", "train a parameter that does")
     net = ImportedNetwork(dtype, found.dt)
     _add_inputs(net, found, plans, links, space)
     for plan in plans.values():
@@ -144,7 +147,7 @@ def _add_population(net: ImportedNetwork, plan: Plan, surrogate: Surrogate | Non
         number = threshold_scale(plan)
         if scale is not None:
             number = in_base_units(scale, tuple(float(x) for x in dim._dims), f"threshold_scale of {plan.name}", 1)
-        plan.parameter("threshold_scale", number, dim)
+        plan.parameters["threshold_scale"] = Value(np.asarray(number, float), dim)
     values = {name: value.quantity() for name, value in plan.parameters.items()}
     start = {name: value.quantity() for name, value in plan.initial.items()}
     net.add_population(plan.name, plan.model(), plan.size, surrogate=surrogate or triangle(0.3, 1.0), initial=start,

@@ -181,3 +181,21 @@ def test_input_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="'mine' does not come from Brian2"):
         net.brian_inputs(5)
     assert net.brian_inputs(5, replace={"mine": np.ones((5, 2))}).shape == (5, 1, 5)
+
+
+def test_surrogates_and_scales_of_each_group_and_float32() -> None:
+    first, second = leaky(name="first"), leaky(name="second", reset="v = -1")
+    S = b2.Synapses(first, second, "w : 1", on_pre="v_post += w", name="S")
+    S.connect()
+    chosen = {first: srl.surrogates.boxcar(0.7, 0.3), "second": srl.surrogates.triangle(0.2, 0.4)}
+    net = srl.from_brian([first, second, S], [S.w], surrogate=chosen, threshold_scale={second: 3.0}, dtype="float32")
+    assert [p.model.surrogate.name for p in net.populations.values()] == ["boxcar", "triangle"]
+    assert [p.parameters["threshold_scale"] for p in net.populations.values()] == [1.0, 3.0]
+    usual = srl.from_brian([first, second, S])
+    assert [p.parameters["threshold_scale"] for p in usual.populations.values()] == [
+        1.0,
+        2.0,
+    ]  # from the reset to the threshold
+    assert net.theta.dtype == np.float32 and usual.theta.dtype == np.float64
+    with pytest.raises(ValueError, match="wrong unit"):
+        srl.from_brian([first], threshold_scale=3 * mV)

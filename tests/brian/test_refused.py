@@ -95,6 +95,7 @@ w : 1
 dtrace/dt = -trace/(20*ms) : 1 (event-driven)
 """
 
+LEAK = "dv/dt = -v/(10*ms) : 1"
 CELLS, SYN = "NeuronGroup 'cells'", "Synapses 'S'"
 
 # what: (builder, trainable, object, line, way out)
@@ -116,6 +117,13 @@ TABLE: dict[str, tuple[Callable[[], Any], list[str], str, str, str]] = {
     "not in on_pre": (lambda: synapses("w : 1\nu : 1"), ["S.u"], SYN, "v_post += w", "stands in on_pre"),
     "trained state": (lambda: [cells()], ["cells.v"], CELLS, "trainable: v", "train a parameter"),
     "trained constant": (lambda: [cells(namespace={"k": 1})], ["cells.k"], CELLS, "trainable: k", "declare it there"),
+    "trained but unused": (lambda: [cells(eqs=f"{LEAK}\nk : 1")], ["cells.k"], CELLS, "trainable: k", "that does"),
+    "trained period": (lambda: [cells(eqs=f"{LEAK}\nr : second", refractory="r")], ["cells.r"], CELLS, "refractory: r",
+                       "another parameter"),
+    "trained sender": (lambda: synapses(on_pre="v_post += w*k_pre", group=cells(eqs="dv/dt = -k*v/ms : 1\nk : 1")), ["cells.k"],
+                       SYN, "w*k_pre", "train the weight"),
+    "nothing changes": (lambda: [b2.NeuronGroup(2, "k : 1", name="cells")], [], CELLS, "k : 1", "leave the group out"),
+    "has run, as a list": (lambda: list(already_run().objects), [], CELLS, "0.001 s", "import it before run()"),
     "stochastic": (lambda: [cells(eqs="dv/dt = -v/(10*ms) + xi*(1*ms)**-0.5 : 1")], [], CELLS, "xi", "PoissonGroup"),
     "random threshold": (lambda: [cells(threshold="rand() < 0.1")], [], CELLS, "rand() < 0.1", "PoissonGroup"),
     "two thresholds": (lambda: [cells(threshold="v > 1 or v < -1")], [], CELLS, "v > 1 or v < -1", "v > v_th"),

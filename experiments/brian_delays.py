@@ -114,7 +114,7 @@ def figure(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for name, runs in results.items():
         curve = np.mean([run["loss"] for run in runs], axis=0)
         smooth = np.convolve(curve, np.ones(min(20, len(curve))) / min(20, len(curve)), "valid")
-        ax.plot(smooth, label=f"{name}: {np.mean([run['accuracy'] for run in runs]):.0%}")
+        ax.plot(smooth, label=f"{name}: {np.mean([run['accuracy'] for run in runs]):.1%}")
     ax.axhline(np.log(len(LAGS)), color="#666666", linewidth=0.8, linestyle=":")
     ax.set(xlabel="training step", ylabel="cross-entropy (mean of 20 steps)", ylim=(0, None))
     ax.legend(frameon=False, title="held-out accuracy")

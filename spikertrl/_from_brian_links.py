@@ -104,9 +104,13 @@ def _numbers(roles: Roles, expr: sympy.Expr, pre: np.ndarray) -> np.ndarray:
     """An expression of the synapse and constants of the sender, for every synapse."""
     table: dict[str, Any] = {}
     for symbol in expr.free_symbols:
-        variable = roles.meaning[symbol.name]
-        number = np.asarray(variable.get_value())
-        table[symbol.name] = number[pre] if symbol.name.startswith(PRE) and number.ndim else number
+        number = np.asarray(roles.meaning[symbol.name].get_value())
+        where = roles.syn.variables.indices[symbol.name.partition("__")[2]] if symbol.name.startswith(SYN) else ""
+        if where == "_postsynaptic_idx":
+            number = number[np.asarray(roles.syn.variables["_synaptic_post"].get_value())]
+        elif number.ndim and (where == "_presynaptic_idx" or symbol.name.startswith(PRE)):
+            number = number[pre]
+        table[symbol.name] = number
     return np.array(np.broadcast_to(evaluate(sympy_to_str(expr), table), pre.shape), float)
 
 

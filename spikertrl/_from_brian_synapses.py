@@ -126,6 +126,8 @@ class Roles:
             )
         where = self.syn.variables.indices[name] if name in self.syn.variables else "0"
         role = {"_idx": SYN, "_presynaptic_idx": PRE, "_postsynaptic_idx": POST}.get(where, CONST)
+        if role in (PRE, POST) and getattr(variable.owner, "name", "") == self.syn.name:
+            role = SYN  # N_incoming, N_outgoing: of the synapses, one value for each neuron
         word = f"{role}{name if role in (SYN, CONST) else variable.name}"
         self.meaning[word] = variable
         return word

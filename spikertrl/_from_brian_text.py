@@ -81,6 +81,8 @@ class Names:
 
     def check_functions(self, tree: ast.expr, line: str, more: frozenset[str] = frozenset()) -> None:
         """Refuse functions that are random or that have no derivative here."""
+        if any(isinstance(node, (ast.Mod, ast.FloorDiv)) for node in ast.walk(tree)):
+            refuse(self.group, line, "the operators % and // have no derivative here", "compute it beforehand, as a parameter")
         for name in sorted(functions(tree) - KNOWN_FUNCTIONS - more):
             if name in RANDOM_FUNCTIONS:
                 instead = "random input comes from PoissonGroup, PoissonInput or SpikeGeneratorGroup"

@@ -199,3 +199,29 @@ def test_surrogates_and_scales_of_each_group_and_float32() -> None:
     assert net.theta.dtype == np.float32 and usual.theta.dtype == np.float64
     with pytest.raises(ValueError, match="wrong unit"):
         srl.from_brian([first], threshold_scale=3 * mV)
+
+
+def test_numbers_of_synapses_in_a_weight() -> None:
+    eqs = "dv/dt = (1.2 - v + g)/(20*ms) : 1 (unless refractory)\ndg/dt = -g/(5*ms) : 1"
+    options = {"threshold": "v > 1", "reset": "v = 0", "refractory": "(2 + i)*ms", "method": "exact", "name": "cells"}
+    group = b2.NeuronGroup(10, eqs, **options)
+    S = b2.Synapses(group[:6], group[2:], "w : 1", on_pre="g_post += w/N_incoming*N_outgoing\nv_post -= 0.01*w", name="S")
+    S.connect(p=0.5)
+    S.w, S.delay = "rand()", 1.5 * ms
+    net = both([group, S], group, steps=600)
+    assert net.projections[0].ports == ("g", "v")
+
+
+def test_a_conductance_based_neuron() -> None:
+    """Hodgkin and Huxley's gates, by exponential Euler."""
+    eqs = """
+    dv/dt = (0.1*(-65 - v) + 100*m**3*h*(50 - v) + 30*n**4*(-90 - v) + I)/ms : 1
+    dm/dt = (0.32*(-50 - v)/(exp((-50 - v)/4) - 1)*(1 - m) - 0.28*(v + 23)/(exp((v + 23)/5) - 1)*m)/ms : 1
+    dn/dt = (0.032*(-48 - v)/(exp((-48 - v)/5) - 1)*(1 - n) - 0.5*exp((-53 - v)/40)*n)/ms : 1
+    dh/dt = (0.128*exp((-46 - v)/18)*(1 - h) - 4*h/(1 + exp((-23 - v)/5)))/ms : 1
+    I : 1 (constant)
+    """
+    group = b2.NeuronGroup(3, eqs, threshold="v > -20", refractory=3 * ms, method="exponential_euler", name="cells")
+    group.v, group.I, group.h = -65, "4 + 3*i", 1
+    net = both([group], group)
+    assert net.populations["cells"].cell.memory == ("h", "m", "n", "v")

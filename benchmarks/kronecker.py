@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ranks", type=int, nargs="*", default=[8])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--cores", type=int, default=2, help="threads of the bare products")
+    parser.add_argument("--more", action="store_true", help="the other learners of the long comparisons too")
     parser.add_argument("--cpu", action="store_true", help="processor time, for one thread")
     options = parser.parse_args(argv)
     if options.cpu:
@@ -91,8 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     symbols = srl.tasks.text(tau=1).n_in
     net = network(options.model, options.units, symbols, options.width, options.theta)
     learners: dict[str, Any] = {"KFRTRL": srl.KFRTRL(), "UORO": srl.UORO()}
-    if hasattr(srl, "OK"):
-        learners |= {f"OK({rank})": srl.OK(rank) for rank in options.ranks}
+    learners |= {f"OK({rank})": srl.OK(rank) for rank in options.ranks}
+    if options.more:
+        learners |= {"SnAp(1)": srl.SnAp(1), "BPTT(25)": srl.BPTT(25), "BPTT(5)": srl.BPTT(5), "Immediate": srl.Immediate()}
     w = net.wiring
     ports = len(np.unique(w.col_port[w.col_source >= w.n_channels]))
     active: list[float] = []

@@ -94,7 +94,13 @@ def main(argv: list[str] | None = None) -> int:
     learners: dict[str, Any] = {"KFRTRL": srl.KFRTRL(), "UORO": srl.UORO()}
     learners |= {f"OK({rank})": srl.OK(rank) for rank in options.ranks}
     if options.more:
-        learners |= {"SnAp(1)": srl.SnAp(1), "BPTT(25)": srl.BPTT(25), "BPTT(5)": srl.BPTT(5), "Immediate": srl.Immediate()}
+        learners |= {
+            "SnAp(1)": srl.SnAp(1),
+            "RFLO": srl.RFLO(),
+            "BPTT(25)": srl.BPTT(25),
+            "BPTT(5)": srl.BPTT(5),
+            "Immediate": srl.Immediate(),
+        }
     w = net.wiring
     ports = len(np.unique(w.col_port[w.col_source >= w.n_channels]))
     active: list[float] = []

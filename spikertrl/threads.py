@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numba
+import scipy.linalg.cython_blas  # noqa: F401  (the BLAS of compiled loops: loaded now, so that its threads are limited too)
 from threadpoolctl import ThreadpoolController
 
 SMALL_WORK = 2e6  # multiply-adds below which starting a second thread costs more than it gives

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_info
 
 import jax_losses
 import spikertrl as srl
@@ -14,6 +17,7 @@ from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, single, stacked, worst_block
 from spikertrl.learners import kronecker, ok_kernel
 from spikertrl.models import load
+from spikertrl.threads import one_pool
 from tolerances import ALIVE, EXACT64
 
 ROUNDS, COPIES = 40, 100  # 8,000 sign draws in all, as every copy of two lanes draws its own
@@ -158,3 +162,13 @@ def test_a_network_that_learns_its_readout_alone() -> None:
     expected = srl.gradient(net, srl.RTRL(), *problem())[1]
     for learner in (srl.KFRTRL(), srl.OK(2), srl.UORO(), srl.RFLO(), srl.RandomPaths(2)):
         np.testing.assert_allclose(srl.gradient(net, learner, *problem())[1], expected, rtol=1e-12, atol=1e-15)
+
+
+def test_every_blas_is_limited_inside_the_loops() -> None:
+    """Compiled loops multiply by scipy's BLAS, numpy may have another one: neither may start threads of its own there."""
+    with one_pool():
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert pools and all(pool["num_threads"] == 1 for pool in pools)
+    code = "import spikertrl.threads as t; known = t._controller().info(); import scipy.linalg, threadpoolctl as c; "
+    code += "assert len(known) >= len([p for p in c.threadpool_info() if p['user_api'] == 'blas'])"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,7 +33,7 @@ class Group:
     exact: bool  # one constant source: x = 1, no noise
     phi: bool  # columns are trainable parameters of units
 
-    @property
+    @functools.cached_property
     def full(self) -> bool:
         """Every entry of the outer product is a parameter."""
         return len(self.place) == len(self.source) * len(self.unit)
@@ -48,8 +48,8 @@ class Group:
         return np.ascontiguousarray(found)
 
     def gather(self, outer: np.ndarray, gradient: np.ndarray) -> None:
-        """Put an outer product (m, n) where its entries belong in the flat gradient."""
-        gradient[self.theta] += outer.reshape(-1)[self.place]
+        """Put an outer product (m, n) where its entries belong in the flat gradient; groups share no parameter."""
+        gradient[self.theta] = outer.reshape(-1) if self.full else outer.reshape(-1)[self.place]
 
 
 @functools.lru_cache(maxsize=16)

@@ -59,6 +59,7 @@ class Couplings:
     linked: np.ndarray
     dense: bool
     place: np.ndarray
+    filled: np.ndarray | None  # if W has no gaps: where each of its entries is in theta
     foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
 
 
@@ -72,7 +73,20 @@ def couplings(w: Wiring) -> Couplings:
     linked[w.syn_port, post[of_pair]] = True
     dense = len(w.pair_pre) >= SPARSE * max(len(delays), 1) * w.n_units**2
     place = ((which.ravel()[of_pair] * len(linked) + w.syn_port) * w.n_units + post[of_pair]) * w.n_units + w.pair_pre[of_pair]
-    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, place, dense and w.max_states == 1)
+    filled = None
+    if dense and len(place) == len(delays) * linked.size * w.n_units and len(np.unique(place)) == len(place):
+        filled = np.empty(len(place), np.int64)
+        filled[place] = w.syn_theta
+    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, place, filled, dense and w.max_states == 1)
+
+
+def fill(w: Wiring, theta: np.ndarray, W: np.ndarray) -> None:
+    """Put the weights between units into W (delays, G, N, N), whose gaps are zero."""
+    table = couplings(w)
+    if table.filled is not None:
+        np.take(theta, table.filled, out=W.reshape(-1))
+    elif table.dense:
+        W.reshape(-1)[table.place] = theta[w.syn_theta]
 
 
 def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:
@@ -98,6 +112,8 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     drawn = _draw(state, tape, kind)
     sent = np.concatenate((state.sent, tape.active(w)[2]))
     o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
+    if couplings(w).dense and state.factors:
+        fill(w, tape.theta, _workspace(state, min(tape.batch, numba.get_num_threads()))[-1])
     with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
         for group, factors, mine in zip(groups(w), state.factors, drawn, strict=True):
             how = kernel.EXACT if group.exact else kind
@@ -129,12 +145,11 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     workers = min(tape.batch, numba.get_num_threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     work_J, work_E, work_T, index, W = _workspace(state, workers)
-    weight = tape.theta[w.syn_theta]
-    if table.dense:
-        W.reshape(-1)[table.place] = weight
+    weight = tape.theta[:0] if table.dense else tape.theta[w.syn_theta]
     leaky = np.flatnonzero(w.decay > 0)
     x, dz = group.inputs(tape), signal.dz[:, :, leaky]
     counts = np.zeros((workers, 4), np.int64)
+    outer = None
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
         cut = slice(t0, min(t0 + piece, tape.tau))
@@ -151,8 +166,10 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)
         if rows.any():
-            outer = U.reshape(-1, m).T @ rows.reshape(-1, n)
-            group.gather(outer / w.dtype.type(K) if kind == kernel.SIGNED else outer, gradient)
+            part = U.reshape(-1, m).T @ rows.reshape(-1, n)
+            outer = part if outer is None else outer + part
+    if outer is not None:
+        group.gather(outer / w.dtype.type(K) if kind == kernel.SIGNED else outer, gradient)
     state.counts += counts.sum(0)
 
 

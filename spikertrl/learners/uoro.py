@@ -23,7 +23,7 @@ from ..wiring import Wiring
 from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 from .groups import groups
-from .kronecker import couplings
+from .kronecker import couplings, fill
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -133,7 +133,7 @@ def _dense_weights(w: Wiring, theta: np.ndarray) -> np.ndarray | None:
     if not table.dense:
         return None
     W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
-    W.reshape(-1)[table.place] = theta[w.syn_theta]
+    fill(w, theta, W)
     return W
 
 

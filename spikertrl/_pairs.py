@@ -1,4 +1,4 @@
-"""Connected pairs of units, and the matrix of weights behind the pairs of each unit."""
+"""Connected pairs of units, as each unit receives them and as each unit sends to them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ def pair_tables(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: in
         "pair_syn": np.append(first, len(target)),
         "syn_theta": theta,
         "syn_port": port,
-        **_weight_matrices(target, np.cumsum(new) - 1, port, pair_ptr),
+        **_outgoing(target, source - n_channels, delay, port, first, np.cumsum(new) - 1, n_units),
     }
 
 
-def _weight_matrices(target: np.ndarray, pair: np.ndarray, port: np.ndarray, pair_ptr: np.ndarray) -> dict[str, np.ndarray]:
-    """Where each synapse lies in its unit's (ports, pairs) matrix."""
-    n_units, n_ports = len(pair_ptr) - 1, int(port.max(initial=0)) + 1
-    reached = np.zeros((n_units, n_ports), bool)
+def _outgoing(target: np.ndarray, pre: np.ndarray, delay: np.ndarray, port: np.ndarray, first: np.ndarray, pair: np.ndarray,
+              n_units: int) -> dict[str, np.ndarray]:  # fmt: skip
+    """Pairs by (delay, pre, post): what a unit's event reaches, with the weights of all ports of a pair side by side."""
+    reached = np.zeros((n_units, int(port.max(initial=0)) + 1), bool)
     reached[target, port] = True
     rank = np.cumsum(reached, axis=1) - 1
-    count = reached.sum(1)
-    heard = np.full((n_units, max(int(count.max(initial=0)), 1)), -1, np.int64)
+    most = max(int(reached.sum(1).max(initial=0)), 1)
+    heard = np.full((n_units, most), -1, np.int64)
     units, ports = np.nonzero(reached)
     heard[units, rank[units, ports]] = ports
-    starts = np.concatenate(([0], np.cumsum(count * np.diff(pair_ptr))))
-    place = starts[target] + rank[target, port] * np.diff(pair_ptr)[target] + pair - pair_ptr[target]
-    return {"weight_ptr": starts, "syn_place": place, "heard_ports": heard}
+    delays, index = np.unique(delay[first], return_inverse=True)
+    order = np.lexsort((target[first], pre[first], index))
+    place = np.argsort(order)  # of each pair among the outgoing ones
+    keys = index[order] * n_units + pre[first][order]
+    return {
+        "delays": delays,
+        "out_ptr": np.searchsorted(keys, np.arange(len(delays) * n_units + 1)),
+        "out_post": target[first][order],
+        "syn_place": place[pair] * most + rank[target, port],
+        "heard_ports": heard,
+    }

@@ -69,9 +69,11 @@ class Wiring:
     pair_syn: np.ndarray
     syn_theta: np.ndarray
     syn_port: np.ndarray
-    # the same weights as one matrix (ports that synapses reach, pairs) per unit: starts (N+1), place of each synapse,
-    # ports (N, most) or -1
-    weight_ptr: np.ndarray
+    # the same pairs by (delay, pre, post): pre's pairs at delays[d] are out_ptr[d * N + pre] .. out_ptr[d * N + pre + 1] - 1;
+    # their weights form a matrix (pairs, most ports of a unit), synapse c at syn_place[c]; ports (N, most) or -1
+    delays: np.ndarray
+    out_ptr: np.ndarray
+    out_post: np.ndarray
     syn_place: np.ndarray
     heard_ports: np.ndarray
     # readouts, concatenated: weight of output o on unit j at out_theta[o, j] (or -1)

@@ -88,8 +88,10 @@ def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.n
 
 def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
     """Adjoint of the readouts' leak inside a piece: zbar(t) = dz(t) + decay * zbar(t+1), (tau, B, O)."""
-    found = dz.copy()
     leaky = wiring.decay > 0
+    if not leaky.any():
+        return dz
+    found = dz.copy()
     decay = wiring.decay[leaky].astype(dz.dtype)
     for t in range(len(dz) - 2, -1, -1):
         found[t, :, leaky] += decay[:, None] * found[t + 1, :, leaky]

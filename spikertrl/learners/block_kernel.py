@@ -16,51 +16,89 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import combine, combine_slots
+from .vector import combine, combine_panel, combine_slots
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, weight_ptr, ports, slots, history, pair_ptr, pair_pre, pair_delay, S, G, size, local, start_B, t0,
+def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, S, G, size, local, start_B, t0,
            t1, B, ends, pre, slot, lag, coef):  # fmt: skip
     """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
     Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
-    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``. ``slots`` (history + tau, B, N): place of a unit among the
-    gradient-active ones of a step, else -1. ``weight``: per unit a matrix (ports that synapses reach, pairs), starting at
-    ``weight_ptr``; ``ports`` (N, most) names them, -1 for none.
+    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``; they are sorted by delay, then source (``pre`` and ``lag`` are left
+    out where they are empty). ``sent`` (history + tau,
+    B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and which. ``weight`` (pairs in outgoing order,
+    ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
     """
-    pairs = len(pair_pre)
+    N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
     workers = min(64, (t1 - t0) * B)
-    longest = np.diff(pair_ptr).max()
     for worker in prange(workers):
-        summed = np.zeros(longest, coef.dtype)
+        gain = np.zeros((S.max(), N, most), coef.dtype)
         for row in range(worker, (t1 - t0) * B, workers):
             t, b = t0 + row // B, row % B
-            for i in range(len(S)):
-                n = pair_ptr[i + 1] - pair_ptr[i]
-                total = summed[:n]
+            line, end = tape_B[t], ends[row]
+            for i in range(N):
+                end[i] = row * pairs + pair_ptr[i]
                 base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-                at = row * pairs + pair_ptr[i]
                 for s in range(S[i]):
-                    total[:] = 0
-                    for r in range(ports.shape[1]):
-                        if ports[i, r] >= 0:
-                            gain = tape_B[t, base + (s * G[i] + ports[i, r]) * size[i]]
-                            if gain != 0:
-                                line = weight[weight_ptr[i] + r * n : weight_ptr[i] + (r + 1) * n]
-                                for e in range(n):
-                                    total[e] += gain * line[e]
-                    at = row * pairs + pair_ptr[i]
-                    for e in range(n):
-                        j, d = pair_pre[pair_ptr[i] + e], pair_delay[pair_ptr[i] + e]
-                        found = slots[history + t - d, b, j]
-                        if found >= 0:
-                            coef[s, at] = total[e]
-                            pre[at], slot[at], lag[at] = j, found, d
-                            at += 1
-                ends[row, i] = at
+                    for r in range(most):
+                        gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
+            for k in range(len(delays)):
+                past = history + t - delays[k]
+                for a in range(sent[past, b]):
+                    j = senders[past, b, a]
+                    for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
+                        i = out_post[e]
+                        at = end[i]
+                        end[i] = at + 1
+                        slot[at] = a
+                        if named:
+                            pre[at], lag[at] = j, delays[k]
+                        for s in range(S[i]):
+                            total = gain[s, i, 0] * weight[e, 0]
+                            for r in range(1, most):
+                                total += gain[s, i, r] * weight[e, r]
+                            coef[s, at] = total
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
+    """``couple`` for dense networks of units with one state: ``coef`` (steps * lanes, senders, N) from ``weight`` (N, ports, N).
+
+    Every unit then hears every sender, so that no list of entries is needed.
+    """
+    N, most = len(S), ports.shape[1]
+    workers = min(64, (t1 - t0) * B)
+    for worker in prange(workers):
+        gain = np.zeros((most, N), coef.dtype)
+        for row in range(worker, (t1 - t0) * B, workers):
+            t, b = t0 + row // B, row % B
+            line = tape_B[t]
+            for i in range(N):
+                base = start_B[i] * B + b * G[i] * size[i] + local[i]
+                for r in range(most):
+                    gain[r, i] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
+            for a in range(sent[history + t - 1, b]):
+                j, total = senders[history + t - 1, b, a], coef[row, a]
+                for i in range(N):
+                    total[i] = gain[0, i] * weight[j, 0, i]
+                for r in range(1, most):
+                    for i in range(N):
+                        total[i] += gain[r, i] * weight[j, r, i]
+
+
+@njit(fastmath=FAST, cache=True)
+def _sum_rows(target, at, scale, source, places, weights, n, width):
+    """``combine`` as a call: where it is used often, one compiled copy is enough."""
+    combine(target, at, scale, source, places, weights, n, width)
+
+
+@njit(fastmath=FAST, cache=True)
+def _sum_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
+    """``combine_slots`` as a call."""
+    combine_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width)
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
@@ -83,56 +121,89 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
     """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
     zero, one = unit[0], unit[1]
     done = 0
-    if S == 1:
-        a = tape_A[a_row] if live else zero
-        if complete:
-            n = end - first
-            combine_slots(M, at, a, E, ring, stride, slots, first, flat_coef, first, n, wide)
+    if live and S > 1:
+        old[: S * stride] = M[at : at + S * stride]
+    for s in range(S):
+        scale, n = one, 0
+        if S == 1:
+            scale = tape_A[a_row] if live else zero
+            done += (scale != 0) * w
         else:
-            n = _gather(first, end, 0, coef, pre, lag, now, D, address, N, places, weights)
-            combine(M, at, a, E, places, weights, n, wide)
-        done = (n + (a != 0)) * w
-    else:
-        if live:
-            old[: S * stride] = M[at : at + S * stride]
-        for s in range(S):
-            n = 0
             if live:
                 for r in range(S):
                     a = tape_A[a_row + (s * S + r) * a_step]
                     if a != 0:
                         places[n], weights[n] = r * stride, a
                         n += 1
-            combine(M, at + s * stride, zero, old, places, weights, n, wide)
-            m = 0
-            if complete and hears[s]:
-                m = end - first
+            _sum_rows(M, at + s * stride, zero, old, places, weights, n, wide)
+            done += n * w
+        n = 0
+        if complete:
+            if hears[s]:
+                n = end - first
+            if n or S == 1:
                 row = s * coef.shape[1] + first
-                combine_slots(M, at + s * stride, one, E, ring, stride, slots, first, flat_coef, row, m, wide)
-            elif hears[s]:
-                m = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
-                combine(M, at + s * stride, one, E, places, weights, m, wide)
-            done += (n + m) * w
+                _sum_slots(M, at + s * stride, scale, E, ring, stride, slots, first, flat_coef, row, n, wide)
+        else:
+            if hears[s]:
+                n = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
+            if n or S == 1:
+                _sum_rows(M, at + s * stride, scale, E, places, weights, n, wide)
+        done += n * w
     return done
+
+
+@njit(fastmath=FAST, cache=True, inline="always")
+def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, begin, pair_at, ends, flat_coef,
+                  slots, ring, E, zero):  # fmt: skip
+    """``_advance_states`` for all rows of a block that holds every unit, with one state each and all arriving rows present."""
+    done = 0
+    for u in range(units):
+        first, end = begin + pair_at[u], ends[u]
+        a = tape_A[a_place[u] + b * a_lane[u]]
+        if not live[lives + u]:
+            if first == end and not own[u]:
+                continue
+            live[lives + u] = True
+            a = zero
+        combine_slots(M, base + u * stride, a, E, ring, stride, slots, first, flat_coef, first, end - first, wide)
+        done += end - first + (a != 0)
+    return done * w
+
+
+@njit(fastmath=FAST, cache=True, inline="always")
+def _advance_all(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n):
+    """``_advance_lean`` where every unit hears every sender: a product of matrices."""
+    done = 0
+    for u in range(units):
+        scales[u] = tape_A[a_place[u] + b * a_lane[u]]
+        if not live[lives + u]:
+            live[lives + u] = True
+            scales[u] = 0
+        done += scales[u] != 0
+    combine_panel(M, base, stride, units, scales, E, ring, flat_coef, first, n, wide)
+    return (done + units * n) * w
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q,
           memoryless, tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order,
-          placed, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot, row_live,
+          placed, run_of, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot, row_live,
           position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre, sent, lag,
-          coef, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
+          coef, all_to_all, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
     a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts
     at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
     ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow
-    ``reach_ptr``.
+    ``reach_ptr``. Run r of columns lies at ``position[b, r]`` and behind, -1 while it is not alive.
+    ``all_to_all``: the couplings come from ``couple_all``.
     """
     N = len(S)
     L = len(leaky)
     flat_coef = coef.reshape(-1)
+    plain = D == 1 and S.max() == 1 and not memoryless.any()
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -145,8 +216,12 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
         unit[1] = 1
         zero, one, single = unit[0], unit[1], S.max() == 1
         where = np.full(N, -1, np.int64)
+        own = np.zeros(units, np.bool_)
+        a_place, a_lane, pair_at = np.empty(units, np.int64), np.empty(units, np.int64), np.empty(units, np.int64)
         for u in range(units):
-            where[reach[first + u]] = u
+            i = reach[first + u]
+            where[i], own[u], pair_at[u] = u, k0 <= i < k1, pair_ptr[i]
+            a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
         address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
         places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
@@ -174,26 +249,37 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     a = slot[slots + r * units + u]
                     address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                     there += a >= 0
-            complete = D == 1 and units == N and there == past_active[0, b]
+            before = past_active[0, b]  # gradient-active units of the last step
+            complete = D == 1 and units == N and there == before
             w = width[b, gr]
             g[:] = 0
             for t in range(t0, t1):
                 now = (clock + t) % D
                 wide = (w + lanes - 1) // lanes * lanes
+                step = (t - t0) * B + b
                 # rows: M <- A M + sum of arriving rows
-                for u in range(units):
+                if all_to_all:  # complete by construction
+                    propagate += _advance_all(
+                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, E, ring,
+                        flat_coef, step * units * units, before,
+                    )  # fmt: skip
+                elif plain and complete:
+                    propagate += _advance_lean(
+                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, step * pairs,
+                        pair_at, ends[step], flat_coef, sent, ring, E, zero,
+                    )  # fmt: skip
+                for u in range(0 if all_to_all or plain and complete else units):
                     i = reach[first + u]
-                    own = k0 <= i < k1
-                    begin, end = ((t - t0) * B + b) * pairs + pair_ptr[i], ends[(t - t0) * B + b, i]
+                    begin, end = step * pairs + pair_ptr[i], ends[step, i]
                     live = row_live[lives + u]
                     if memoryless[i]:
                         live = False
-                        sends = own
+                        sends = own[u]
                         for s in range(S[i]):
                             sends |= tape_o[t, start_o[i] * B + (b * S[i] + s) * size[i] + local[i]] != 0
                         if not sends:  # such a row could only be read through o = 0
                             end = begin
-                    if not live and not own:
+                    if not live and not own[u]:
                         arrives = False
                         for e in range(begin, end):
                             r = 0 if D == 1 else (clock + t - lag[e]) % D
@@ -202,51 +288,55 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                             row_live[lives + u] = False
                             continue
                     row_live[lives + u] = True
-                    at, a_row = base + row_of[first + u] * stride, start_A[i] * B + b * S[i] * S[i] * size[i] + local[i]
                     propagate += _advance_states(
-                        M, at, stride, w, wide, S[i], a_row, size[i], tape_A[t], old, hears[i], live, begin, end, coef,
-                        flat_coef, pre, sent, complete, ring, lag, clock + t, D, address, N, E, places, weights, unit,
+                        M, base + row_of[first + u] * stride, stride, w, wide, S[i], a_place[u] + b * a_lane[u], size[i],
+                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t, D,
+                        address, N, E, places, weights, unit,
                     )  # fmt: skip
                 # immediate terms, in the rows of each column's own unit; columns come alive
                 for run in range(run_ptr[gr], run_ptr[gr + 1]):
-                    source = col_source[order[runs[run]]]
+                    x0, x1 = runs[run], runs[run + 1]
+                    source = col_source[order[x0]]
                     value = one
                     if source >= 0:
-                        value = messages[history + t - col_delay[order[runs[run]]], b, source]
+                        value = messages[history + t - col_delay[order[x0]], b, source]
                         if value == 0:
                             continue
-                    for x in range(runs[run], runs[run + 1]):
-                        at = position[b, x]
-                        if at < 0:
-                            at = w
-                            position[b, x] = w
-                            if w % lanes == 0:
-                                for u in range(units):
-                                    if row_live[lives + u]:
-                                        for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
-                                            M[base + r * stride + w : base + r * stride + w + lanes] = 0
-                                    for r in range(D if D > 1 else 0):
-                                        place = address[r * N + reach[first + u]]
-                                        if place >= 0:
-                                            E[place + w : place + w + lanes] = 0
-                                for o in range(L):
-                                    Z[z_base + o * stride + w : z_base + o * stride + w + lanes] = 0
-                            w += 1
-                        row = base + row_at[x - c0] + at
-                        gain = gain_at[x - c0] + b * gain_lane[x - c0]
-                        if source == -2:
+                    at = position[b, run]
+                    if at < 0:
+                        at = w
+                        position[b, run] = w
+                        w += x1 - x0
+                        fresh, wide = wide, (w + lanes - 1) // lanes * lanes
+                        if wide > fresh:
+                            for u in range(units):
+                                if row_live[lives + u]:
+                                    for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
+                                        M[base + r * stride + fresh : base + r * stride + wide] = 0
+                                for r in range(D if D > 1 else 0):
+                                    place = address[r * N + reach[first + u]]
+                                    if place >= 0:
+                                        E[place + fresh : place + wide] = 0
+                            for o in range(L):
+                                Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
+                    if source == -2:
+                        for x in range(x0, x1):
+                            gain, row = gain_at[x - c0] + b * gain_lane[x - c0], base + row_at[x - c0] + at + x - x0
                             for s in range(S[col_unit[order[x]]]):
                                 M[row + s * stride] += tape_P[t, gain + s * gain_state[x - c0]]
                                 immediate += 1
-                        elif single:
-                            M[row] += tape_B[t, gain] * value
-                            immediate += 1
-                        else:
+                    elif single:
+                        for x in range(x0, x1):
+                            gain = tape_B[t, gain_at[x - c0] + b * gain_lane[x - c0]]
+                            M[base + row_at[x - c0] + at + x - x0] += gain * value
+                        immediate += x1 - x0
+                    else:
+                        for x in range(x0, x1):
+                            gain, row = gain_at[x - c0] + b * gain_lane[x - c0], base + row_at[x - c0] + at + x - x0
                             for s in range(S[col_unit[order[x]]]):
                                 M[row + s * stride] += tape_B[t, gain + s * gain_state[x - c0]] * value
                                 immediate += 1
                 # messages: E <- o M + q for gradient-active units
-                wide = (w + lanes - 1) // lanes * lanes
                 for u in range(units):
                     slot[slots + now * units + u] = -1
                     address[now * N + reach[first + u]] = -1
@@ -254,25 +344,28 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 for a in range(n_active[t, b]):
                     j = active_units[t, b, a]
                     u = where[j]
-                    if u < 0 or not row_live[lives + u]:
+                    if u < 0 or not (row_live[lives + u] or plain and units == N):
                         continue
                     at = a if units == N else n
                     place = ring + (now * units + at) * stride
                     slot[slots + now * units + u] = at
                     address[now * N + j] = place
                     at_o = start_o[j] * B + b * S[j] * size[j] + local[j]
-                    for s in range(S[j]):
+                    m = S[j] if row_live[lives + u] else 0  # a row of zeros keeps the lean path open
+                    for s in range(m):
                         places[s] = base + (row_of[first + u] + s) * stride
                         weights[s] = tape_o[t, at_o + s * size[j]]
-                    combine(E, place, zero, M, places, weights, S[j], wide)
-                    emit += S[j] * w
-                    if k0 <= j < k1:
+                    _sum_rows(E, place, zero, M, places, weights, m, wide)
+                    emit += m * w
+                    if own[u]:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
                             at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
-                            E[place + position[b, placed[c]]] += tape_q[t, at_q]
+                            run = run_of[c]
+                            E[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
                     rows_now[n], signals[n] = place, direct[t, b, j]
                     n += 1
-                complete = D == 1 and units == N and n == n_active[t, b]
+                before = n_active[t, b]
+                complete = D == 1 and units == N and n == before
                 # readout: leaky rows, then the signal
                 for o in range(L):
                     at = z_base + o * stride
@@ -281,11 +374,11 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                         if where[active_units[t, b, a]] >= 0 and address[now * N + active_units[t, b, a]] >= 0:
                             weights[m] = out_weight[leaky[o], active_units[t, b, a]]
                             m += 1
-                    combine(Z, at, leaky_decay[o], E, rows_now, weights, m, wide)
+                    _sum_rows(Z, at, leaky_decay[o], E, rows_now, weights, m, wide)
                     read += (m + 1) * w
                     if dz[t, b, leaky[o]] != 0:
                         places[0], weights[0] = at, dz[t, b, leaky[o]]
-                        combine(g, 0, one, Z, places, weights, 1, wide)
+                        _sum_rows(g, 0, one, Z, places, weights, 1, wide)
                         read += w
                 m = 0
                 for a in range(n):
@@ -293,12 +386,13 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                         signals[m], rows_now[m] = signals[a], rows_now[a]
                         m += 1
                 if m:
-                    combine(g, 0, one, E, rows_now, signals, m, wide)
+                    _sum_rows(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
             width[b, gr] = w
-            for x in range(c0, c1):
-                if position[b, x] >= 0:
-                    gradient[chunk, order[x]] += g[position[b, x]]
+            for run in range(run_ptr[gr], run_ptr[gr + 1]):
+                if position[b, run] >= 0:
+                    for x in range(runs[run], runs[run + 1]):
+                        gradient[chunk, order[x]] += g[position[b, run] + x - runs[run]]
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

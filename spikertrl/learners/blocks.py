@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -16,7 +17,23 @@ from .base import Signal, add_readout_gradient, learning_signal, readout_weights
 from .vector import lanes, padded
 
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
+_ALL_TO_ALL = 0.5  # share of connected pairs above which the couplings are a full matrix and the rows a product of matrices
+_ROW_OVERHEAD = 48  # columns that would cost as much as handling one row
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
+
+
+class _Couplings(NamedTuple):
+    """Entries of every unit in every lane and step: their ends, source units, slots, delays, and values (states, entries).
+
+    ``pre`` and ``lag`` are empty where rows arrive by their slot alone.
+    """
+
+    ends: np.ndarray
+    pre: np.ndarray
+    slot: np.ndarray
+    lag: np.ndarray
+    coef: np.ndarray
+    all_to_all: bool  # values alone, as a full matrix (senders, units) in every lane and step
 
 
 @dataclass
@@ -41,15 +58,17 @@ class BlockState:
     E: np.ndarray
     slot: np.ndarray
     row_live: np.ndarray
-    position: np.ndarray  # (B, C) packed place of each column (in the order of _column_order), -1 while not alive
+    position: np.ndarray  # (B, runs) packed place of the first column of each run (see _runs), -1 while not alive
     width: np.ndarray  # (B, groups) columns alive
     Z: np.ndarray
-    sent: np.ndarray  # (D, B, N) int32: slots of the gradient-active units of the last steps, else -1
+    sent: np.ndarray  # (D, B) int32: how many units were gradient-active in the last steps
+    senders: np.ndarray  # (D, B, N) int32: which
     o: np.ndarray  # last step's dO/ds and dO/dphi, to read the message's influence
     q: np.ndarray
     clock: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
+    scratch: _Couplings | None = field(default=None, init=False, repr=False)  # reused between tapes of the same length
 
 
 def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
@@ -70,10 +89,11 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
         E=np.zeros(batch * D * first_E[-1], w.dtype),
         slot=np.full(batch * D * len(reach), -1, np.int32),
         row_live=np.zeros(batch * len(reach), bool),
-        position=np.full((batch, w.n_recurrent), -1, np.int32),
+        position=np.full((batch, len(_runs(w, hops).first) - 1), -1, np.int32),
         width=np.zeros((batch, len(stride)), np.int32),
         Z=np.zeros(batch * leaky * first_Z[-1], w.dtype),
-        sent=np.full((D, batch, w.n_units), -1, np.int32),
+        sent=np.zeros((D, batch), np.int32),
+        senders=np.zeros((D, batch, w.n_units), np.int32),
         o=np.zeros(int(w.S.sum()) * batch, w.dtype),
         q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
@@ -82,34 +102,56 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
 @functools.lru_cache(maxsize=8)
 def _layout(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(group, reach_ptr, reach); a wiring never changes, so that the search is done once."""
-    return _groups(w, *reachable(w, hops))
+    return _groups(w, hops)
+
+
+class _Runs(NamedTuple):
+    """Columns of every group sorted by source: a run is what comes alive, and is skipped, together.
+
+    ``order[x]`` is the column at sorted place x, ``placed`` its inverse, ``run_of`` the run of each column; group g has the runs
+    ``ptr[g] .. ptr[g+1]-1`` of equal (source, delay), run r covers the sorted places ``first[r] .. first[r+1]-1``.
+    """
+
+    order: np.ndarray
+    placed: np.ndarray
+    run_of: np.ndarray
+    ptr: np.ndarray
+    first: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
-def _column_order(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Columns of every group sorted by source, so that a silent source is skipped with all its columns.
-
-    Returns (order, placed, run_ptr, runs): order[x] is the column at sorted place x, placed its inverse; group g has the runs
-    run_ptr[g] .. run_ptr[g+1]-1 of equal (source, delay), run r covers the sorted places runs[r] .. runs[r+1]-1.
-    """
-    group = np.searchsorted(_layout(w, hops)[0], w.col_unit, side="right") - 1
+def _runs(w: Wiring, hops: int | None) -> _Runs:
+    groups = _layout(w, hops)[0]
+    group = np.searchsorted(groups, w.col_unit, side="right") - 1
     order = np.lexsort((w.col_unit, w.col_delay, w.col_source, group))
     keys = np.stack((group[order], w.col_source[order], w.col_delay[order]))
-    first = np.flatnonzero(np.append(True, (np.diff(keys) != 0).any(0)))[: len(order)]
-    run_ptr = np.searchsorted(group[order][first], np.arange(len(_layout(w, hops)[0])))
-    return order, np.argsort(order), run_ptr, np.append(first, len(order))
+    new = np.append(True, (np.diff(keys) != 0).any(0))[: len(order)]
+    first, placed = np.flatnonzero(new), np.argsort(order)
+    ptr = np.searchsorted(group[order][first], np.arange(len(groups)))
+    return _Runs(order, placed, (np.cumsum(new) - 1)[placed], ptr, np.append(first, len(order)))
 
 
-def _groups(w: Wiring, reach_ptr: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join consecutive units that reach the same rows while their block stays small enough for the cache."""
-    starts, lists = [0], [reach[: reach_ptr[1]]]
+def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join consecutive units into blocks: with equal rows always, with different rows where the zeros so stored cost less than
+    the overhead of another block. SnAp keeps to equal rows: there a row outside the reach is left out, not zero.
+    """
+    ptr, reach = reachable(w, hops)
+    inside = np.zeros((w.n_units, w.n_units), bool)
+    inside[np.repeat(np.arange(w.n_units), np.diff(ptr)), reach] = True
+    states, columns = w.S.astype(float), np.diff(w.col_ptr)
+    starts, rows = [0], [inside[0].copy()]
     for k in range(1, w.n_units):
-        mine = reach[reach_ptr[k] : reach_ptr[k + 1]]
-        columns = w.col_ptr[k + 1] - w.col_ptr[starts[-1]]
-        small = columns <= _GROUP_COLUMNS and columns * int(w.S[mine].sum()) * w.dtype.itemsize <= _GROUP_BYTES
-        if not (small and len(mine) == len(lists[-1]) and np.array_equal(mine, lists[-1])):
+        mine, union, before = inside[k], rows[-1] | inside[k], columns[starts[-1] : k].sum()
+        wide = before + columns[k]
+        small = wide <= _GROUP_COLUMNS and wide * (states @ union) * w.dtype.itemsize <= _GROUP_BYTES
+        apart = (states @ rows[-1]) * (before + _ROW_OVERHEAD) + (states @ mine) * (columns[k] + _ROW_OVERHEAD)
+        cheaper = (states @ union) * (wide + _ROW_OVERHEAD) <= apart if hops is None else np.array_equal(mine, rows[-1])
+        if small and cheaper:
+            rows[-1] = union
+        else:
             starts.append(k)
-            lists.append(mine)
+            rows.append(mine.copy())
+    lists = [np.flatnonzero(r) for r in rows]
     pointer = np.concatenate(([0], np.cumsum([len(x) for x in lists])))
     return np.array([*starts, w.n_units], np.int64), pointer.astype(np.int64), np.concatenate(lists)
 
@@ -138,8 +180,8 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     w, batch = state.wiring, tape.batch
     _reset(state, tape.reset)
     D = len(state.sent)
-    count, units, slots = tape.active(w)
-    sent = np.concatenate((state.sent, slots))
+    count, units, _ = tape.active(w)
+    sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
     leaky = np.flatnonzero(w.decay > 0)
     weights = readout_weights(w, tape.theta) if feedback is None else feedback
     direct = np.ascontiguousarray(learning_signal(w, signal, weights))
@@ -149,20 +191,19 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
-        past = count[t0 - 1 : t0] if t0 else (state.sent >= 0).sum(2, dtype=np.int32)
-        coupled = _couplings(w, tape, sent, D, t0, t1, synaptic)
+        coupled = _couplings(state, tape, sent, senders, t0, t1, synaptic)
         kernel.sweep(
             tasks, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A,
             w.start_B, w.start_P, w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr,
-            w.col_unit, w.col_source, w.col_delay, w.col_port, *_column_order(w, state.hops), state.group, state.reach_ptr,
+            w.col_unit, w.col_source, w.col_delay, w.col_port, *_runs(w, state.hops), state.group, state.reach_ptr,
             state.reach, state.row_of, state.stride, state.first_M, state.first_E, state.first_Z, state.M, state.E, state.slot,
-            state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, past,
+            state.row_live, state.position, state.width, state.Z, tape.messages, tape.history, count, units, sent[D + t0 - 1 : D + t0],
             len(w.pair_pre), w.pair_ptr, *coupled, direct, leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns,
             counts,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
-    state.sent = sent[len(sent) - D :].copy()
+    state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
     state.counts += counts.sum(0)
@@ -173,7 +214,9 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
 
 def column_positions(state: BlockState, lane: int) -> np.ndarray:
     """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
-    return state.position[lane, _column_order(state.wiring, state.hops)[1]]
+    runs = _runs(state.wiring, state.hops)
+    first = state.position[lane, runs.run_of]
+    return np.where(first >= 0, first + runs.placed - runs.first[runs.run_of], -1)
 
 
 def _work(state: BlockState, tape: Tape) -> float:
@@ -184,20 +227,53 @@ def _work(state: BlockState, tape: Tape) -> float:
 
 
 def _couplings(
-    w: Wiring, tape: Tape, sent: np.ndarray, D: int, t0: int, t1: int, synaptic: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(ends, pre, slot, lag, coef) for steps t0..t1-1; see ``block_kernel.couple``."""
-    rows, pairs = (t1 - t0) * tape.batch, len(w.pair_pre)
+    state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int, synaptic: bool
+) -> _Couplings:
+    """What arrives in steps t0..t1-1; see ``block_kernel.couple``."""
+    w, rows, pairs = state.wiring, (t1 - t0) * tape.batch, len(state.wiring.pair_pre)
     if not synaptic or not pairs:
         ends, none = (np.arange(rows) * pairs)[:, None] + w.pair_ptr[:-1], np.zeros(0, np.int32)
-        return ends, none, none, none, np.zeros((w.max_states, 0), w.dtype)
-    weight = np.zeros(int(w.weight_ptr[-1]), w.dtype)
-    weight[w.syn_place] = tape.theta[w.syn_theta]
-    ends, coef = np.empty((rows, w.n_units), np.int64), np.empty((w.max_states, rows * pairs), w.dtype)
-    pre, slot, lag = (np.empty(rows * pairs, np.int32) for _ in range(3))
-    tables = (w.pair_ptr, w.pair_pre, w.pair_delay, w.S, w.G, w.size, w.local, w.start_B)
-    kernel.couple(tape.B, weight, w.weight_ptr, w.heard_ports, sent, D, *tables, t0, t1, tape.batch, ends, pre, slot, lag, coef)
-    return ends, pre, slot, lag, coef
+        return _Couplings(ends, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
+    if state.scratch is None or len(state.scratch.ends) != rows:
+        state.scratch = _allocate(state, rows)
+    tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
+    past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
+    if state.scratch.all_to_all:
+        weight = np.zeros((w.n_units, most, w.n_units), w.dtype)
+        weight.reshape(-1)[_dense_places(w)] = tape.theta[w.syn_theta]
+        coef = state.scratch.coef.reshape(rows, w.n_units, w.n_units)
+        kernel.couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
+    else:
+        weight = np.zeros((pairs, most), w.dtype)
+        weight.reshape(-1)[w.syn_place] = tape.theta[w.syn_theta]
+        outgoing = (w.delays, w.out_ptr, w.out_post)
+        kernel.couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *state.scratch[:-1])
+    return state.scratch
+
+
+def _allocate(state: BlockState, rows: int) -> _Couplings:
+    """Room for the couplings of ``rows`` lanes and steps."""
+    w, pairs = state.wiring, len(state.wiring.pair_pre)
+    whole = _is_plain(w) and len(state.reach) == len(state.stride) * w.n_units
+    all_to_all = whole and pairs >= _ALL_TO_ALL * w.n_units**2
+    entries = rows * (w.n_units**2 if all_to_all else pairs)
+    names = 0 if whole else entries
+    pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))
+    return _Couplings(np.empty((rows, w.n_units), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all)
+
+
+@functools.lru_cache(maxsize=8)
+def _dense_places(w: Wiring) -> np.ndarray:
+    """Where each synapse lies in a full (pre, ports, post) array of weights."""
+    most = w.heard_ports.shape[1]
+    pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
+    pair, rank = np.divmod(w.syn_place, most)
+    return (pre[pair] * most + rank) * w.n_units + w.out_post[pair]
+
+
+def _is_plain(w: Wiring) -> bool:
+    """One state per unit, carried, and no delay beyond one step: rows then arrive by their slot alone."""
+    return max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
 
 
 def _reset(state: BlockState, which: np.ndarray) -> None:
@@ -210,4 +286,4 @@ def _reset(state: BlockState, which: np.ndarray) -> None:
         state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[which] = -1
     state.position[which] = -1
     state.width[which] = 0
-    state.sent[:, which] = -1
+    state.sent[:, which] = 0

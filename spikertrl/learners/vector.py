@@ -1,4 +1,4 @@
-"""One vector primitive for all influence updates: a row becomes a weighted sum of rows, with partial sums kept in registers.
+"""Vector primitives of all influence updates: rows become weighted sums of rows, with partial sums kept in registers.
 
 ``combine(target, at, scale, source, places, weights, n, width)`` does
 
@@ -19,8 +19,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+size_type = ir.IntType(64)
 BYTES = 32  # one 256-bit register
-TILES = (8, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
+TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
+PANEL = 4  # rows that share what they read in ``combine_panel``
+PANEL_TILES = (3, 1)
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -64,7 +67,7 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
         slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
 
         def place(index):
-            slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
+            slot = builder.sext(builder.load(builder.gep(slots, [index])), size_type)
             return builder.add(args[4], builder.mul(slot, args[5]))
 
         _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10]).row(args[11])
@@ -73,35 +76,73 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
     return signature, codegen
 
 
+def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, weights, first_weight, n, width):
+    """All rows of a block at once, each hearing the same n source rows, which lie one behind the other:
+
+    target row u <- scales[u] * target row u + sum over a < n of weights[first_weight + a * rows + u] * source row a, where row u
+    starts at ``at + u * stride`` and source row a at ``base + a * stride``. Four rows share every load (a product of matrices).
+    """
+    size = types.intp
+    signature = types.void(target, size, size, size, scales, source, size, weights, size, size, size)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        target, scales, source, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 4, 5, 7))
+        stride, rows = args[2], args[3]
+        source, weights = builder.gep(source, [args[6]]), builder.gep(weights, [args[8]])
+        begin = ir.Constant(size_type, 0)
+        for group in (PANEL, 1):
+            step = ir.Constant(size_type, group)
+            end = builder.mul(builder.udiv(rows, step), step)
+            with cgutils.for_range_slice(builder, begin, end, step) as (row, _):
+
+                def place(index):
+                    return builder.mul(index, stride)
+
+                writer = _Writer(builder, element, target, source, weights, place, None, None, args[9])
+                at = [builder.add(row, ir.Constant(size_type, r)) for r in range(group)]
+                writer.rows = [builder.add(args[1], builder.mul(a, stride)) for a in at]
+                writer.scales = [builder.load(builder.gep(scales, [a])) for a in at]
+                writer.weight_at = lambda index, at=at: [builder.add(builder.mul(index, rows), a) for a in at]
+                writer.row(args[10], PANEL_TILES if group > 1 else TILES)
+            begin = end
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 combine: Callable[..., None] = intrinsic(_combine)
+combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
 
 
 class _Writer:
-    """Emits the code: whole tiles of columns, then single registers."""
+    """Emits the code: whole tiles of columns, then single registers. ``rows`` and ``scales``: one per row written together."""
 
     def __init__(self, builder, element, target, source, weights, place, at, scale, n) -> None:
         self.builder, self.element, self.target, self.source, self.weights = builder, element, target, source, weights
-        self.place, self.at, self.scale, self.n = place, at, scale, n
+        self.place, self.n, self.rows, self.scales = place, n, [at], [scale]
+        self.weight_at = lambda index: [index]
         self.align = 4 if isinstance(element, ir.FloatType) else 8
         self.size = BYTES // self.align
         self.vector = ir.VectorType(element, self.size)
 
-    def row(self, width) -> None:
-        """All columns of one row."""
+    def row(self, width, tiles: tuple[int, ...] = TILES) -> None:
+        """All columns."""
         b = self.builder
-        begin = ir.Constant(ir.IntType(64), 0)
-        for registers in TILES:
-            step = ir.Constant(ir.IntType(64), self.size * registers)
+        begin = ir.Constant(size_type, 0)
+        for registers in tiles:
+            step = ir.Constant(size_type, self.size * registers)
             end = b.mul(b.udiv(width, step), step)
             with cgutils.for_range_slice(b, begin, end, step) as (column, _):
                 self.tile(column, registers)
             begin = end
 
+    def _pointer(self, base, index):
+        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
+
     def _load(self, base, index):
-        pointer = self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
-        loaded = self.builder.load(pointer, align=self.align)
-        return loaded
+        return self.builder.load(self._pointer(base, index), align=self.align)
 
     def _splat(self, scalar):
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -110,26 +151,32 @@ class _Writer:
         return self.builder.shuffle_vector(first, undefined, mask)
 
     def tile(self, column, registers: int) -> None:
-        """Columns column .. column + registers * size - 1."""
+        """Columns column .. column + registers * size - 1 of every row."""
         b, flags = self.builder, ("contract",)
-        sums = [cgutils.alloca_once(b, self.vector) for _ in range(registers)]
-        offsets = [b.add(column, ir.Constant(ir.IntType(64), r * self.size)) for r in range(registers)]
-        zero = ir.Constant(self.element, 0.0)
-        fresh = b.fcmp_ordered("==", self.scale, zero)
-        with b.if_else(fresh) as (then, otherwise):
-            with then:
-                for s in sums:
-                    b.store(ir.Constant(self.vector, [0.0] * self.size), s)
-            with otherwise:
-                factor = self._splat(self.scale)
-                for s, offset in zip(sums, offsets, strict=True):
-                    b.store(b.fmul(factor, self._load(self.target, b.add(self.at, offset)), flags=flags), s)
+        offsets = [b.add(column, ir.Constant(size_type, r * self.size)) for r in range(registers)]
+        sums = [[cgutils.alloca_once(b, self.vector) for _ in offsets] for _ in self.rows]
+        for at, scale, line in zip(self.rows, self.scales, sums, strict=True):
+            self._begin(at, scale, line, offsets)
         with cgutils.for_range(b, self.n) as loop:
             place = self.place(loop.index)
-            weight = self._splat(b.load(b.gep(self.weights, [loop.index])))
-            for s, offset in zip(sums, offsets, strict=True):
-                row = self._load(self.source, b.add(place, offset))
-                b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
-        for s, offset in zip(sums, offsets, strict=True):
-            pointer = b.bitcast(b.gep(self.target, [b.add(self.at, offset)]), self.vector.as_pointer())
-            b.store(b.load(s), pointer, align=self.align)
+            loaded = [self._load(self.source, b.add(place, offset)) for offset in offsets]
+            for where, line in zip(self.weight_at(loop.index), sums, strict=True):
+                weight = self._splat(b.load(b.gep(self.weights, [where])))
+                for s, row in zip(line, loaded, strict=True):
+                    b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
+        for at, line in zip(self.rows, sums, strict=True):
+            for s, offset in zip(line, offsets, strict=True):
+                b.store(b.load(s), self._pointer(self.target, b.add(at, offset)), align=self.align)
+
+    def _begin(self, at, scale, line, offsets) -> None:
+        """Sums start as scale * old row; with scale 0 the old row is not read."""
+        b = self.builder
+        fresh = b.fcmp_ordered("==", scale, ir.Constant(self.element, 0.0))
+        with b.if_else(fresh) as (then, otherwise):
+            with then:
+                for s in line:
+                    b.store(ir.Constant(self.vector, [0.0] * self.size), s)
+            with otherwise:
+                factor = self._splat(scale)
+                for s, offset in zip(line, offsets, strict=True):
+                    b.store(b.fmul(factor, self._load(self.target, b.add(at, offset)), flags=("contract",)), s)

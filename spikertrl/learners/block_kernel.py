@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import combine, combine_panel, combine_slots
+from .vector import PANEL, combine, combine_panel, combine_slots
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 
@@ -65,28 +65,32 @@ def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, send
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
-    """``couple`` for dense networks of units with one state: ``coef`` (steps * lanes, senders, N) from ``weight`` (N, ports, N).
+    """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
-    Every unit then hears every sender, so that no list of entries is needed.
+    ``weight`` (N, panels, ports, PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
+    ``combine_panel``.
     """
-    N, most = len(S), ports.shape[1]
+    N, panels, most = len(S), weight.shape[1], ports.shape[1]
     workers = min(64, (t1 - t0) * B)
     for worker in prange(workers):
-        gain = np.zeros((most, N), coef.dtype)
+        gain = np.zeros((panels, most, PANEL), coef.dtype)
         for row in range(worker, (t1 - t0) * B, workers):
             t, b = t0 + row // B, row % B
             line = tape_B[t]
             for i in range(N):
                 base = start_B[i] * B + b * G[i] * size[i] + local[i]
                 for r in range(most):
-                    gain[r, i] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
-            for a in range(sent[history + t - 1, b]):
-                j, total = senders[history + t - 1, b, a], coef[row, a]
-                for i in range(N):
-                    total[i] = gain[0, i] * weight[j, 0, i]
-                for r in range(1, most):
-                    for i in range(N):
-                        total[i] += gain[r, i] * weight[j, r, i]
+                    gain[i // PANEL, r, i % PANEL] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
+            n = sent[history + t - 1, b]
+            for a in range(n):
+                j = senders[history + t - 1, b, a]
+                for k in range(panels):
+                    at = (k * n + a) * PANEL
+                    for x in range(PANEL):
+                        total = gain[k, 0, x] * weight[j, k, 0, x]
+                        for r in range(1, most):
+                            total += gain[k, r, x] * weight[j, k, r, x]
+                        coef[row, at + x] = total
 
 
 @njit(fastmath=FAST, cache=True)
@@ -203,6 +207,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
     N = len(S)
     L = len(leaky)
     flat_coef = coef.reshape(-1)
+    room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     plain = D == 1 and S.max() == 1 and not memoryless.any()
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
@@ -261,7 +266,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 if all_to_all:  # complete by construction
                     propagate += _advance_all(
                         M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, E, ring,
-                        flat_coef, step * units * units, before,
+                        flat_coef, step * room, before,
                     )  # fmt: skip
                 elif plain and complete:
                     propagate += _advance_lean(

@@ -14,7 +14,7 @@ from ..threads import threads_for
 from ..wiring import Wiring, reachable
 from . import block_kernel as kernel
 from .base import Signal, add_readout_gradient, learning_signal, readout_weights
-from .vector import lanes, padded
+from .vector import PANEL, lanes, padded
 
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
 _ALL_TO_ALL = 0.5  # share of connected pairs above which the couplings are a full matrix and the rows a product of matrices
@@ -33,7 +33,7 @@ class _Couplings(NamedTuple):
     slot: np.ndarray
     lag: np.ndarray
     coef: np.ndarray
-    all_to_all: bool  # values alone, as a full matrix (senders, units) in every lane and step
+    all_to_all: bool  # values alone, as a full matrix (see combine_panel) in every lane and step
 
 
 @dataclass
@@ -239,9 +239,9 @@ def _couplings(
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
     past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
     if state.scratch.all_to_all:
-        weight = np.zeros((w.n_units, most, w.n_units), w.dtype)
+        weight = np.zeros((w.n_units, -(-w.n_units // PANEL), most, PANEL), w.dtype)
         weight.reshape(-1)[_dense_places(w)] = tape.theta[w.syn_theta]
-        coef = state.scratch.coef.reshape(rows, w.n_units, w.n_units)
+        coef = state.scratch.coef.reshape(rows, -1)
         kernel.couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
     else:
         weight = np.zeros((pairs, most), w.dtype)
@@ -256,7 +256,7 @@ def _allocate(state: BlockState, rows: int) -> _Couplings:
     w, pairs = state.wiring, len(state.wiring.pair_pre)
     whole = _is_plain(w) and len(state.reach) == len(state.stride) * w.n_units
     all_to_all = whole and pairs >= _ALL_TO_ALL * w.n_units**2
-    entries = rows * (w.n_units**2 if all_to_all else pairs)
+    entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
     names = 0 if whole else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))
     return _Couplings(np.empty((rows, w.n_units), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all)
@@ -264,11 +264,12 @@ def _allocate(state: BlockState, rows: int) -> _Couplings:
 
 @functools.lru_cache(maxsize=8)
 def _dense_places(w: Wiring) -> np.ndarray:
-    """Where each synapse lies in a full (pre, ports, post) array of weights."""
+    """Where each synapse lies in a full (pre, panels of post, ports, PANEL) array of weights."""
     most = w.heard_ports.shape[1]
     pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
     pair, rank = np.divmod(w.syn_place, most)
-    return (pre[pair] * most + rank) * w.n_units + w.out_post[pair]
+    panel, row = np.divmod(w.out_post[pair], PANEL)
+    return ((pre[pair] * -(-w.n_units // PANEL) + panel) * most + rank) * PANEL + row
 
 
 def _is_plain(w: Wiring) -> bool:

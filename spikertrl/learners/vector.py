@@ -19,11 +19,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-size_type = ir.IntType(64)
 BYTES = 32  # one 256-bit register
 TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``
-PANEL_TILES = (3, 1)
+PANEL_TILES = (3, 2, 1)
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -67,7 +66,7 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
         slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
 
         def place(index):
-            slot = builder.sext(builder.load(builder.gep(slots, [index])), size_type)
+            slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
             return builder.add(args[4], builder.mul(slot, args[5]))
 
         _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10]).row(args[11])
@@ -79,33 +78,41 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
 def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, weights, first_weight, n, width):
     """All rows of a block at once, each hearing the same n source rows, which lie one behind the other:
 
-    target row u <- scales[u] * target row u + sum over a < n of weights[first_weight + a * rows + u] * source row a, where row u
-    starts at ``at + u * stride`` and source row a at ``base + a * stride``. Four rows share every load (a product of matrices).
+    target row u <- scales[u] * target row u + sum over a < n of weight(a, u) * source row a, where row u starts at
+    ``at + u * stride``, source row a at ``base + a * stride``, and weight(a, u) lies at ``first_weight +
+    (u // PANEL * n + a) * PANEL + u % PANEL``. PANEL rows share every load, and a tile of columns stays in the first-level
+    cache for all rows: a product of matrices.
     """
     size = types.intp
     signature = types.void(target, size, size, size, scales, source, size, weights, size, size, size)
 
     def codegen(context, builder, sig, args):
-        element = context.get_data_type(sig.args[0].dtype)
-        target, scales, source, weights = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 4, 5, 7))
-        stride, rows = args[2], args[3]
-        source, weights = builder.gep(source, [args[6]]), builder.gep(weights, [args[8]])
-        begin = ir.Constant(size_type, 0)
-        for group in (PANEL, 1):
-            step = ir.Constant(size_type, group)
-            end = builder.mul(builder.udiv(rows, step), step)
-            with cgutils.for_range_slice(builder, begin, end, step) as (row, _):
+        b, element = builder, context.get_data_type(sig.args[0].dtype)
+        target, scales, source, weights = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 4, 5, 7))
+        stride, rows, n = args[2], args[3], args[9]
+        source, weights = b.gep(source, [args[6]]), b.gep(weights, [args[8]])
+        four, quad = _size(PANEL), b.mul(n, _size(PANEL))
+        whole = b.mul(b.udiv(rows, four), four)
 
-                def place(index):
-                    return builder.mul(index, stride)
+        def place(index):
+            return b.mul(index, stride)
 
-                writer = _Writer(builder, element, target, source, weights, place, None, None, args[9])
-                at = [builder.add(row, ir.Constant(size_type, r)) for r in range(group)]
-                writer.rows = [builder.add(args[1], builder.mul(a, stride)) for a in at]
-                writer.scales = [builder.load(builder.gep(scales, [a])) for a in at]
-                writer.weight_at = lambda index, at=at: [builder.add(builder.mul(index, rows), a) for a in at]
-                writer.row(args[10], PANEL_TILES if group > 1 else TILES)
-            begin = end
+        def panel(column, registers, first, count):
+            writer = _Writer(b, element, target, source, weights, place, None, None, n)
+            at = [b.add(first, _size(r)) for r in range(count)]
+            writer.rows = [b.add(args[1], b.mul(u, stride)) for u in at]
+            writer.scales = [b.load(b.gep(scales, [u])) for u in at]
+            begin = [b.add(b.mul(b.udiv(u, four), quad), b.urem(u, four)) for u in at]
+            writer.weight_at = lambda index: [b.add(where, b.mul(index, four)) for where in begin]
+            writer.tile(column, registers)
+
+        def tile(column, registers):
+            with cgutils.for_range_slice(b, _size(0), whole, four) as (first, _):
+                panel(column, registers, first, PANEL)
+            with cgutils.for_range_slice(b, whole, rows, _size(1)) as (first, _):
+                panel(column, registers, first, 1)
+
+        _tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[10], tile)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -114,6 +121,21 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, we
 combine: Callable[..., None] = intrinsic(_combine)
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
+
+
+def _size(value: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(64), value)
+
+
+def _tiles(builder, tiles: tuple[int, ...], size: int, width, write: Callable) -> None:
+    """Emit loops over 0 .. width - 1 in tiles of so many registers, then of fewer: ``write(column, registers)``."""
+    begin = _size(0)
+    for registers in tiles:
+        step = _size(size * registers)
+        end = builder.mul(builder.udiv(width, step), step)
+        with cgutils.for_range_slice(builder, begin, end, step) as (column, _):
+            write(column, registers)
+        begin = end
 
 
 class _Writer:
@@ -127,16 +149,9 @@ class _Writer:
         self.size = BYTES // self.align
         self.vector = ir.VectorType(element, self.size)
 
-    def row(self, width, tiles: tuple[int, ...] = TILES) -> None:
+    def row(self, width) -> None:
         """All columns."""
-        b = self.builder
-        begin = ir.Constant(size_type, 0)
-        for registers in tiles:
-            step = ir.Constant(size_type, self.size * registers)
-            end = b.mul(b.udiv(width, step), step)
-            with cgutils.for_range_slice(b, begin, end, step) as (column, _):
-                self.tile(column, registers)
-            begin = end
+        _tiles(self.builder, TILES, self.size, width, self.tile)
 
     def _pointer(self, base, index):
         return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
@@ -153,7 +168,7 @@ class _Writer:
     def tile(self, column, registers: int) -> None:
         """Columns column .. column + registers * size - 1 of every row."""
         b, flags = self.builder, ("contract",)
-        offsets = [b.add(column, ir.Constant(size_type, r * self.size)) for r in range(registers)]
+        offsets = [b.add(column, _size(r * self.size)) for r in range(registers)]
         sums = [[cgutils.alloca_once(b, self.vector) for _ in offsets] for _ in self.rows]
         for at, scale, line in zip(self.rows, self.scales, sums, strict=True):
             self._begin(at, scale, line, offsets)

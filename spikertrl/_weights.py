@@ -63,6 +63,8 @@ def delays(name: str, given: Any, lowest: int, dt: float, shape: tuple[int, int]
         found = steps(per_synapse(given, indptr, indices), dt, what)
     else:
         found = steps(lowest if given is None else given, dt, what)
+        if np.ndim(found) and np.shape(found) != shape:
+            raise NetworkError(f"{what} has shape {np.shape(found)}; legal: a number, or one per pair, (post, pre) = {shape}")
         found = per_synapse(np.broadcast_to(found, shape), indptr, indices) if np.ndim(found) else found
     if np.size(found) and np.min(found) < lowest:
         raise NetworkError(f"{what} must be at least {lowest} step(s), got {np.min(found)}")

@@ -26,6 +26,27 @@ BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: th
 
 
 @dataclass(frozen=True, eq=False)
+class Link:
+    """A projection in indices: weights theta[theta] as (ports, post, pre), or (ports, synapses) of a CSR mask (post, pre)."""
+
+    source: int  # first source
+    target: int  # first unit
+    shape: tuple[int, int]  # (post, pre)
+    ports: np.ndarray  # places among the ports of the target
+    theta: slice
+    delay: int | np.ndarray  # steps, one for all or one per synapse of the mask
+    indptr: np.ndarray
+    indices: np.ndarray
+    is_dense: bool  # every pair is connected, all with the same delay
+    trained: np.ndarray  # (ports) bool: the weights are learned
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses per port."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True, eq=False)
 class Wiring:
     """Index arrays. "(N)" is one entry per unit, "(C)" per column, "(E)" per unit-to-unit pair."""
 
@@ -76,6 +97,7 @@ class Wiring:
     out_post: np.ndarray
     syn_place: np.ndarray
     heard_ports: np.ndarray
+    links: tuple[Link, ...]
     # readouts, concatenated: weight of output o on unit j at out_theta[o, j] (or -1)
     out_theta: np.ndarray  # (O, N) int64
     out_bias: np.ndarray  # (O) int64
@@ -141,6 +163,7 @@ def build_wiring(net: Network) -> Wiring:
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
         layout=blocks, frozen=_frozen(net, blocks), **units, **columns,
         **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
+        links=tuple(_link(net, p, blocks, n_channels) for p in net.projections),
     )  # fmt: skip
 
 
@@ -183,6 +206,20 @@ def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.n
             rows["theta"].append(blocks[projection.name, port][0].start + np.arange(len(post)))
             rows["trained"].append(np.full(len(post), port in projection.trained_ports))
     return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _link(net: Network, projection: Projection, blocks: dict, n_channels: int) -> Link:
+    target, inside = net.populations[projection.target], projection.source in net.populations
+    first = n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
+    post, pre, delay = synapses(projection)
+    parts = [blocks[projection.name, port][0] for port in projection.ports]
+    same = len(delay) == 0 or bool((delay == delay[0]).all())
+    return Link(
+        first, target.start, projection.shape, np.array([target.cell.ports.index(port) for port in projection.ports]),
+        slice(parts[0].start, parts[-1].stop), int(delay.max(initial=0)) if same else delay,
+        np.searchsorted(post, np.arange(projection.shape[0] + 1)), pre, projection.is_dense and same,
+        np.array([port in projection.trained_ports for port in projection.ports]),
+    )  # fmt: skip
 
 
 def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: int) -> dict[str, np.ndarray]:

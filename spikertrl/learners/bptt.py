@@ -1,24 +1,15 @@
-"""BPTT: backpropagation through time over the tapes, full or truncated, and its one-step limit, Immediate.
-
-The adjoint of a step, backwards in time (lambda = dL/ds, gamma = dL/dI):
-
-    ybar_j(t) = dL/dy_j(t) + sum over synapses j -> i of theta_c gamma_i(t + d_c)
-    lambda(t) = A(t+1)^T lambda(t+1) + o(t) ybar(t),    gamma(t) = B(t)^T lambda(t)
-    dL/dtheta_c += gamma_i(t) y_j(t - d_c),    dL/dphi += P(t)^T lambda(t) + q(t) ybar(t)
-"""
+"""BPTT: backpropagation through time over the tapes (see ``adjoint``), full or truncated, and its one-step limit, Immediate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
-from numba import njit, prange
 
 from ..tape import Tape
-from ..threads import SMALL_WORK, threads_for
 from ..wiring import Wiring
+from .adjoint import Adjoint
 from .base import Signal, add_readout_gradient, readout_weights
 
 if TYPE_CHECKING:
@@ -131,107 +122,26 @@ def _masked(tape: Tape, signal: Signal, steps: slice) -> Signal:
 
 def _backward(w: Wiring, tapes: list[Tape], signal: Signal, reach: int | None, gradient: np.ndarray) -> None:
     """One backward pass of ``signal`` (of the last tape's first len(dz) steps) down to absolute step ``reach``."""
-    batch, D = tapes[-1].batch, max(w.row_history, 1)
-    carry = np.zeros((batch, w.n_states), w.dtype)
-    ring = np.zeros((D + 1, batch, w.n_units), w.dtype)
-    zbar = np.zeros((batch, w.n_outputs), w.dtype)
-    decay = w.decay.astype(w.dtype)
-    end = len(signal.dz)
+    batch = tapes[-1].batch
+    adjoint, zbar = Adjoint(w, batch), np.zeros((batch, w.n_outputs), w.dtype)
+    decay, end = w.decay.astype(w.dtype), len(signal.dz)
     for index in range(len(tapes) - 1, -1, -1):
         tape = tapes[index]
         first = 0 if reach is None else max(reach - tape.start, 0)
         if first >= end:
             break
-        weights = readout_weights(w, tape.theta)
-        direct = np.empty((end, batch, w.n_units), w.dtype)
-        for t in range(end - 1, -1, -1):
-            zbar = decay * zbar + (signal.dz[t] if index == len(tapes) - 1 else 0)
-            direct[t] = zbar @ weights
+        told = np.zeros((end, batch, w.n_outputs), w.dtype)
+        if index == len(tapes) - 1:
+            told[:] = signal.dz
+        for t in range(end - 1, -1, -1) if decay.any() else ():
+            zbar = told[t] = decay * zbar + told[t]
+        direct = told @ readout_weights(w, tape.theta)
         if index == len(tapes) - 1 and signal.dy is not None:
             direct += signal.dy
-        _sweep(w, tape, direct, first, end, carry, ring, gradient)
-        for array in (carry, zbar):
-            array[tape.reset] = 0
-        ring[:, tape.reset] = 0
+        adjoint.back(tape, direct, first, gradient)
+        adjoint.forget(tape.reset)
+        zbar[tape.reset] = 0
         if tape.reset.all():
             break
         end = tapes[index - 1].tau if index else 0
-
-
-def _sweep(
-    w: Wiring, tape: Tape, direct: np.ndarray, first: int, end: int, carry: np.ndarray, ring: np.ndarray, gradient: np.ndarray
-) -> None:
-    work = (end - first) * tape.batch * (len(w.syn_theta) * 2 + w.n_recurrent)
-    workers = min(tape.batch, numba.get_num_threads()) if work > SMALL_WORK else 1
-    partial = np.zeros((workers, w.n_parameters), w.dtype)
-    with threads_for(work):
-        _sweep_lanes(
-            first, end, tape.start, tape.batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
-            w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_theta, w.col_source, w.col_delay,
-            w.col_port, w.pair_ptr, w.pair_pre, w.pair_delay, w.pair_syn, w.syn_theta, w.syn_port, tape.theta, tape.messages,
-            tape.history, direct, carry, ring, partial,
-        )  # fmt: skip
-    gradient += partial.sum(0)
-
-
-@njit(parallel=True, cache=True)
-def _sweep_lanes(first, end, start, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state, tape_A,
-                 tape_B, tape_P, tape_o, tape_q, col_ptr, col_theta, col_source, col_delay, col_port, pair_ptr, pair_pre,
-                 pair_delay, pair_syn, syn_theta, syn_port, theta, messages, history, direct, carry, ring,
-                 partial):  # fmt: skip
-    """Steps end-1..first of one tape, lanes shared by workers; ``carry`` (B, R), ``ring`` (D+1, B, N) pass between tapes."""
-    workers = len(partial)
-    N, D1 = len(S), len(ring)
-    most_S, most_G = S.max(), G.max()
-    for worker in prange(workers):
-        grad = partial[worker]
-        lam, gam, zero = np.zeros(most_S, theta.dtype), np.zeros(most_G, theta.dtype), np.zeros(1, theta.dtype)
-        for b in range(worker, B, workers):
-            for t in range(end - 1, first - 1, -1):
-                now = (start + t) % D1
-                for i in range(N):
-                    n, place, f = size[i], local[i], first_state[i]
-                    ybar = direct[t, b, i] + ring[now, b, i]
-                    ring[now, b, i] = 0
-                    at = start_o[i] * B + b * S[i] * n + place
-                    alive = False
-                    for s in range(S[i]):
-                        lam[s] = carry[b, f + s] + tape_o[t, at + s * n] * ybar
-                        alive |= lam[s] != 0
-                    if ybar != 0:
-                        at = start_q[i] * B + b * Q[i] * n + place
-                        for c in range(col_ptr[i + 1] - 1, col_ptr[i] - 1, -1):
-                            if col_source[c] != -2:
-                                break
-                            grad[col_theta[c]] += tape_q[t, at + col_port[c] * n] * ybar
-                    if not alive:
-                        for s in range(S[i]):
-                            carry[b, f + s] = 0
-                        continue
-                    at = start_B[i] * B + b * S[i] * G[i] * n + place
-                    for g in range(G[i]):
-                        gam[g] = 0
-                        for s in range(S[i]):
-                            gam[g] += tape_B[t, at + (s * G[i] + g) * n] * lam[s]
-                    at = start_P[i] * B + b * S[i] * Q[i] * n + place
-                    for c in range(col_ptr[i], col_ptr[i + 1]):
-                        source = col_source[c]
-                        if source >= 0:
-                            grad[col_theta[c]] += gam[col_port[c]] * messages[history + t - col_delay[c], b, source]
-                        elif source == -1:
-                            grad[col_theta[c]] += gam[col_port[c]]
-                        else:
-                            for s in range(S[i]):
-                                grad[col_theta[c]] += tape_P[t, at + (s * Q[i] + col_port[c]) * n] * lam[s]
-                    for e in range(pair_ptr[i], pair_ptr[i + 1]):
-                        back = (start + t - pair_delay[e]) % D1
-                        value = zero[0]
-                        for c in range(pair_syn[e], pair_syn[e + 1]):
-                            value += theta[syn_theta[c]] * gam[syn_port[c]]
-                        ring[back, b, pair_pre[e]] += value
-                    at = start_A[i] * B + b * S[i] * S[i] * n + place
-                    for r in range(S[i]):
-                        total = zero[0]
-                        for s in range(S[i]):
-                            total += tape_A[t, at + (s * S[i] + r) * n] * lam[s]
-                        carry[b, f + r] = total
+    adjoint.own_parameters(gradient)

@@ -1,0 +1,207 @@
+"""The adjoint of a tape: what backpropagation does, as products of matrices where synapses are dense and loops where they are not.
+
+Backwards in time (lambda = dL/ds, gamma = dL/dI; arrays flat as on the tape):
+
+    ybar_j(t) = dL/dy_j(t) + sum over synapses j -> i of theta_c gamma_i(t + d_c)
+    lambda(t) = A(t+1)^T lambda(t+1) + o(t) ybar(t),    gamma(t) = B(t)^T lambda(t)
+    dL/dtheta_c += gamma_i(t) y_j(t - d_c),    dL/dphi += P(t)^T lambda(t) + q(t) ybar(t)
+
+A step sends gamma back through the synapses; their own gradients follow for all steps of the tape at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from ..tape import Tape
+from ..threads import threads_for
+from ..wiring import BIAS, PHI, Link, Wiring
+
+FAST = {"contract", "nsz", "arcp"}
+
+
+@dataclass
+class Adjoint:
+    """What passes from a tape to the one before: lambda A (flat like o), and ybar of the last steps, ring (D + 1, B, N)."""
+
+    wiring: Wiring
+    batch: int
+    carry: np.ndarray = field(init=False)
+    ring: np.ndarray = field(init=False)
+    phi: np.ndarray = field(init=False)  # gradients of the units' own parameters, flat like q for one lane
+
+    def __post_init__(self) -> None:
+        w = self.wiring
+        self.carry = np.zeros(self.batch * w.n_states, w.dtype)
+        self.ring = np.zeros((max(w.row_history, 1) + 1, self.batch, w.n_units), w.dtype)
+        self.phi = np.zeros(int(w.Q.sum()), w.dtype)
+
+    def forget(self, lanes: np.ndarray) -> None:
+        """Nothing reaches further back in these lanes (B, bool)."""
+        if not lanes.any():
+            return
+        self.ring[:, lanes] = 0
+        w = self.wiring
+        tables = _tables(w)
+        for first, n, S in zip(tables.first, tables.size, tables.S, strict=True):
+            at = w.start_o[first] * self.batch
+            self.carry[at : at + self.batch * S * n].reshape(self.batch, S, n)[lanes] = 0
+
+    def back(self, tape: Tape, direct: np.ndarray, first: int, gradient: np.ndarray) -> None:
+        """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss."""
+        w, batch, tables = self.wiring, self.batch, _tables(self.wiring)
+        steps = len(direct) - first
+        gamma = np.empty((steps, batch * tables.gammas), w.dtype)
+        starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
+        sending = [link for link in w.links if link.source >= w.n_channels]
+        with threads_for(batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
+            for t in range(len(direct) - 1, first - 1, -1):
+                now, k = (tape.start + t) % len(self.ring), t - first
+                _local(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
+                       w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
+                self.ring[now] = 0
+                for link in sending:
+                    self._send(link, tape, _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
+        with threads_for(steps * batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
+            for link in w.links:
+                _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
+        for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
+            at = tables.start[i] * batch
+            total = gamma[:, at : at + batch * G * n].reshape(steps * batch, G, n).sum(0)
+            gradient[theta] += total[port, unit]
+
+    def _send(self, link: Link, tape: Tape, gamma: np.ndarray, time: int) -> None:
+        """ybar of the sources of a link, from gamma (B, ports, post) of one step."""
+        source = link.source - self.wiring.n_channels
+        weight = tape.theta[link.theta]
+        if link.is_dense:
+            into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
+            into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
+        else:
+            delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
+            _send_sparse(gamma, weight.reshape(len(link.ports), -1), link.indptr, link.indices, delay, source, time, self.ring)
+
+    def own_parameters(self, gradient: np.ndarray) -> None:
+        """Add what has come together for the units' own parameters, once after the last tape."""
+        w = self.wiring
+        mine = np.flatnonzero(w.col_source == PHI)
+        unit = w.col_unit[mine]
+        gradient[w.col_theta[mine]] += self.phi[w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]]
+
+
+class _Tables(NamedTuple):
+    """Populations: first unit, size, states, ports. ``start``: (N) like ``start_B`` for one value per port; ``gammas``: all of them.
+
+    ``bias``: per population (port, unit, place in theta) of every bias.
+    """
+
+    first: np.ndarray
+    size: np.ndarray
+    S: np.ndarray
+    G: np.ndarray
+    start: np.ndarray
+    gammas: int
+    bias: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+
+
+@functools.lru_cache(maxsize=8)
+def _tables(w: Wiring) -> _Tables:
+    first = np.flatnonzero(w.local == 0)
+    size, S, G = w.size[first], w.S[first], w.G[first]
+    ends = np.cumsum(G * size)
+    bias = []
+    for i, n in zip(first, size, strict=True):
+        mine = np.flatnonzero((w.col_source == BIAS) & (w.col_unit >= i) & (w.col_unit < i + n))
+        bias.append((w.col_port[mine], w.local[w.col_unit[mine]], w.col_theta[mine]))
+    return _Tables(first, size, S, G, np.repeat(ends - G * size, size), int(ends[-1]), tuple(bias))
+
+
+def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
+    """gamma at the ports of a link, (steps, B, ports, post)."""
+    at, G, n = _tables(w).start[link.target] * batch, w.G[link.target], link.shape[0]
+    return gamma[:, at : at + batch * G * n].reshape(len(gamma), batch, G, n)[:, :, link.ports]
+
+
+def _weights(link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
+    """dL/dtheta of a link from gamma (steps, B, ports, post) of steps first, first + 1, ..."""
+    if not link.trained.any():
+        return
+    low, steps = tape.history + first, len(gamma)
+    y = tape.messages[:, :, link.source : link.source + link.shape[1]]
+    found = np.zeros((len(link.ports), link.n_synapses), gradient.dtype)
+    if link.is_dense:
+        sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
+        found += (gamma.reshape(len(sent), -1).T @ sent).reshape(found.shape)
+    else:
+        delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
+        _weights_sparse(gamma, y, low, link.indptr, link.indices, delay, found)
+    gradient[link.theta].reshape(found.shape)[link.trained] += found[link.trained]
+
+
+@njit(cache=True, fastmath=FAST)
+def _local(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q, start_gamma, firsts,
+           carry, phi, gamma):  # fmt: skip
+    """One step inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar."""
+    for i in firsts:
+        n = size[i]
+        lam = np.empty((S[i], n), carry.dtype)
+        for b in range(B):
+            at = start_o[i] * B + b * S[i] * n
+            for s in range(S[i]):
+                for x in range(n):
+                    lam[s, x] = carry[at + s * n + x] + o[at + s * n + x] * (direct[b, i + x] + ring[b, i + x])
+            at_q, at_P = start_q[i] * B + b * Q[i] * n, start_P[i] * B + b * S[i] * Q[i] * n
+            for k in range(Q[i]):
+                for x in range(n):
+                    phi[start_q[i] + k * n + x] += q[at_q + k * n + x] * (direct[b, i + x] + ring[b, i + x])
+                for s in range(S[i]):
+                    for x in range(n):
+                        phi[start_q[i] + k * n + x] += P[at_P + (s * Q[i] + k) * n + x] * lam[s, x]
+            at_B, at_gamma = start_B[i] * B + b * S[i] * G[i] * n, start_gamma[i] * B + b * G[i] * n
+            gamma[at_gamma : at_gamma + G[i] * n] = 0
+            for s in range(S[i]):
+                for g in range(G[i]):
+                    for x in range(n):
+                        gamma[at_gamma + g * n + x] += B_[at_B + (s * G[i] + g) * n + x] * lam[s, x]
+            at_A = start_A[i] * B + b * S[i] * S[i] * n
+            carry[at : at + S[i] * n] = 0
+            for s in range(S[i]):
+                for r in range(S[i]):
+                    for x in range(n):
+                        carry[at + r * n + x] += A[at_A + (s * S[i] + r) * n + x] * lam[s, x]
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def _send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
+    """ring[time - delay, b, source + pre] += sum over ports of weight gamma, lanes in parallel."""
+    B, ports, posts = gamma.shape
+    for b in prange(B):
+        for i in range(posts):
+            alive = False
+            for g in range(ports):
+                alive |= gamma[b, g, i] != 0
+            if alive:
+                for e in range(indptr[i], indptr[i + 1]):
+                    total = gamma[b, 0, i] * weight[0, e]
+                    for g in range(1, ports):
+                        total += gamma[b, g, i] * weight[g, e]
+                    ring[(time - delay[e]) % len(ring), b, source + indices[e]] += total
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def _weights_sparse(gamma, y, low, indptr, indices, delay, into):
+    """into[port, e] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), target units in parallel."""
+    steps, B, ports, posts = gamma.shape
+    for i in prange(posts):
+        for t in range(steps):
+            for b in range(B):
+                for g in range(ports):
+                    value = gamma[t, b, g, i]
+                    if value != 0:
+                        for e in range(indptr[i], indptr[i + 1]):
+                            into[g, e] += value * y[low + t - delay[e], b, indices[e]]

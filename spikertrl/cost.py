@@ -59,7 +59,7 @@ def cost_of(state: Any) -> Cost | None:
         return None
     w, size = state.wiring, state.wiring.dtype.itemsize
     p = w.n_filled
-    rows = np.diff(state.first_M) // np.maximum(state.stride, 1)
+    rows = np.diff(state.layout.first_M) // np.maximum(state.layout.stride, 1)
     propagation, immediate, messages, readout = (int(c) for c in state.counts)
     return Cost(
         propagation=propagation,
@@ -127,18 +127,18 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
         raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
     if isinstance(state, DenseState):
         return state.G[lane] if of == "state" else state.E[0, lane]
-    w, B = state.wiring, state.batch
+    w, B, blocks = state.wiring, state.batch, state.layout
     G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
-    for g in range(len(state.stride)):
-        columns = slice(w.col_ptr[state.group[g]], w.col_ptr[state.group[g + 1]])
-        first, last = state.reach_ptr[g], state.reach_ptr[g + 1]
-        block = state.M[B * state.first_M[g] : B * state.first_M[g + 1]].reshape(B, -1, max(state.stride[g], 1))[lane]
+    for g in range(len(blocks.stride)):
+        columns = slice(w.col_ptr[blocks.group[g]], w.col_ptr[blocks.group[g + 1]])
+        first, last = blocks.reach_ptr[g], blocks.reach_ptr[g + 1]
+        block = state.M[B * blocks.first_M[g] : B * blocks.first_M[g + 1]].reshape(B, -1, max(blocks.stride[g], 1))[lane]
         live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
         places = column_positions(state, lane)[columns]
         there = np.flatnonzero(places >= 0)
-        for u, i in enumerate(state.reach[first:last]):
+        for u, i in enumerate(blocks.reach[first:last]):
             if live[u]:
-                rows = slice(state.row_of[first + u], state.row_of[first + u] + w.S[i])
+                rows = slice(blocks.row_of[first + u], blocks.row_of[first + u] + w.S[i])
                 G[w.first_state[i] : w.first_state[i] + w.S[i], columns.start + there] = block[rows][:, places[there]]
     return G if of == "state" else _message_rows(state, G, lane)
 

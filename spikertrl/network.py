@@ -15,17 +15,21 @@ Network(float32, dt=0.001 s): input x (2); population h (16 egru); h<-x 3 ports 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _weights
 from ._parts import Input, NetworkError, Population, Projection, Readout, whole_size
 from .compile import compile_model
+from .memory import Memory, predict
 from .model import Model
 from .surrogates import Surrogate
 from .units import seconds
 from .wiring import Wiring, build_wiring
+
+if TYPE_CHECKING:
+    from .learners.base import Learner
 
 __all__ = ["Input", "Network", "NetworkError", "Population", "Projection", "Readout"]
 
@@ -218,6 +222,21 @@ class Network:
             _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng)
             view[readout.name]["bias"][...] = 0.0
         return self
+
+    def memory(self, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
+        """Bytes that this learner will need for ``batch`` lanes and pieces of ``tau`` steps, before any is taken.
+
+        BPTT is not bounded: it keeps one tape per piece of the sequence.
+
+        Examples
+        --------
+        >>> import spikertrl as srl
+        >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 64)
+        >>> net = net.connect("x", "h").connect("h", "h", density=0.1)
+        >>> net.memory(srl.RTRL()).influence < net.memory(srl.RTRL(dense=True)).influence
+        True
+        """
+        return predict(self, learner, batch, tau)
 
     def __repr__(self) -> str:
         parts = [f"input {i.name} ({i.size})" for i in self.inputs.values()]

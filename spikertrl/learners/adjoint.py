@@ -1,4 +1,4 @@
-"""The adjoint of a tape: what backpropagation does, as products of matrices where synapses are dense and loops where they are not.
+"""The adjoint of a tape: backpropagation as products of matrices where synapses are dense and as loops where they are not.
 
 Backwards in time (lambda = dL/ds, gamma = dL/dI; arrays flat as on the tape):
 
@@ -21,8 +21,7 @@ from numba import njit, prange
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import BIAS, PHI, Link, Wiring
-
-FAST = {"contract", "nsz", "arcp"}
+from .vector import FAST
 
 
 @dataclass
@@ -95,7 +94,7 @@ class Adjoint:
 
 
 class _Tables(NamedTuple):
-    """Populations: first unit, size, states, ports. ``start``: (N) like ``start_B`` for one value per port; ``gammas``: all of them.
+    """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
 
     ``bias``: per population (port, unit, place in theta) of every bias.
     """

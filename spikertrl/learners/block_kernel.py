@@ -16,81 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import PANEL, combine, combine_panel, combine_slots
-
-FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
-
-
-@njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, S, G, size, local, start_B, t0,
-           t1, B, ends, pre, slot, lag, coef):  # fmt: skip
-    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
-
-    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
-    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``; they are sorted by delay, then source (``pre`` and ``lag`` are left
-    out where they are empty). ``sent`` (history + tau,
-    B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and which. ``weight`` (pairs in outgoing order,
-    ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
-    """
-    N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
-    workers = min(64, (t1 - t0) * B)
-    for worker in prange(workers):
-        gain = np.zeros((S.max(), N, most), coef.dtype)
-        for row in range(worker, (t1 - t0) * B, workers):
-            t, b = t0 + row // B, row % B
-            line, end = tape_B[t], ends[row]
-            for i in range(N):
-                end[i] = row * pairs + pair_ptr[i]
-                base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-                for s in range(S[i]):
-                    for r in range(most):
-                        gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
-            for k in range(len(delays)):
-                past = history + t - delays[k]
-                for a in range(sent[past, b]):
-                    j = senders[past, b, a]
-                    for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
-                        i = out_post[e]
-                        at = end[i]
-                        end[i] = at + 1
-                        slot[at] = a
-                        if named:
-                            pre[at], lag[at] = j, delays[k]
-                        for s in range(S[i]):
-                            total = gain[s, i, 0] * weight[e, 0]
-                            for r in range(1, most):
-                                total += gain[s, i, r] * weight[e, r]
-                            coef[s, at] = total
-
-
-@njit(cache=True, parallel=True, fastmath=FAST)
-def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
-    """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
-
-    ``weight`` (N, panels, ports, PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
-    ``combine_panel``.
-    """
-    N, panels, most = len(S), weight.shape[1], ports.shape[1]
-    workers = min(64, (t1 - t0) * B)
-    for worker in prange(workers):
-        gain = np.zeros((panels, most, PANEL), coef.dtype)
-        for row in range(worker, (t1 - t0) * B, workers):
-            t, b = t0 + row // B, row % B
-            line = tape_B[t]
-            for i in range(N):
-                base = start_B[i] * B + b * G[i] * size[i] + local[i]
-                for r in range(most):
-                    gain[i // PANEL, r, i % PANEL] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
-            n = sent[history + t - 1, b]
-            for a in range(n):
-                j = senders[history + t - 1, b, a]
-                for k in range(panels):
-                    at = (k * n + a) * PANEL
-                    for x in range(PANEL):
-                        total = gain[k, 0, x] * weight[j, k, 0, x]
-                        for r in range(1, most):
-                            total += gain[k, r, x] * weight[j, k, r, x]
-                        coef[row, at + x] = total
+from .vector import FAST, combine, combine_panel, combine_slots
 
 
 @njit(fastmath=FAST, cache=True)
@@ -158,8 +84,8 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
-def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, begin, pair_at, ends, flat_coef,
-                  slots, ring, E, zero):  # fmt: skip
+def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, begin, pair_at, ends,
+                  flat_coef, slots, ring, E, zero):  # fmt: skip
     """``_advance_states`` for all rows of a block that holds every unit, with one state each and all arriving rows present."""
     done = 0
     for u in range(units):
@@ -176,7 +102,9 @@ def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, o
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
-def _advance_all(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n):
+def _advance_all(
+    M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n
+):
     """``_advance_lean`` where every unit hears every sender: a product of matrices."""
     done = 0
     for u in range(units):
@@ -192,9 +120,9 @@ def _advance_all(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, li
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q,
           memoryless, tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order,
-          placed, run_of, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot, row_live,
-          position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre, sent, lag,
-          coef, all_to_all, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
+          placed, run_of, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
+          row_live, position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre,
+          sent, lag, coef, all_to_all, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
@@ -273,7 +201,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                         M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, step * pairs,
                         pair_at, ends[step], flat_coef, sent, ring, E, zero,
                     )  # fmt: skip
-                for u in range(0 if all_to_all or plain and complete else units):
+                for u in range(0 if all_to_all or (plain and complete) else units):
                     i = reach[first + u]
                     begin, end = step * pairs + pair_ptr[i], ends[step, i]
                     live = row_live[lives + u]
@@ -295,8 +223,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     row_live[lives + u] = True
                     propagate += _advance_states(
                         M, base + row_of[first + u] * stride, stride, w, wide, S[i], a_place[u] + b * a_lane[u], size[i],
-                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t, D,
-                        address, N, E, places, weights, unit,
+                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t,
+                        D, address, N, E, places, weights, unit,
                     )  # fmt: skip
                 # immediate terms, in the rows of each column's own unit; columns come alive
                 for run in range(run_ptr[gr], run_ptr[gr + 1]):
@@ -349,7 +277,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 for a in range(n_active[t, b]):
                     j = active_units[t, b, a]
                     u = where[j]
-                    if u < 0 or not (row_live[lives + u] or plain and units == N):
+                    if u < 0 or not (row_live[lives + u] or (plain and units == N)):
                         continue
                     at = a if units == N else n
                     place = ring + (now * units + at) * stride

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..memory import require
 from ..tape import Tape
 from ..wiring import BIAS, PHI, Wiring
 from .base import Signal, add_readout_gradient, learning_signal, readout_weights
@@ -26,8 +27,22 @@ class DenseState:
     Z: np.ndarray
 
 
+def nbytes(wiring: Wiring, batch: int) -> int:
+    """What ``init`` will allocate."""
+    rows = wiring.n_states + max(wiring.row_history, 1) * wiring.n_units + wiring.n_outputs
+    return batch * rows * wiring.n_recurrent * wiring.dtype.itemsize
+
+
 def init(wiring: Wiring, batch: int) -> DenseState:
-    """All zero."""
+    """All zero.
+
+    Raises
+    ------
+    NotEnoughMemory
+        If it does not fit.
+    """
+    what = f"textbook RTRL ({wiring.n_states} states, {wiring.n_recurrent} parameters, batch {batch})"
+    require(nbytes(wiring, batch), what, lambda free: "use RTRL(), which keeps only what can be nonzero")
     P, dtype = wiring.n_recurrent, wiring.dtype
     rows = max(wiring.row_history, 1)
     return DenseState(wiring, np.zeros((batch, wiring.n_states, P), dtype), np.zeros((rows, batch, wiring.n_units, P), dtype),

@@ -14,7 +14,7 @@ import numpy as np
 from ..tape import Tape
 from . import dense
 from .base import Signal
-from .blocks import BlockState, init_blocks, update_blocks
+from .blocks import BlockState, block_bytes, init_blocks, update_blocks
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -44,6 +44,10 @@ class RTRL:
         """Allocate the influence for ``batch`` lanes, all zero."""
         return dense.init(net.wiring, batch) if self.dense else init_blocks(net.wiring, batch, None)
 
+    def nbytes(self, net: Network, batch: int) -> int:
+        """Bytes of the influence."""
+        return dense.nbytes(net.wiring, batch) if self.dense else block_bytes(net.wiring, batch, None)
+
     def update(self, state: BlockState | dense.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
         return dense.update(state, tape, signal) if isinstance(state, dense.DenseState) else update_blocks(state, tape, signal)
@@ -63,6 +67,10 @@ class SnAp:
     def init(self, net: Network, batch: int) -> BlockState:
         """Allocate the kept part of the influence, all zero."""
         return init_blocks(net.wiring, batch, self.order - 1)
+
+    def nbytes(self, net: Network, batch: int) -> int:
+        """Bytes of the part that is kept."""
+        return block_bytes(net.wiring, batch, self.order - 1)
 
     def update(self, state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance over the tape; return the gradient, flat like theta."""

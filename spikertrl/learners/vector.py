@@ -19,6 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 BYTES = 32  # one 256-bit register
 TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``

@@ -1,0 +1,79 @@
+"""Compiled loops that fill the effective couplings of a tape (see ``couplings``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from .vector import FAST, PANEL
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, S, G, size, local, start_B, t0,
+           t1, B, ends, pre, slot, lag, coef):  # fmt: skip
+    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
+
+    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
+    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``; sorted by delay, then source (``pre`` and ``lag`` are left
+    out where they are empty). ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active,
+    and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
+    """
+    N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
+    workers = min(64, (t1 - t0) * B)
+    for worker in prange(workers):
+        gain = np.zeros((S.max(), N, most), coef.dtype)
+        for row in range(worker, (t1 - t0) * B, workers):
+            t, b = t0 + row // B, row % B
+            line, end = tape_B[t], ends[row]
+            for i in range(N):
+                end[i] = row * pairs + pair_ptr[i]
+                base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+                for s in range(S[i]):
+                    for r in range(most):
+                        gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
+            for k in range(len(delays)):
+                past = history + t - delays[k]
+                for a in range(sent[past, b]):
+                    j = senders[past, b, a]
+                    for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
+                        i = out_post[e]
+                        at = end[i]
+                        end[i] = at + 1
+                        slot[at] = a
+                        if named:
+                            pre[at], lag[at] = j, delays[k]
+                        for s in range(S[i]):
+                            total = gain[s, i, 0] * weight[e, 0]
+                            for r in range(1, most):
+                                total += gain[s, i, r] * weight[e, r]
+                            coef[s, at] = total
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
+    """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
+
+    ``weight`` (N, panels, ports, PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
+    ``combine_panel``.
+    """
+    N, panels, most = len(S), weight.shape[1], ports.shape[1]
+    workers = min(64, (t1 - t0) * B)
+    for worker in prange(workers):
+        gain = np.zeros((panels, most, PANEL), coef.dtype)
+        for row in range(worker, (t1 - t0) * B, workers):
+            t, b = t0 + row // B, row % B
+            line = tape_B[t]
+            for i in range(N):
+                base = start_B[i] * B + b * G[i] * size[i] + local[i]
+                for r in range(most):
+                    gain[i // PANEL, r, i % PANEL] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
+            n = sent[history + t - 1, b]
+            for a in range(n):
+                j = senders[history + t - 1, b, a]
+                for k in range(panels):
+                    at = (k * n + a) * PANEL
+                    for x in range(PANEL):
+                        total = gain[k, 0, x] * weight[j, k, 0, x]
+                        for r in range(1, most):
+                            total += gain[k, r, x] * weight[j, k, r, x]
+                        coef[row, at + x] = total

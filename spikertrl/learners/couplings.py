@@ -1,0 +1,81 @@
+"""Effective couplings of a tape: for every unit, lane and step, which rows arrive and with which weight."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..tape import Tape
+from ..wiring import Wiring
+from .coupling_kernel import couple, couple_all
+from .layout import Layout
+from .vector import PANEL
+
+_ALL_TO_ALL = 0.5  # share of connected pairs above which the couplings are a full matrix and the rows a product of matrices
+
+
+class Couplings(NamedTuple):
+    """Entries of every unit in every lane and step: their ends, source units, slots, delays, and values (states, entries).
+
+    ``pre`` and ``lag`` are empty where rows arrive by their slot alone.
+    """
+
+    ends: np.ndarray
+    pre: np.ndarray
+    slot: np.ndarray
+    lag: np.ndarray
+    coef: np.ndarray
+    all_to_all: bool  # values alone, as a full matrix (see combine_panel) in every lane and step
+
+
+def none_arrive(w: Wiring, rows: int) -> Couplings:
+    """No synapse carries sensitivity (e-prop), or there is none between units."""
+    ends, none = (np.arange(rows) * len(w.pair_pre))[:, None] + w.pair_ptr[:-1], np.zeros(0, np.int32)
+    return Couplings(ends, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
+
+
+def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
+    """Room for the couplings of ``rows`` lanes and steps."""
+    pairs = len(w.pair_pre)
+    whole = _is_plain(w) and len(blocks.reach) == len(blocks.stride) * w.n_units
+    all_to_all = whole and pairs >= _ALL_TO_ALL * w.n_units**2
+    entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
+    names = 0 if whole else entries
+    pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))
+    return Couplings(
+        np.empty((rows, w.n_units), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all
+    )
+
+
+def fill(into: Couplings, w: Wiring, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int) -> Couplings:
+    """What arrives in steps t0..t1-1; ``sent`` and ``senders`` as in ``block_couple``."""
+    tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
+    past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
+    if into.all_to_all:
+        weight = np.zeros((w.n_units, -(-w.n_units // PANEL), most, PANEL), w.dtype)
+        weight.reshape(-1)[_dense_places(w)] = tape.theta[w.syn_theta]
+        coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
+        couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
+    else:
+        weight = np.zeros((len(w.pair_pre), most), w.dtype)
+        weight.reshape(-1)[w.syn_place] = tape.theta[w.syn_theta]
+        outgoing = (w.delays, w.out_ptr, w.out_post)
+        couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
+    return into
+
+
+@functools.lru_cache(maxsize=8)
+def _dense_places(w: Wiring) -> np.ndarray:
+    """Where each synapse lies in a full (pre, panels of post, ports, PANEL) array of weights."""
+    most = w.heard_ports.shape[1]
+    pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
+    pair, rank = np.divmod(w.syn_place, most)
+    panel, row = np.divmod(w.out_post[pair], PANEL)
+    return ((pre[pair] * -(-w.n_units // PANEL) + panel) * most + rank) * PANEL + row
+
+
+def _is_plain(w: Wiring) -> bool:
+    """One state per unit, carried, and no delay beyond one step: rows then arrive by their slot alone."""
+    return max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()

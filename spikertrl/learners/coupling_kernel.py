@@ -14,9 +14,10 @@ def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, send
     """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
     Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
-    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``; sorted by delay, then source (``pre`` and ``lag`` are left
-    out where they are empty). ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active,
-    and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
+    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``, sorted by delay, then source (``pre`` and ``lag`` are left
+    out where they are empty). ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were
+    gradient-active, and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names
+    these ports, -1 for none.
     """
     N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
     workers = min(64, (t1 - t0) * B)

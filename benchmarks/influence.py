@@ -1,0 +1,186 @@
+"""Exact RTRL beside structured dense RTRL through BLAS: one event-based GRU network, the same tape, the same gradient.
+
+The opponent keeps the influence as one matrix (units, parameters) and advances it by one matrix product, M <- H M, with the
+immediate term added where it lies; that is what a careful programmer would write without sparsity. Both are timed in turn on
+the same tapes, one lane, float32, one thread, and their gradients are compared. The half width of the pseudo-derivative is
+chosen so that the wanted share of units is gradient-active.
+
+    NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/influence.py --out results/influence.csv
+
+The first lines are what the machine can do: multiply-adds a second of a large matrix product, and bytes a second of a copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import spikertrl as srl
+from spikertrl.learners.base import Signal
+from spikertrl.run import simulator
+from spikertrl.tape import Tape
+
+INPUTS, OUTPUTS = 32, 8
+CASES = [  # units, density of input and recurrent connections, wanted share of gradient-active units, dense opponent
+    (64, 0.1, 0.1, True), (128, 0.1, 0.1, True), (256, 0.1, 0.1, True), (256, 0.1, 0.3, True), (256, 0.1, 0.02, True),
+    (256, 0.02, 0.1, True), (256, 0.3, 0.1, True), (64, 1.0, 1.0, True), (128, 1.0, 1.0, True), (256, 1.0, 1.0, True),
+    (512, 0.1, 0.1, False), (1024, 0.05, 0.02, False),
+]  # fmt: skip
+
+
+def network(n: int, density: float, width: float) -> srl.Network:
+    """egru with dense analog input (density 1) or a mask on it as on the recurrent connections."""
+    mask = None if density == 1 else density
+    narrow = srl.surrogates.triangle(0.7, width)
+    net = srl.Network().add_input("x", INPUTS).add_population("h", srl.models.egru, n, surrogate=narrow, theta=0.3)
+    net.connect("x", "h").connect("h", "h", density=mask, seed=1)
+    return net.add_readout("z", "h", OUTPUTS).initialize(0)
+
+
+def with_share(n: int, density: float, share: float) -> tuple[srl.Network, float]:
+    """The network whose units are gradient-active as often as wanted, found by bisection of the width."""
+    low, high = 1e-3, 8.0
+    for _ in range(14):
+        width = (low * high) ** 0.5
+        found = active_share(network(n, density, width))
+        low, high = (low, width) if found > share else (width, high)
+    net = network(n, density, high)
+    return net, active_share(net)
+
+
+def active_share(net: srl.Network) -> float:
+    machine = simulator(net)
+    tape = machine.run(machine.start(1), np.random.default_rng(1).normal(size=(64, 1, INPUTS)).astype(np.float32))
+    return float(tape.active(net.wiring)[0][16:].mean()) / net.wiring.n_units
+
+
+class Dense:
+    """Structured dense RTRL of one lane: M (units, parameters), one product of matrices a step."""
+
+    def __init__(self, net: srl.Network) -> None:
+        self.net, w = net, net.wiring
+        self.M, self.next = (np.zeros((w.n_units, w.n_recurrent), np.float32) for _ in range(2))
+        self.post = np.repeat(np.arange(w.n_units), np.diff(w.col_ptr))
+        self.weights = np.zeros((4, w.n_units, w.n_units), np.float32)
+        view = net.view(net.theta)["h<-h"]
+        for port in net.projections[1].ports:
+            weight = view[port]
+            place = net.populations["h"].cell.ports.index(port)
+            self.weights[place] = weight.toarray() if hasattr(weight, "toarray") else weight
+        self.o = np.zeros(w.n_units, np.float32)
+        self.q = np.zeros(w.n_units, np.float32)
+        self.own = np.flatnonzero(w.col_source == -2)
+
+    def update(self, tape: Tape, signal: Signal) -> np.ndarray:
+        w, n = self.net.wiring, self.net.wiring.n_units
+        gradient = np.zeros(w.n_parameters, np.float32)
+        out = self.net.view(self.net.theta)["z"]["weight"]
+        for t in range(tape.tau):
+            gains = tape.B[t].reshape(4, n)
+            coupling = np.einsum("gi,gij->ij", gains, self.weights)
+            H = coupling * self.o
+            H[np.arange(n), np.arange(n)] += tape.A[t]
+            np.dot(H, self.M, out=self.next)
+            self.next[:, self.own] += coupling * self.q  # the message's own dependence on the unit's parameter
+            values = np.concatenate((tape.messages[tape.history + t - 1, 0, INPUTS:], tape.messages[tape.history + t, 0, :INPUTS]))
+            sent = np.where(w.col_source >= INPUTS, values[w.col_source - INPUTS], values[n + np.clip(w.col_source, 0, INPUTS - 1)])
+            sent[w.col_source == -1] = 1
+            term = gains[w.col_port, self.post] * sent
+            term[self.own] = tape.P[t][self.post[self.own]]
+            self.next[self.post, np.arange(w.n_recurrent)] += term
+            self.M, self.next = self.next, self.M
+            self.o, self.q = tape.o[t], tape.q[t]
+            if signal.dz[t].any():
+                direct = (signal.dz[t] @ out)[0]
+                gradient[w.col_theta] += (direct * self.o) @ self.M
+                gradient[w.col_theta[self.own]] += (direct * self.q)[self.post[self.own]]
+        return gradient
+
+
+def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, float]:
+    """Milliseconds a step of both (medians), largest relative difference of the gradients, multiply-adds a step done."""
+    machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
+    state, memory = machine.start(1), learner.init(net, 1)
+    opponent = Dense(net) if dense else None
+    times: dict[str, list[float]] = {"sparse": [], "dense": []}
+    worst, macs = 0.0, []
+    for k in range(rounds + 3):
+        tape = machine.run(state, rng.normal(size=(tau, 1, INPUTS)).astype(np.float32))
+        signal = Signal(0.0, np.zeros_like(tape.z))
+        signal.dz[-1] = rng.normal(size=signal.dz[-1].shape)
+        before = memory.counts.sum()
+        found = timed(lambda: learner.update(memory, tape, signal), times["sparse"], tau)  # noqa: B023
+        macs.append(float(memory.counts.sum() - before) / tau)
+        if opponent is not None:
+            expected = timed(lambda: opponent.update(tape, signal), times["dense"], tau)  # noqa: B023
+            recurrent = net.wiring.col_theta
+            worst = max(worst, float(np.abs(found - expected)[recurrent].max() / np.abs(expected[recurrent]).max()))
+    settled = {name: float(np.median(values[3:])) for name, values in times.items() if values}
+    return settled | {"difference": worst, "macs": float(np.median(macs[3:])), "bytes": net.memory(learner).influence}
+
+
+def timed(what: Callable[[], np.ndarray], into: list[float], steps: int) -> np.ndarray:
+    began = time.perf_counter()
+    found = what()
+    into.append(1e3 * (time.perf_counter() - began) / steps)
+    return found
+
+
+def machine_limits() -> tuple[float, float]:
+    """Giga multiply-adds a second of a matrix product in cache, gigabytes a second read and written by a large copy."""
+    a, b = (np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32) for _ in range(2))
+    source, target = np.ones(32 << 20, np.float32), np.ones(32 << 20, np.float32)
+    product, copy = [], []
+    for _ in range(7):
+        timed(lambda: a @ b, product, 1)
+        timed(lambda: np.copyto(target, source) or target, copy, 1)
+    return 512**3 / min(product) / 1e6, 2 * source.nbytes / min(copy) / 1e6
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one line a case and write them as CSV."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
+    parser.add_argument("--tau", type=int, nargs="*", default=[16, 1])
+    parser.add_argument("--out", type=Path, default=Path("results/influence.csv"))
+    options = parser.parse_args(argv)
+    peak, bandwidth = machine_limits()
+    print(f"matrix product {peak:.1f} G multiply-adds/s, copy {bandwidth:.1f} GB/s")
+    rows = []
+    for n, density, wanted, dense in CASES:
+        if options.units and n not in options.units:
+            continue
+        net, share = with_share(n, density, wanted)
+        for tau in options.tau:
+            found = measure(net, tau, dense and tau == max(options.tau), options.rounds)
+            last = next((r for r in reversed(rows) if r["units"] == n and r["density"] == density and r["share"] == share), {})
+            slow = found.get("dense", last.get("dense_ms", float("nan")))
+            row = {
+                "units": n, "density": density, "share": share, "tau": tau, "parameters": net.wiring.n_recurrent,
+                "sparse_ms": found["sparse"], "dense_ms": slow, "ratio": slow / found["sparse"], "difference": found["difference"],
+                "gmacs_per_s": found["macs"] / found["sparse"] / 1e6, "of_peak": found["macs"] / found["sparse"] / 1e6 / peak,
+                "influence_MB": found["bytes"] / 1e6,
+            }  # fmt: skip
+            rows.append(row)
+            print(
+                f"n={n:5} density {density:.2f} active {share:.3f} tau {tau:2}: {row['sparse_ms']:8.3f} ms a step, dense "
+                f"{slow:8.2f}, ratio {row['ratio']:6.1f}, {row['gmacs_per_s']:5.1f} GMAC/s ({row['of_peak']:.0%} of peak), "
+                f"difference {row['difference']:.1e}, influence {row['influence_MB']:.0f} MB",
+                flush=True,
+            )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with options.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

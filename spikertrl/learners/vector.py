@@ -133,7 +133,7 @@ def _tiles(builder, tiles: tuple[int, ...], size: int, width, write: Callable) -
     begin = _size(0)
     for registers in tiles:
         step = _size(size * registers)
-        end = builder.mul(builder.udiv(width, step), step)
+        end = builder.add(begin, builder.mul(builder.udiv(builder.sub(width, begin), step), step))
         with cgutils.for_range_slice(builder, begin, end, step) as (column, _):
             write(column, registers)
         begin = end

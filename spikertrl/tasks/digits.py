@@ -74,6 +74,7 @@ class SpokenDigits(Sequence):
         blur: float,
         compress: float,
         vary: Vary | None,
+        name_speaker: bool,
         seed: int,
     ) -> None:
         if label_at not in LABEL_AT:
@@ -84,6 +85,8 @@ class SpokenDigits(Sequence):
         self.compress, self.vary, self.mix = compress, vary, _receptive_fields(blur) if blur else None
         with np.load(file) as data:
             self.data = {name: data[name] for name in data.files}
+        self.name_speaker = name_speaker
+        self.n_out = 10 * len(self.data["speakers"]) if name_speaker else 10
         self.frame_counts = -(-self.data["duration_ms"].astype(int) // self.ms)
         self.parts = self._split(speaker)
 
@@ -111,7 +114,10 @@ class SpokenDigits(Sequence):
             np.add.at(x[:, lane], (np.minimum(ms // self.ms, counts[lane] - 1).astype(int), unit), 1.0)
         step = np.arange(len(x))[:, None]
         first = {"last": counts - 1, "half": counts // 2, "each": 0 * counts}[self.label_at]
-        return self._sense(x), np.where((first <= step) & (step < counts), self.data["digit"][numbers].astype(int), -1)
+        label = self.data["digit"][numbers].astype(int)
+        if self.name_speaker:
+            label = label + 10 * self.data["speaker"][numbers].astype(int)
+        return self._sense(x), np.where((first <= step) & (step < counts), label, -1)
 
     def _spikes(self, number: int, vary: Vary | None) -> tuple[np.ndarray, np.ndarray, float]:
         """Times in ms, channels and duration in ms of one utterance."""
@@ -144,8 +150,13 @@ class SpokenDigits(Sequence):
 
     def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Share of utterances whose summed log probabilities over the labeled steps favor the right digit."""
-        logs = np.log(np.maximum(losses.softmax(z.astype(np.float64)), 1e-300)) * (labels >= 0)[..., None]
-        return {"accuracy": float((logs.sum(axis=0).argmax(axis=1) == labels.max(axis=0)).mean())}
+        return {"accuracy": float((self.evidence(z, labels).argmax(axis=1) == labels.max(axis=0) % 10).mean())}
+
+    def evidence(self, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Log probability of every digit, mean over the labeled steps, (utterances, 10); speakers are summed out."""
+        shares = losses.softmax(z.astype(np.float64)).reshape(*z.shape[:2], -1, 10).sum(axis=2)
+        counted = (labels >= 0)[..., None]
+        return (np.log(np.maximum(shares, 1e-300)) * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
 
 
 def _receptive_fields(blur: float) -> np.ndarray:
@@ -157,7 +168,7 @@ def _receptive_fields(blur: float) -> np.ndarray:
 
 def spoken_digits(
     path: str | Path | None = None, ms: int = 10, speaker: str | None = None, label_at: str = "last", *, blur: float = 0.0,
-    compress: float = 0.0, vary: Vary | None = None, seed: int = 0,
+    compress: float = 0.0, vary: Vary | None = None, name_speaker: bool = False, seed: int = 0,
 ) -> SpokenDigits:  # fmt: skip
     """Name the digit that is spoken: 1,500 utterances of 10 digits by 6 speakers, as spikes of 70 cochlear channels.
 
@@ -182,6 +193,8 @@ def spoken_digits(
         If > 0, log(1 + compress * count) takes the place of each count.
     vary : Vary, optional
         How training utterances are varied; validation and test never are.
+    name_speaker : bool
+        The network names digit and speaker together, 60 outputs (10 * speaker + digit); only the digit is scored.
     seed : int
         Seeds the batches.
 
@@ -203,7 +216,7 @@ def spoken_digits(
         ...
     FileNotFoundError: task spoken_digits: no fsdd_lauscher70.npz in /nowhere; give its place as path= or in SPIKERTRL_DATA
     """
-    return SpokenDigits(_find(path), ms, speaker, label_at, blur, compress, vary, seed)
+    return SpokenDigits(_find(path), ms, speaker, label_at, blur, compress, vary, name_speaker, seed)
 
 
 def _find(path: str | Path | None) -> Path:

@@ -87,8 +87,12 @@ class Dense:
             H[np.arange(n), np.arange(n)] += tape.A[t]
             np.dot(H, self.M, out=self.next)
             self.next[:, self.own] += coupling * self.q  # the message's own dependence on the unit's parameter
-            values = np.concatenate((tape.messages[tape.history + t - 1, 0, INPUTS:], tape.messages[tape.history + t, 0, :INPUTS]))
-            sent = np.where(w.col_source >= INPUTS, values[w.col_source - INPUTS], values[n + np.clip(w.col_source, 0, INPUTS - 1)])
+            values = np.concatenate(
+                (tape.messages[tape.history + t - 1, 0, INPUTS:], tape.messages[tape.history + t, 0, :INPUTS])
+            )
+            sent = np.where(
+                w.col_source >= INPUTS, values[w.col_source - INPUTS], values[n + np.clip(w.col_source, 0, INPUTS - 1)]
+            )
             sent[w.col_source == -1] = 1
             term = gains[w.col_port, self.post] * sent
             term[self.own] = tape.P[t][self.post[self.own]]

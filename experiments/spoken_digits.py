@@ -200,7 +200,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     found.add_argument("--validate", action="store_true", help="train without takes 5-7 and score these, not the test")
     found.add_argument("--learner", choices=LEARNERS, default="rtrl", help="default rtrl; bptt gives the same gradient")
     found.add_argument("--units", type=positive, default=64, help="hidden units (default 64)")
-    found.add_argument("--frames", type=positive, default=3, help="frames that a unit hears: this one and those before (default 3)")
+    found.add_argument(
+        "--frames", type=positive, default=3, help="frames that a unit hears: this one and those before (default 3)"
+    )
     found.add_argument("--input-density", type=float, default=0.1, help="share of input connections that exist (default 0.1)")
     found.add_argument("--density", type=float, default=0.05, help="share of recurrent connections that exist (default 0.05)")
     found.add_argument("--ms", type=positive, default=20, help="length of a frame in ms (default 20)")

@@ -113,7 +113,7 @@ def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, f
     opponent = Dense(net) if dense else None
     times: dict[str, list[float]] = {"sparse": [], "dense": []}
     worst, macs = 0.0, []
-    for k in range(rounds + 3):
+    for _ in range(rounds + 3):
         tape = machine.run(state, rng.normal(size=(tau, 1, INPUTS)).astype(np.float32))
         signal = Signal(0.0, np.zeros_like(tape.z))
         signal.dz[-1] = rng.normal(size=signal.dz[-1].shape)
@@ -167,7 +167,8 @@ def main(argv: list[str] | None = None) -> int:
             slow = found.get("dense", last.get("dense_ms", float("nan")))
             row = {
                 "units": n, "density": density, "share": share, "tau": tau, "parameters": net.wiring.n_recurrent,
-                "sparse_ms": found["sparse"], "dense_ms": slow, "ratio": slow / found["sparse"], "difference": found["difference"],
+                "sparse_ms": found["sparse"], "dense_ms": slow, "ratio": slow / found["sparse"],
+                "difference": found["difference"],
                 "gmacs_per_s": found["macs"] / found["sparse"] / 1e6, "of_peak": found["macs"] / found["sparse"] / 1e6 / peak,
                 "influence_MB": found["bytes"] / 1e6,
             }  # fmt: skip

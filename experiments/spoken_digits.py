@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mean = {name: float(np.mean([s[name] for s in scores])) for name in ("committee", "committee_views")}
     store(options.out / f"summary_{split}.json", mean | {"logistic_regression": LINEAR, "scores": scores})
     print("\n" + _table(rows))
-    print(f"{options.seeds} networks together: {mean['committee']:.1%}, at all speeds and pitches {mean['committee_views']:.1%}; "
+    print(f"{options.seeds} networks: {mean['committee']:.1%}, at all speeds and pitches {mean['committee_views']:.1%}; "
           f"logistic regression on time bins, official split: {LINEAR:.1%}")  # fmt: skip
     print(f"figures, runs and summary in {options.out}")
     return 0
@@ -222,7 +222,8 @@ def _table(rows: list[tuple[dict[str, Any], float, float]]) -> str:
     lines: list[tuple] = [head]
     for r, alone, views in rows:
         macs = (f"{r['macs']:.2e}", f"{r['macs_dense'] / r['macs']:.0f}x") if r.get("macs") else ("-", "-")
-        lines.append((r["speaker"] or r["part"], r["seed"], r["learner"], f"{alone:.1%}", f"{views:.1%}", f"{r['activity']:.0%}",
+        name = r["speaker"] or r["part"]
+        lines.append((name, r["seed"], r["learner"], f"{alone:.1%}", f"{views:.1%}", f"{r['activity']:.0%}",
                       f"{r['gradient_activity']:.0%}", f"{r['seconds'] / 60:.1f}", *macs))  # fmt: skip
     return table(lines)
 

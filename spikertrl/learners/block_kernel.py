@@ -122,7 +122,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
           memoryless, tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order,
           placed, run_of, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
           row_live, position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre,
-          sent, lag, coef, all_to_all, direct, leaky, leaky_decay, out_weight, dz, gradient, counts):  # fmt: skip
+          sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
@@ -130,7 +130,9 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
     at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
     ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow
     ``reach_ptr``. Run r of columns lies at ``position[b, r]`` and behind, -1 while it is not alive.
-    ``all_to_all``: the couplings come from ``couple_all``.
+    ``all_to_all``: the couplings come from ``couple_all``. Losses of the tape reach E through ``direct``, which holds the
+    leak of the readouts; their rows Z are read for what came before the tape (``past``, B, L) and written once, at the end,
+    from sums of E that decay (``powers`` (decays, steps), ``kind`` of every leaky output, ``kept`` its decay over all steps).
     """
     N = len(S)
     L = len(leaky)
@@ -157,6 +159,12 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
         address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
+        summed = L > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
+        F = np.zeros(len(powers) * units * stride if summed else 0, dtype)
+        touched, heard = np.zeros(units, np.bool_), np.zeros(units, np.bool_)
+        for u in range(units):
+            for o in range(L):
+                heard[u] |= out_weight[leaky[o], reach[first + u]] != 0
         places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
         # per column, in the order of sources: its unit's row, its derivative (place, per lane, per state)
@@ -186,6 +194,16 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
             complete = D == 1 and units == N and there == before
             w = width[b, gr]
             g[:] = 0
+            for o in range(L):
+                if past[b, o] != 0:
+                    places[0], weights[0] = z_base + o * stride, past[b, o]
+                    _sum_rows(g, 0, one, Z, places, weights, 1, (w + lanes - 1) // lanes * lanes)
+                    read += w
+            for u in range(units if summed else 0):
+                if touched[u]:
+                    touched[u] = False
+                    for k in range(len(powers)):
+                        F[(k * units + u) * stride : (k * units + u + 1) * stride] = 0
             for t in range(t0, t1):
                 now = (clock + t) % D
                 wide = (w + lanes - 1) // lanes * lanes
@@ -295,24 +313,25 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                             at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
                             run = run_of[c]
                             E[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
+                    if summed and heard[u]:
+                        touched[u] = True
+                        for k in range(len(powers)):
+                            places[0], weights[0] = place, powers[k, t - t0]
+                            _sum_rows(F, (k * units + u) * stride, one, E, places, weights, 1, wide)
+                            read += w
                     rows_now[n], signals[n] = place, direct[t, b, j]
                     n += 1
                 before = n_active[t, b]
                 complete = D == 1 and units == N and n == before
-                # readout: leaky rows, then the signal
-                for o in range(L):
-                    at = z_base + o * stride
+                # readout: rows of leaky ones (of a single step), then the signal
+                for o in range(0 if summed else L):
                     m = 0
                     for a in range(n_active[t, b]):
                         if where[active_units[t, b, a]] >= 0 and address[now * N + active_units[t, b, a]] >= 0:
                             weights[m] = out_weight[leaky[o], active_units[t, b, a]]
                             m += 1
-                    _sum_rows(Z, at, leaky_decay[o], E, rows_now, weights, m, wide)
+                    _sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, m, wide)
                     read += (m + 1) * w
-                    if dz[t, b, leaky[o]] != 0:
-                        places[0], weights[0] = at, dz[t, b, leaky[o]]
-                        _sum_rows(g, 0, one, Z, places, weights, 1, wide)
-                        read += w
                 m = 0
                 for a in range(n):
                     if signals[a] != 0:
@@ -321,6 +340,14 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 if m:
                     _sum_rows(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
+            for o in range(L if summed else 0):
+                m = 0
+                for u in range(units):
+                    if touched[u]:
+                        places[m], weights[m] = (kind[o] * units + u) * stride, out_weight[leaky[o], reach[first + u]]
+                        m += 1
+                _sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, (w + lanes - 1) // lanes * lanes)
+                read += (m + 1) * w
             width[b, gr] = w
             for run in range(run_ptr[gr], run_ptr[gr + 1]):
                 if position[b, run] >= 0:

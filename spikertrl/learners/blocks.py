@@ -13,7 +13,7 @@ from ..threads import threads_for
 from ..wiring import Wiring
 from . import block_kernel as kernel
 from . import couplings
-from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .layout import Layout, layout, tasks
 from .vector import lanes
 
@@ -105,8 +105,11 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     count, units, _ = tape.active(w)
     sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
     leaky = np.flatnonzero(w.decay > 0)
+    decays, kind = np.unique(w.decay[leaky], return_inverse=True)
     weights = readout_weights(w, tape.theta) if feedback is None else feedback
-    direct = np.ascontiguousarray(learning_signal(w, signal, weights))
+    zbar = through_decay(w, signal.dz)
+    direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
+    past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
     blocks = state.layout
     shared, chunks = tasks(len(blocks.stride), state.batch, numba.get_num_threads())
     columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((len(shared), 4), np.int64)
@@ -114,7 +117,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
-        rows = (t1 - t0) * batch
+        rows, powers = (t1 - t0) * batch, (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
         if not synaptic or not len(w.pair_pre):
             coupled = couplings.none_arrive(w, rows)
         else:
@@ -128,7 +131,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
             blocks.runs, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride, blocks.first_M,
             blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z,
             tape.messages, tape.history, count, units, sent[D + t0 - 1 : D + t0], len(w.pair_pre), w.pair_ptr, *coupled, direct,
-            leaky, w.decay[leaky].astype(w.dtype), weights, signal.dz, columns, counts,
+            leaky, kind, powers, (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0), weights, columns, counts,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)

@@ -243,6 +243,23 @@ def test_spoken_digits_refuses(digits_file, arguments, message):
         tasks.spoken_digits(digits_file, **arguments)
 
 
+def test_spoken_digits_name_the_speaker_too(digits_file):
+    """The digit is scored after the speakers are summed out."""
+    plain, both = (tasks.spoken_digits(digits_file, ms=20, name_speaker=n) for n in (False, True))
+    numbers = both.parts["test"]
+    labels = both.frames(numbers)[1]
+    assert both.n_out == 10 * len(both.data["speakers"])
+    np.testing.assert_array_equal(labels.max(0) // 10, both.data["speaker"][numbers])
+    np.testing.assert_array_equal(labels.max(0) % 10, plain.frames(numbers)[1].max(0))
+    z = np.zeros((*labels.shape, both.n_out), np.float32)
+    lane = np.arange(len(numbers))
+    other = (labels.max(0) + 10) % both.n_out  # the right digit, another speaker
+    z[:, lane, other] = 5
+    assert both.score(z, labels)["accuracy"] == 1
+    z[:, lane, (labels.max(0) + 1) % 10] = 9
+    assert both.score(z, labels)["accuracy"] == 0
+
+
 def test_real_spoken_digits():
     try:
         task = tasks.spoken_digits()

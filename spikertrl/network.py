@@ -233,7 +233,7 @@ class Network:
         >>> import spikertrl as srl
         >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 64)
         >>> net = net.connect("x", "h").connect("h", "h", density=0.1)
-        >>> net.memory(srl.RTRL()).influence < net.memory(srl.RTRL(dense=True)).influence
+        >>> net.memory(srl.SnAp(1)).influence < net.memory(srl.RTRL()).influence
         True
         """
         return predict(self, learner, batch, tau)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from . import checks, cost, learners, losses, models, nir_models, optimizers, plot, schedules, surrogates, tasks
 from ._from_nir import from_nir
 from ._nir_paths import NIRError
-from ._to_brian import BrianNetwork, to_brian
 from ._to_nir import to_nir
+from .brian.exporting import BrianNetwork, to_brian
 from .gradients import compare, gradient
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
@@ -16,7 +16,7 @@ from .run import Record, Run, simulate
 from .train import evaluate, fit
 
 if TYPE_CHECKING:
-    from .brian import BrianImportError, ImportedNetwork, from_brian
+    from .brian.importing import BrianImportError, ImportedNetwork, from_brian
 
 __version__ = "0.1.0"
 
@@ -68,7 +68,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("BrianImportError", "ImportedNetwork", "from_brian"):  # only then is Brian2 imported, which takes a while
-        from . import brian
+        from .brian import importing
 
-        return getattr(brian, name)
+        return getattr(importing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

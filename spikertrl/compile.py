@@ -123,7 +123,7 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
 
 def _write(path: Path, model: Model, dtype: str) -> None:
     from . import discretise, emit  # Brian2 and sympy: only when there is something to compile
-    from ._brian_device import at_runtime
+    from .brian.device import at_runtime
 
     with at_runtime():
         step = discretise.step(model)

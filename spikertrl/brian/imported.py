@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._from_brian_inputs import Channels, replayed
-from .network import Network, NetworkError
-from .units import steps as whole_steps
+from ..network import Network, NetworkError
+from ..units import steps as whole_steps
+from .inputs import Channels, replayed
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ import numpy as np
 from brian2.core.functions import Function
 from brian2.units.fundamentalunits import Dimension, Quantity
 
-from ._from_brian_errors import refuse
-from ._from_brian_text import PLAIN, Names, name_node, replace_names
-from ._language import FUNCTIONS, UNITS
-from ._quantities import UNITS as BRIAN_UNITS
-from ._records import Parameter, Port, State
-from .model import Model
+from .._language import FUNCTIONS, UNITS
+from .._quantities import UNITS as BRIAN_UNITS
+from .._records import Parameter, Port, State
+from ..model import Model
+from .errors import refuse
+from .text import PLAIN, Names, name_node, replace_names
 
 RESERVED = FUNCTIONS | {"y", "spike", "threshold_scale", "dt", "pi", "e"}
 RESERVED |= {"name", "model", "size", "surrogate", "trainable", "reset_gradient", "bias", "initial"}  # of add_population

@@ -10,9 +10,9 @@ from brian2.core.functions import Function
 from brian2.input.timedarray import TimedArray
 from brian2.parsing.expressions import parse_expression_dimensions
 
-from ._from_brian_errors import refuse
-from ._from_brian_plan import Drive, Plan
-from ._from_brian_text import NUMPY, RANDOM_FUNCTIONS, Names, evaluate, functions, identifiers, timed_array
+from .errors import refuse
+from .plan import Drive, Plan
+from .text import NUMPY, RANDOM_FUNCTIONS, Names, evaluate, functions, identifiers, timed_array
 
 
 def known_values(names: Names, tree: ast.AST, line: str, dt: float) -> dict[str, Any]:

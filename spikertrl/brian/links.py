@@ -14,11 +14,11 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.units.fundamentalunits import DIMENSIONLESS, Quantity
 
-from ._from_brian_errors import refuse
-from ._from_brian_plan import Plan
-from ._from_brian_synapses import POST, PRE, SYN, Link, Roles, Term, base, check_synapses, read_pathway
-from ._from_brian_text import evaluate, name_node, parse, replace_names
-from ._language import UNITS
+from .._language import UNITS
+from .errors import refuse
+from .plan import Plan
+from .synapses import POST, PRE, SYN, Link, Roles, Term, base, check_synapses, read_pathway
+from .text import evaluate, name_node, parse, replace_names
 
 
 def links_of(syn: Any, plans: Mapping[str, Plan], namespace: Mapping[str, Any], trained: set[str]) -> list[Link]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from ._parts import NetworkError
+from .._parts import NetworkError
 
 
 class BrianImportError(NetworkError):
@@ -24,7 +24,7 @@ def refuse(thing: Any, line: str, why: str, instead: str) -> NoReturn:
     >>> refuse(None, "v += rand()", "it is random", "use a PoissonGroup")
     Traceback (most recent call last):
         ...
-    spikertrl._from_brian_errors.BrianImportError: NoneType '?', 'v += rand()': it is random; use a PoissonGroup
+    spikertrl.brian.errors.BrianImportError: NoneType '?', 'v += rand()': it is random; use a PoissonGroup
     """
     where = f"{kind(thing)}, {' '.join(line.split())!r}" if line else kind(thing)
     raise BrianImportError(f"{where}: {why}; {instead}")

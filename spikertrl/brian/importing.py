@@ -14,17 +14,17 @@ import numpy as np
 from brian2.core.namespace import get_local_namespace
 from scipy import sparse
 
-from ._from_brian_collect import Collected, collect
-from ._from_brian_errors import BrianImportError, refuse
-from ._from_brian_group import read_group, scale_dim, start_plan, threshold_scale
-from ._from_brian_inputs import drive, poisson_input, spike_source
-from ._from_brian_links import links_of, poisson_link
-from ._from_brian_network import ImportedNetwork, Origin
-from ._from_brian_plan import Plan, Value
-from ._from_brian_synapses import Link, base, written_by
-from ._from_brian_trained import Trained, find_trained
-from .surrogates import Surrogate, triangle
-from .units import in_base_units
+from ..surrogates import Surrogate, triangle
+from ..units import in_base_units
+from .collect import Collected, collect
+from .errors import BrianImportError, refuse
+from .group import read_group, scale_dim, start_plan, threshold_scale
+from .imported import ImportedNetwork, Origin
+from .inputs import drive, poisson_input, spike_source
+from .links import links_of, poisson_link
+from .plan import Plan, Value
+from .synapses import Link, base, written_by
+from .trained import Trained, find_trained
 
 __all__ = ["BrianImportError", "ImportedNetwork", "from_brian"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .run import Events, as_input
+from ..run import Events, as_input
 
 if TYPE_CHECKING:
-    from .network import Network
+    from ..network import Network
 
 SCHEDULE = ["start", "synapses", "resets", "groups", "thresholds", "end"]  # one step of spikertrl, uncut
 
@@ -120,7 +120,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     >>> len(ours) > 20, np.array_equal(ours.time, theirs.time), np.array_equal(ours.unit, theirs.unit)
     (True, True, True)
     """
-    from . import _to_brian_build  # Brian2: only when it is wanted
+    from . import export_build
 
     x = None
     if inputs is not None:
@@ -128,4 +128,4 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
         if x.shape[1] != 1:
             raise ValueError(f"Brian2 runs one lane at a time, x has {x.shape[1]}; give x[:, lane]")
         x = x[:, 0].astype(float)
-    return _to_brian_build.build(net, x, record)
+    return export_build.build(net, x, record)

@@ -8,9 +8,9 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 
-from . import _to_brian_parts as parts
-from ._to_brian import SCHEDULE, BrianNetwork
-from .network import Network, NetworkError
+from ..network import Network, NetworkError
+from . import export_parts as parts
+from .exporting import SCHEDULE, BrianNetwork
 
 
 def build(net: Network, x: np.ndarray | None, record: bool | Mapping[str, Any]) -> BrianNetwork:

@@ -19,7 +19,7 @@ from brian2.input.spikegeneratorgroup import SpikeGeneratorGroup
 from brian2.spatialneuron.spatialneuron import SpatialNeuron
 from brian2.synapses.synapses import Synapses
 
-from ._from_brian_errors import BrianImportError, refuse
+from .errors import BrianImportError, refuse
 
 WATCHERS = (b2.SpikeMonitor, b2.StateMonitor, b2.EventMonitor, b2.PopulationRateMonitor, Subgroup)
 PARTS = (Thresholder, Resetter, StateUpdater, SubexpressionUpdater)

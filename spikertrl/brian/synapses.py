@@ -19,9 +19,9 @@ from brian2.groups.subgroup import Subgroup
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.synapses.synapses import Synapses, SynapticPathway
 
-from ._from_brian_errors import refuse
-from ._from_brian_plan import Plan
-from ._from_brian_text import Names, lines_of, name_node, parse, replace_names
+from .errors import refuse
+from .plan import Plan
+from .text import Names, lines_of, name_node, parse, replace_names
 
 SYN, PRE, POST, CONST = "syn__", "pre__", "post__", "const__"
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import sympy
 
-from . import discretise
-from ._brian_device import at_runtime
-from ._quantities import UNITS
-from .model import Model, State, statements
-from .symbols import Event, IsZero, real
+from .. import discretise
+from .._quantities import UNITS
+from ..model import Model, State, statements
+from ..symbols import Event, IsZero, real
+from .device import at_runtime
 
 # Names that Brian2 keeps for itself; a model's variable of such a name gets "_state" behind it.
 RESERVED = frozenset(

@@ -11,9 +11,9 @@ import numpy as np
 from brian2.core.variables import Subexpression
 from brian2.input.poissongroup import PoissonGroup
 
-from ._from_brian_drives import known_values
-from ._from_brian_plan import Drive
-from ._from_brian_text import Names, evaluate, parse
+from .drives import known_values
+from .plan import Drive
+from .text import Names, evaluate, parse
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from brian2.core.functions import Function
 from brian2.core.variables import Subexpression, Variable
 from brian2.input.timedarray import TimedArray, _find_K
 
-from ._from_brian_errors import refuse
-from ._language import statements
+from .._language import statements
+from .errors import refuse
 
 KNOWN_FUNCTIONS = frozenset("exp log sqrt sin cos tanh abs sign clip int".split())
 RANDOM_FUNCTIONS = frozenset("rand randn poisson".split())

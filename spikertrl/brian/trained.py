@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from brian2.core.variables import ArrayVariable, VariableView
 
-from ._from_brian_collect import Collected
-from ._from_brian_errors import BrianImportError, refuse
+from .collect import Collected
+from .errors import BrianImportError, refuse
 
 
 @dataclass

@@ -10,12 +10,12 @@ import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from scipy import sparse
 
-from . import discretise
-from ._parts import Input, NetworkError, Population, Projection, Readout
-from ._quantities import dimension
-from ._to_brian_text import GroupText, discrete_step, group_text
-from .network import Network
-from .wiring import synapses
+from .. import discretise
+from .._parts import Input, NetworkError, Population, Projection, Readout
+from .._quantities import dimension
+from ..network import Network
+from ..wiring import synapses
+from .export_text import GroupText, discrete_step, group_text
 
 MESSAGES = {
     "Event": lambda v: np.where(v > 0, 1.0, 0.0),

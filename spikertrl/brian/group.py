@@ -14,12 +14,12 @@ from brian2.input.poissoninput import PoissonInput
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, Quantity
 
-from ._from_brian_drives import drive_of
-from ._from_brian_errors import refuse
-from ._from_brian_plan import Plan, Value, unit_text
-from ._from_brian_text import Names, evaluate, identifiers, lines_of, name_node, parse, replace_parts
-from ._quantities import UNITS
-from ._records import State
+from .._quantities import UNITS
+from .._records import State
+from .drives import drive_of
+from .errors import refuse
+from .plan import Plan, Value, unit_text
+from .text import Names, evaluate, identifiers, lines_of, name_node, parse, replace_parts
 
 BEFORE = ("before_start", "start", "after_start", "before_groups")
 AFTER = ("after_groups", "before_thresholds")

@@ -83,7 +83,7 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
     return done
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
+@njit(fastmath=FAST, cache=True)
 def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, begin, pair_at, ends,
                   flat_coef, slots, ring, E, zero):  # fmt: skip
     """``_advance_states`` for all rows of a block that holds every unit, with one state each and all arriving rows present."""
@@ -101,7 +101,7 @@ def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, o
     return done * w
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
+@njit(fastmath=FAST, cache=True)
 def _advance_all(
     M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n
 ):

@@ -16,7 +16,7 @@ seed vote (--seeds), and each hears a test utterance at three speeds and three p
 reported too. Settings were compared on held-out takes; earlier ones had been compared with the test accuracy in view.
 
 Found, official split, --seeds 3: 76.3, 71.0 and 74.7% alone, 78.0% together, 79.3% at all speeds and pitches; the aim is not
-reached. 100 times fewer multiply-adds than dense RTRL, 0.4 to 1 s a step on two shared cores.
+reached. 100 times fewer multiply-adds than dense RTRL; 12 to 15 minutes a network of 64 units on two shared, busy cores.
 
 Sources: Subramoney 2023, arXiv 2303.05641 (sparse RTRL); Subramoney et al. 2023, arXiv 2206.06178 (event-based GRU).
 """

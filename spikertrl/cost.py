@@ -57,40 +57,32 @@ def cost_of(state: Any) -> Cost | None:
         return _factored(state)
     if not isinstance(state, BlockState):
         return None
-    w, size = state.wiring, state.wiring.dtype.itemsize
-    p = w.n_filled
     rows = np.diff(state.layout.first_M) // np.maximum(state.layout.stride, 1)
+    held = int((state.width.astype(np.int64) * rows).sum()) * state.wiring.dtype.itemsize
+    return _cost(state, state.batch, held)
+
+
+def _factored(state: KroneckerState | RankOneState) -> Cost:
+    """Cost of factors instead of an influence matrix."""
+    if isinstance(state, RankOneState):
+        return _cost(state, len(state.s), sum(a.nbytes for a in (state.s, state.e, state.z, state.side)))
+    return _cost(state, state.sent.shape[1], sum(a.nbytes for f in state.factors for a in (f.u, f.A, f.E, f.Z)))
+
+
+def _cost(state: BlockState | KroneckerState | RankOneState, batch: int, held: int) -> Cost:
+    """What the state has counted, beside what the textbook matrix would have done and held."""
+    w = state.wiring
     propagation, immediate, messages, readout = (int(c) for c in state.counts)
+    elements = w.n_states * w.n_filled
     return Cost(
         propagation=propagation,
         immediate=immediate,
         messages=messages,
         readout=readout,
-        macs_dense=(w.n_states * w.n_states * p + w.n_states * p) * state.lane_steps,
-        bytes_held=int((state.width.astype(np.int64) * rows).sum()) * size,
-        bytes_dense=state.batch * w.n_states * p * size,
+        macs_dense=(w.n_states + 1) * elements * state.lane_steps,
+        bytes_held=held,
+        bytes_dense=batch * elements * w.dtype.itemsize,
         lane_steps=state.lane_steps,
-    )
-
-
-def _factored(state: KroneckerState | RankOneState) -> Cost:
-    """Cost of factors instead of an influence matrix."""
-    w, size = state.wiring, state.wiring.dtype.itemsize
-    if isinstance(state, RankOneState):
-        batch, arrays = len(state.s), [state.s, state.e, state.z, state.side]
-    else:
-        batch, arrays = state.sent.shape[1], [a for f in state.factors for a in (f.u, f.A, f.E, f.Z)]
-    dense = (w.n_states * w.n_states * w.n_filled + w.n_states * w.n_filled) * state.lane_steps
-    propagation, immediate, messages, readout = (int(c) for c in state.counts)
-    return Cost(
-        propagation,
-        immediate,
-        messages,
-        readout,
-        dense,
-        sum(a.nbytes for a in arrays),
-        batch * w.n_states * w.n_filled * size,
-        state.lane_steps,
     )
 
 

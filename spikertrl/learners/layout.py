@@ -11,7 +11,7 @@ from ..wiring import Wiring, reachable
 from .vector import padded
 
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
-_ROW_OVERHEAD = 48  # columns that would cost as much as handling one row
+_ROW_OVERHEAD, _BLOCK_OVERHEAD = 256, 1024  # elements whose update costs as much as handling one row, one block
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
         wide, (old, new, both) = before + columns[k], (int(w.S[x].sum()) for x in (lists[-1], mine, union))
         small = wide <= _GROUP_COLUMNS and wide * both * w.dtype.itemsize <= _GROUP_BYTES
         apart = old * (before + _ROW_OVERHEAD) + new * (columns[k] + _ROW_OVERHEAD)
-        if small and (same or (hops is None and both * (wide + _ROW_OVERHEAD) <= apart)):
+        if small and (same or (hops is None and both * (wide + _ROW_OVERHEAD) <= apart + _BLOCK_OVERHEAD)):
             lists[-1] = union
         else:
             starts.append(k)

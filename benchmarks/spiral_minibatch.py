@@ -2,8 +2,9 @@
 
 Four ways, the same network, data and loss, checked to agree: JAX forward mode (``jacfwd`` of the whole sequence, which is how
 the experiments of Subramoney 2023 compute RTRL), JAX reverse mode (BPTT), exact sparse RTRL and BPTT of spikertrl. The four are
-timed in turn, round after round, and the median of each is reported, so that a busy machine slows all alike. One thread is the
-plain comparison:
+timed in turn, round after round, and the median of each is reported, so that a busy machine slows all alike. In its turn each is
+called ``--calls`` times, as in training, where a gradient finds the caches as the last one left them; the turn's time is their
+mean. One thread is the plain comparison:
 
     NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/spiral_minibatch.py
 """
@@ -98,7 +99,8 @@ def ours(net: srl.Network, learner: srl.learners.Learner, x: np.ndarray, loss: s
 def main(argv: list[str] | None = None) -> int:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each way (default 20)")
+    parser.add_argument("--calls", type=int, default=8, help="calls in a turn (default 8)")
     parser.add_argument("--density", type=float, default=None, help="recurrent density (default: no mask)")
     options = parser.parse_args(argv)
     net = network(options.density)
@@ -119,8 +121,9 @@ def main(argv: list[str] | None = None) -> int:
     for _ in range(options.rounds):
         for name, way in ways.items():
             began = time.perf_counter()
-            way()
-            times[name].append(1e3 * (time.perf_counter() - began))
+            for _ in range(options.calls):
+                way()
+            times[name].append(1e3 * (time.perf_counter() - began) / options.calls)
     slowest = np.median(times["JAX jacfwd (RTRL by forward mode)"])
     print(f"{'way':36}{'median ms':>10}{'min':>8}{'max':>8}{'jacfwd / this':>15}{'difference':>12}")
     for name, values in times.items():

@@ -18,6 +18,8 @@ from numba import njit, prange
 
 from .vector import FAST, combine, combine_panel, combine_slots
 
+TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
+
 
 @njit(fastmath=FAST, cache=True)
 def _sum_rows(target, at, scale, source, places, weights, n, width):
@@ -102,10 +104,13 @@ def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, o
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance_all(
-    M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n
-):
-    """``_advance_lean`` where every unit hears every sender: a product of matrices."""
+def _advance_all(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n,
+                 stored, senders, gains, explicit, q_row, q_column, q_value, tile, places, weights):  # fmt: skip
+    """``_advance_lean`` where every unit hears every sender: a product of matrices.
+
+    Where nothing else needed the rows sent in the last step they were not ``stored``: they are made here, columns by columns
+    (``tile``, TILE elements of each), from the senders' rows of M, their gains o, and the ``explicit`` terms q.
+    """
     done = 0
     for u in range(units):
         scales[u] = tape_A[a_place[u] + b * a_lane[u]]
@@ -113,8 +118,27 @@ def _advance_all(
             live[lives + u] = True
             scales[u] = 0
         done += scales[u] != 0
-    combine_panel(M, base, stride, units, scales, E, ring, flat_coef, first, n, wide)
+    if stored:
+        combine_panel(M, base, stride, units, scales, E, ring, stride, flat_coef, first, n, wide)
+        return (done + units * n) * w
+    nothing = M[base] - M[base]
+    for x in range(0, wide, TILE):
+        width = min(TILE, wide - x)
+        for a in range(n):
+            places[0], weights[0] = base + senders[a] * stride + x, gains[a]
+            combine(tile, a * TILE, nothing, M, places, weights, 1, width)
+        for e in range(explicit):
+            if x <= q_column[e] < x + width:
+                tile[q_row[e] * TILE + q_column[e] - x] += q_value[e]
+        combine_panel(M, base + x, stride, units, scales, tile, 0, TILE, flat_coef, first, n, width)
     return (done + units * n) * w
+
+
+@njit(fastmath=FAST, cache=True)
+def _add_terms(M, into, begin, end, line, gain, value):
+    """M[into[x]] += line[gain[x]] * value for x in begin..end-1; no place repeats."""
+    for x in range(np.uint64(begin), np.uint64(end)):
+        M[np.uint64(into[x])] += line[np.uint64(gain[x])] * value
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -167,9 +191,14 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 heard[u] |= out_weight[leaky[o], reach[first + u]] != 0
         places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
+        # the rows sent in the last step, if they are not stored
+        senders, gains, tile = np.zeros(N, np.int64), np.zeros(N, dtype), np.zeros(N * TILE if all_to_all else 0, dtype)
+        q_row, q_column, q_value = np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, dtype)
+        explicit = 0
         # per column, in the order of sources: its unit's row, its derivative (place, per lane, per state)
         row_at, gain_at = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
         gain_lane, gain_state = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)  # of one lane: places in tape_B or tape_P, and in M
         for x in range(c0, c1):
             c = order[x]
             k = col_unit[c]
@@ -190,9 +219,14 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     a = slot[slots + r * units + u]
                     address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                     there += a >= 0
+            stored = True
             before = past_active[0, b]  # gradient-active units of the last step
             complete = D == 1 and units == N and there == before
             w = width[b, gr]
+            for run in range(run_ptr[gr], run_ptr[gr + 1]):
+                for x in range(runs[run], runs[run + 1]):
+                    gain[x - c0] = gain_at[x - c0] + b * gain_lane[x - c0]
+                    into[x - c0] = base + row_at[x - c0] + max(position[b, run], 0) + x - runs[run]
             g[:] = 0
             for o in range(L):
                 if past[b, o] != 0:
@@ -212,7 +246,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 if all_to_all:  # complete by construction
                     propagate += _advance_all(
                         M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, E, ring,
-                        flat_coef, step * room, before,
+                        flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile, places,
+                        weights,
                     )  # fmt: skip
                 elif plain and complete:
                     propagate += _advance_lean(
@@ -257,6 +292,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     if at < 0:
                         at = w
                         position[b, run] = w
+                        for x in range(x0, x1):
+                            into[x - c0] = base + row_at[x - c0] + at + x - x0
                         w += x1 - x0
                         fresh, wide = wide, (w + lanes - 1) // lanes * lanes
                         if wide > fresh:
@@ -270,29 +307,34 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                                         E[place + fresh : place + wide] = 0
                             for o in range(L):
                                 Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
-                    if source == -2:
-                        for x in range(x0, x1):
-                            gain, row = gain_at[x - c0] + b * gain_lane[x - c0], base + row_at[x - c0] + at + x - x0
-                            for s in range(S[col_unit[order[x]]]):
-                                M[row + s * stride] += tape_P[t, gain + s * gain_state[x - c0]]
-                                immediate += 1
-                    elif single:
-                        for x in range(x0, x1):
-                            gain = tape_B[t, gain_at[x - c0] + b * gain_lane[x - c0]]
-                            M[base + row_at[x - c0] + at + x - x0] += gain * value
+                    line = tape_P[t] if source == -2 else tape_B[t]
+                    if single:
+                        _add_terms(M, into, x0 - c0, x1 - c0, line, gain, value)
                         immediate += x1 - x0
                     else:
-                        for x in range(x0, x1):
-                            gain, row = gain_at[x - c0] + b * gain_lane[x - c0], base + row_at[x - c0] + at + x - x0
-                            for s in range(S[col_unit[order[x]]]):
-                                M[row + s * stride] += tape_B[t, gain + s * gain_state[x - c0]] * value
+                        for x in range(x0 - c0, x1 - c0):
+                            for s in range(S[col_unit[order[c0 + x]]]):
+                                M[into[x] + s * stride] += line[gain[x] + s * gain_state[x]] * value
                                 immediate += 1
                 # messages: E <- o M + q for gradient-active units
                 for u in range(units):
                     slot[slots + now * units + u] = -1
                     address[now * N + reach[first + u]] = -1
+                stored = not all_to_all or L > 0 or t == t1 - 1
+                for a in range(0 if stored else n_active[t, b]):
+                    stored |= direct[t, b, active_units[t, b, a]] != 0
+                explicit = 0
+                for a in range(0 if stored else n_active[t, b]):
+                    j = active_units[t, b, a]
+                    senders[a], gains[a] = where[j], tape_o[t, start_o[j] * B + b * size[j] + local[j]]
+                    emit += w
+                    if own[where[j]]:
+                        for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
+                            q_row[explicit], q_column[explicit] = a, position[b, run_of[c]] + placed[c] - runs[run_of[c]]
+                            q_value[explicit] = tape_q[t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]]
+                            explicit += 1
                 n = 0
-                for a in range(n_active[t, b]):
+                for a in range(n_active[t, b] if stored else 0):
                     j = active_units[t, b, a]
                     u = where[j]
                     if u < 0 or not (row_live[lives + u] or (plain and units == N)):
@@ -322,7 +364,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     rows_now[n], signals[n] = place, direct[t, b, j]
                     n += 1
                 before = n_active[t, b]
-                complete = D == 1 and units == N and n == before
+                complete = all_to_all or (D == 1 and units == N and n == before)
                 # readout: rows of leaky ones (of a single step), then the signal
                 for o in range(0 if summed else L):
                     m = 0

@@ -54,27 +54,28 @@ def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, send
 def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
     """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
-    ``weight`` (N, panels, ports, PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
+    ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
     ``combine_panel``.
     """
-    N, panels, most = len(S), weight.shape[1], ports.shape[1]
+    N, most, wide = len(S), weight.shape[1], weight.shape[2]
     workers = min(64, (t1 - t0) * B)
     for worker in prange(workers):
-        gain = np.zeros((panels, most, PANEL), coef.dtype)
+        gain, total = np.zeros((most, wide), coef.dtype), np.zeros(wide, coef.dtype)
         for row in range(worker, (t1 - t0) * B, workers):
             t, b = t0 + row // B, row % B
             line = tape_B[t]
             for i in range(N):
                 base = start_B[i] * B + b * G[i] * size[i] + local[i]
                 for r in range(most):
-                    gain[i // PANEL, r, i % PANEL] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
+                    gain[r, i] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
             n = sent[history + t - 1, b]
             for a in range(n):
-                j = senders[history + t - 1, b, a]
-                for k in range(panels):
-                    at = (k * n + a) * PANEL
+                part = weight[senders[history + t - 1, b, a]]
+                for i in range(wide):
+                    total[i] = gain[0, i] * part[0, i]
+                for r in range(1, most):
+                    for i in range(wide):
+                        total[i] += gain[r, i] * part[r, i]
+                for k in range(wide // PANEL):
                     for x in range(PANEL):
-                        total = gain[k, 0, x] * weight[j, k, 0, x]
-                        for r in range(1, most):
-                            total += gain[k, r, x] * weight[j, k, r, x]
-                        coef[row, at + x] = total
+                        coef[row, (k * n + a) * PANEL + x] = total[k * PANEL + x]

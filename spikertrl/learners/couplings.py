@@ -54,7 +54,7 @@ def fill(into: Couplings, w: Wiring, tape: Tape, sent: np.ndarray, senders: np.n
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
     past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
     if into.all_to_all:
-        weight = np.zeros((w.n_units, -(-w.n_units // PANEL), most, PANEL), w.dtype)
+        weight = np.zeros((w.n_units, most, -(-w.n_units // PANEL) * PANEL), w.dtype)
         weight.reshape(-1)[_dense_places(w)] = tape.theta[w.syn_theta]
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
         couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
@@ -68,12 +68,11 @@ def fill(into: Couplings, w: Wiring, tape: Tape, sent: np.ndarray, senders: np.n
 
 @functools.lru_cache(maxsize=8)
 def _dense_places(w: Wiring) -> np.ndarray:
-    """Where each synapse lies in a full (pre, panels of post, ports, PANEL) array of weights."""
+    """Where each synapse lies in a full array of weights (pre, ports, post padded to PANEL)."""
     most = w.heard_ports.shape[1]
     pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
     pair, rank = np.divmod(w.syn_place, most)
-    panel, row = np.divmod(w.out_post[pair], PANEL)
-    return ((pre[pair] * -(-w.n_units // PANEL) + panel) * most + rank) * PANEL + row
+    return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]
 
 
 def _is_plain(w: Wiring) -> bool:

@@ -76,27 +76,27 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
     return signature, codegen
 
 
-def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, weights, first_weight, n, width):
+def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, apart, weights, first_weight, n, width):
     """All rows of a block at once, each hearing the same n source rows, which lie one behind the other:
 
     target row u <- scales[u] * target row u + sum over a < n of weight(a, u) * source row a, where row u starts at
-    ``at + u * stride``, source row a at ``base + a * stride``, and weight(a, u) lies at ``first_weight +
+    ``at + u * stride``, source row a at ``base + a * apart``, and weight(a, u) lies at ``first_weight +
     (u // PANEL * n + a) * PANEL + u % PANEL``. PANEL rows share every load, and a tile of columns stays in the first-level
     cache for all rows: a product of matrices.
     """
     size = types.intp
-    signature = types.void(target, size, size, size, scales, source, size, weights, size, size, size)
+    signature = types.void(target, size, size, size, scales, source, size, size, weights, size, size, size)
 
     def codegen(context, builder, sig, args):
         b, element = builder, context.get_data_type(sig.args[0].dtype)
-        target, scales, source, weights = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 4, 5, 7))
-        stride, rows, n = args[2], args[3], args[9]
-        source, weights = b.gep(source, [args[6]]), b.gep(weights, [args[8]])
+        target, scales, source, weights = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 4, 5, 8))
+        stride, rows, apart, n = args[2], args[3], args[7], args[10]
+        source, weights = b.gep(source, [args[6]]), b.gep(weights, [args[9]])
         four, quad = _size(PANEL), b.mul(n, _size(PANEL))
         whole = b.mul(b.udiv(rows, four), four)
 
         def place(index):
-            return b.mul(index, stride)
+            return b.mul(index, apart)
 
         def panel(column, registers, first, count):
             writer = _Writer(b, element, target, source, weights, place, None, None, n)
@@ -113,7 +113,7 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, we
             with cgutils.for_range_slice(b, whole, rows, _size(1)) as (first, _):
                 panel(column, registers, first, 1)
 
-        _tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[10], tile)
+        _tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[11], tile)
         return context.get_dummy_value()
 
     return signature, codegen

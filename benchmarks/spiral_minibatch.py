@@ -2,9 +2,9 @@
 
 Four ways, the same network, data and loss, checked to agree: JAX forward mode (``jacfwd`` of the whole sequence, which is how
 the experiments of Subramoney 2023 compute RTRL), JAX reverse mode (BPTT), exact sparse RTRL and BPTT of spikertrl. The four are
-timed in turn, round after round, and the median of each is reported, so that a busy machine slows all alike. In its turn each is
-called ``--calls`` times, as in training, where a gradient finds the caches as the last one left them; the turn's time is their
-mean. One thread is the plain comparison:
+timed in turn, round after round, and the median of each is reported, so that a busy machine slows all alike. In its turn each
+is called ``--calls`` times, as in training, where a gradient finds the caches as the last one left them; the turn's time is
+their mean. One thread is the plain comparison:
 
     NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/spiral_minibatch.py
 """

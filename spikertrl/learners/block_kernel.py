@@ -86,12 +86,12 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, begin, pair_at, ends,
-                  flat_coef, slots, ring, E, zero):  # fmt: skip
+def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, starts, flat_coef, slots,
+                  ring, E, zero):  # fmt: skip
     """``_advance_states`` for all rows of a block that holds every unit, with one state each and all arriving rows present."""
     done = 0
     for u in range(units):
-        first, end = begin + pair_at[u], ends[u]
+        first, end = starts[u], starts[u + 1]
         a = tape_A[a_place[u] + b * a_lane[u]]
         if not live[lives + u]:
             if first == end and not own[u]:
@@ -142,11 +142,11 @@ def _add_terms(M, into, begin, end, line, gain, value):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, start_A, start_B, start_P, start_o, start_q,
-          memoryless, tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_source, col_delay, col_port, order,
-          placed, run_of, run_ptr, runs, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E, slot,
-          row_live, position, width, Z, messages, history, n_active, active_units, past_active, pairs, pair_ptr, ends, pre,
-          sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts):  # fmt: skip
+def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
+          tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, placed, run_of, run_ptr, runs,
+          run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
+          slot, row_live, position, width, Z, messages, history, n_active, active_units, past_active, starts, pre, sent, lag,
+          coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
@@ -176,10 +176,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
         zero, one, single = unit[0], unit[1], S.max() == 1
         where = np.full(N, -1, np.int64)
         own = np.zeros(units, np.bool_)
-        a_place, a_lane, pair_at = np.empty(units, np.int64), np.empty(units, np.int64), np.empty(units, np.int64)
+        a_place, a_lane = np.empty(units, np.int64), np.empty(units, np.int64)
         for u in range(units):
             i = reach[first + u]
-            where[i], own[u], pair_at[u] = u, k0 <= i < k1, pair_ptr[i]
+            where[i], own[u] = u, k0 <= i < k1
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
         address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
@@ -195,17 +195,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
         senders, gains, tile = np.zeros(N, np.int64), np.zeros(N, dtype), np.zeros(N * TILE if all_to_all else 0, dtype)
         q_row, q_column, q_value = np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, dtype)
         explicit = 0
-        # per column, in the order of sources: its unit's row, its derivative (place, per lane, per state)
-        row_at, gain_at = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
-        gain_lane, gain_state = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
-        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)  # of one lane: places in tape_B or tape_P, and in M
-        for x in range(c0, c1):
-            c = order[x]
-            k = col_unit[c]
-            row_at[x - c0] = row_of[first + where[k]] * stride
-            kinds = Q[k] if col_source[c] == -2 else G[k]
-            gain_at[x - c0] = (start_P[k] if col_source[c] == -2 else start_B[k]) * B + col_port[c] * size[k] + local[k]
-            gain_lane[x - c0], gain_state[x - c0] = S[k] * kinds * size[k], kinds * size[k]
+        # per column, in the order of sources, in one lane: its place in tape_B (or tape_P), and in its own unit's row of M
+        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * rows * stride
@@ -225,8 +216,8 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
             w = width[b, gr]
             for run in range(run_ptr[gr], run_ptr[gr + 1]):
                 for x in range(runs[run], runs[run + 1]):
-                    gain[x - c0] = gain_at[x - c0] + b * gain_lane[x - c0]
-                    into[x - c0] = base + row_at[x - c0] + max(position[b, run], 0) + x - runs[run]
+                    gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
+                    into[x - c0] = base + own_row[x] + max(position[b, run], 0) + x - runs[run]
             g[:] = 0
             for o in range(L):
                 if past[b, o] != 0:
@@ -246,17 +237,17 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 if all_to_all:  # complete by construction
                     propagate += _advance_all(
                         M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, E, ring,
-                        flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile, places,
-                        weights,
+                        flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile,
+                        places, weights,
                     )  # fmt: skip
                 elif plain and complete:
                     propagate += _advance_lean(
-                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, step * pairs,
-                        pair_at, ends[step], flat_coef, sent, ring, E, zero,
+                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, starts[step],
+                        flat_coef, sent, ring, E, zero,
                     )  # fmt: skip
                 for u in range(0 if all_to_all or (plain and complete) else units):
                     i = reach[first + u]
-                    begin, end = step * pairs + pair_ptr[i], ends[step, i]
+                    begin, end = starts[step, i], starts[step, i + 1]
                     live = row_live[lives + u]
                     if memoryless[i]:
                         live = False
@@ -282,10 +273,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                 # immediate terms, in the rows of each column's own unit; columns come alive
                 for run in range(run_ptr[gr], run_ptr[gr + 1]):
                     x0, x1 = runs[run], runs[run + 1]
-                    source = col_source[order[x0]]
+                    source = run_source[run]
                     value = one
                     if source >= 0:
-                        value = messages[history + t - col_delay[order[x0]], b, source]
+                        value = messages[history + t - run_delay[run], b, source]
                         if value == 0:
                             continue
                     at = position[b, run]
@@ -293,7 +284,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                         at = w
                         position[b, run] = w
                         for x in range(x0, x1):
-                            into[x - c0] = base + row_at[x - c0] + at + x - x0
+                            into[x - c0] = base + own_row[x] + at + x - x0
                         w += x1 - x0
                         fresh, wide = wide, (w + lanes - 1) // lanes * lanes
                         if wide > fresh:
@@ -314,12 +305,13 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, G, Q, size, local, hears, 
                     else:
                         for x in range(x0 - c0, x1 - c0):
                             for s in range(S[col_unit[order[c0 + x]]]):
-                                M[into[x] + s * stride] += line[gain[x] + s * gain_state[x]] * value
+                                M[into[x] + s * stride] += line[gain[x] + s * term[c0 + x, 3]] * value
                                 immediate += 1
                 # messages: E <- o M + q for gradient-active units
                 for u in range(units):
-                    slot[slots + now * units + u] = -1
-                    address[now * N + reach[first + u]] = -1
+                    if address[now * N + reach[first + u]] >= 0:
+                        slot[slots + now * units + u] = -1
+                        address[now * N + reach[first + u]] = -1
                 stored = not all_to_all or L > 0 or t == t1 - 1
                 for a in range(0 if stored else n_active[t, b]):
                     stored |= direct[t, b, active_units[t, b, a]] != 0

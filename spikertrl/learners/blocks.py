@@ -15,7 +15,7 @@ from . import block_kernel as kernel
 from . import couplings
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .layout import Layout, layout, tasks
-from .vector import lanes
+from .vector import aligned, lanes
 
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
 
@@ -72,9 +72,9 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     room = blocks.elements(w)
     return BlockState(
         w, batch, hops,
-        M=np.zeros(batch * room["M"], w.dtype),
-        E=np.zeros(batch * room["E"], w.dtype),
-        Z=np.zeros(batch * room["Z"], w.dtype),
+        M=aligned(batch * room["M"], w.dtype),
+        E=aligned(batch * room["E"], w.dtype),
+        Z=aligned(batch * room["Z"], w.dtype),
         slot=np.full(batch * D * len(blocks.reach), -1, np.int32),
         row_live=np.zeros(batch * len(blocks.reach), bool),
         position=np.full((batch, len(blocks.runs) - 1), -1, np.int32),
@@ -121,17 +121,17 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
         if not synaptic or not len(w.pair_pre):
             coupled = couplings.none_arrive(w, rows)
         else:
-            if state.scratch is None or len(state.scratch.ends) != rows:
+            if state.scratch is None or len(state.scratch.starts) != rows:
                 state.scratch = couplings.allocate(w, blocks, rows)
             coupled = couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
         kernel.sweep(
-            shared, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.G, w.Q, w.size, w.local, w.hears, w.start_A,
-            w.start_B, w.start_P, w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr,
-            w.col_unit, w.col_source, w.col_delay, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr,
-            blocks.runs, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride, blocks.first_M,
-            blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z,
-            tape.messages, tape.history, count, units, sent[D + t0 - 1 : D + t0], len(w.pair_pre), w.pair_ptr, *coupled, direct,
-            leaky, kind, powers, (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0), weights, columns, counts,
+            shared, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
+            w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
+            blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
+            blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride,
+            blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
+            state.width, state.Z, tape.messages, tape.history, count, units, sent[D + t0 - 1 : D + t0], *coupled, direct, leaky,
+            kind, powers, (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0), weights, columns, counts,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)

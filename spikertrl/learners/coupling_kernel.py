@@ -10,22 +10,22 @@ from .vector import FAST, PANEL
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, S, G, size, local, start_B, t0,
-           t1, B, ends, pre, slot, lag, coef):  # fmt: skip
+           t1, B, starts, pre, slot, lag, coef):  # fmt: skip
     """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
-    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` start at
-    ``row * pairs + pair_ptr[i]`` and end before ``ends[row, i]``, sorted by delay, then source (``pre`` and ``lag`` are left
-    out where they are empty). ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were
-    gradient-active, and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names
-    these ports, -1 for none.
+    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` are
+    ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source (``pre`` and ``lag`` are left out where they
+    are empty); they lie side by side, so that the cache holds them while block after block reads them. ``sent`` (history +
+    tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and which. ``weight`` (pairs in
+    outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
     """
     N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
     workers = min(64, (t1 - t0) * B)
     for worker in prange(workers):
-        gain = np.zeros((S.max(), N, most), coef.dtype)
+        gain, end = np.zeros((S.max(), N, most), coef.dtype), np.zeros(N, np.int64)
         for row in range(worker, (t1 - t0) * B, workers):
             t, b = t0 + row // B, row % B
-            line, end = tape_B[t], ends[row]
+            line = tape_B[t]
             for i in range(N):
                 end[i] = row * pairs + pair_ptr[i]
                 base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
@@ -48,14 +48,26 @@ def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, send
                             for r in range(1, most):
                                 total += gain[s, i, r] * weight[e, r]
                             coef[s, at] = total
+            into = row * pairs
+            for i in range(N):
+                begin = row * pairs + pair_ptr[i]
+                starts[row, i] = into
+                for at in range(begin, end[i]):
+                    slot[into] = slot[at]
+                    if named:
+                        pre[into], lag[into] = pre[at], lag[at]
+                    for s in range(S[i]):
+                        coef[s, into] = coef[s, at]
+                    into += 1
+            starts[row, N] = into
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
     """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
-    ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out for
-    ``combine_panel``.
+    ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out
+    for ``combine_panel``.
     """
     N, most, wide = len(S), weight.shape[1], weight.shape[2]
     workers = min(64, (t1 - t0) * B)

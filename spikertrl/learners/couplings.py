@@ -17,12 +17,12 @@ _ALL_TO_ALL = 0.5  # share of connected pairs above which the couplings are a fu
 
 
 class Couplings(NamedTuple):
-    """Entries of every unit in every lane and step: their ends, source units, slots, delays, and values (states, entries).
+    """Entries of every unit in every lane and step: where they start, source units, slots, delays, values (states, entries).
 
     ``pre`` and ``lag`` are empty where rows arrive by their slot alone.
     """
 
-    ends: np.ndarray
+    starts: np.ndarray  # (steps * lanes, N + 1)
     pre: np.ndarray
     slot: np.ndarray
     lag: np.ndarray
@@ -32,8 +32,8 @@ class Couplings(NamedTuple):
 
 def none_arrive(w: Wiring, rows: int) -> Couplings:
     """No synapse carries sensitivity (e-prop), or there is none between units."""
-    ends, none = (np.arange(rows) * len(w.pair_pre))[:, None] + w.pair_ptr[:-1], np.zeros(0, np.int32)
-    return Couplings(ends, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
+    starts, none = np.zeros((rows, w.n_units + 1), np.int64), np.zeros(0, np.int32)
+    return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 
 
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
@@ -45,7 +45,7 @@ def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     names = 0 if whole else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))
     return Couplings(
-        np.empty((rows, w.n_units), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all
+        np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..wiring import Wiring, reachable
+from ..wiring import PHI, Wiring, reachable
 from .vector import padded
 
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
@@ -36,6 +37,10 @@ class Layout:
     run_of: np.ndarray
     run_ptr: np.ndarray
     runs: np.ndarray
+    run_source: np.ndarray
+    run_delay: np.ndarray
+    own_row: np.ndarray  # (C), sorted: elements before the row of the column's own unit in its block
+    term: np.ndarray  # (C, 4), sorted: where the column's derivative lies in B (or P): first, offset, per lane, per state
 
     def elements(self, w: Wiring) -> dict[str, int]:
         """Numbers in the influence M, the rows in flight E and the readouts' rows Z, per lane."""
@@ -56,7 +61,25 @@ def layout(w: Wiring, hops: int | None) -> Layout:
         group, reach_ptr, reach, ends - states - np.repeat(before[:-1], np.diff(reach_ptr)), stride,
         first_M=np.append(0, np.cumsum(np.diff(before) * stride)), first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride)),
         first_Z=np.append(0, np.cumsum(stride)), order=order, placed=placed, run_of=run_of, run_ptr=run_ptr, runs=runs,
+        run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
+        own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order], term=_terms(w)[order],
     )  # fmt: skip
+
+
+def _own_rows(w: Wiring, group: np.ndarray, reach_ptr: np.ndarray, reach: np.ndarray, states: np.ndarray, stride: np.ndarray):
+    rows = np.zeros(w.n_units, np.int64)
+    for g, (k0, k1) in enumerate(itertools.pairwise(group)):
+        part = slice(reach_ptr[g], reach_ptr[g + 1])
+        own = np.searchsorted(reach[part], np.arange(k0, k1))
+        rows[k0:k1] = (np.cumsum(states[part]) - states[part])[own] * stride[g]
+    return rows[w.col_unit]
+
+
+def _terms(w: Wiring) -> np.ndarray:
+    k, explicit = w.col_unit, w.col_source == PHI
+    apart = np.where(explicit, w.Q[k], w.G[k]) * w.size[k]
+    first = np.where(explicit, w.start_P[k], w.start_B[k])
+    return np.stack((first, w.col_port * w.size[k] + w.local[k], w.S[k] * apart, apart), 1).astype(np.int64)
 
 
 def _runs(w: Wiring, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -37,6 +37,14 @@ def padded(width: np.ndarray | int, dtype: np.dtype | str) -> np.ndarray | int:
     return (width + n - 1) // n * n
 
 
+def aligned(elements: int, dtype: np.dtype | str) -> np.ndarray:
+    """Zeros that start at a cache line, so that no register is loaded across two."""
+    item, line = np.dtype(dtype).itemsize, 64
+    room = np.zeros(elements + line // item, dtype)
+    first = -room.ctypes.data % line // item
+    return room[first : first + elements]
+
+
 def _combine(typingctx, target, at, scale, source, places, weights, n, width):
     """See the module docstring. ``places`` int64, ``weights`` of the row's type, both contiguous."""
     signature = types.void(target, types.intp, target.dtype, source, places, weights, types.intp, types.intp)

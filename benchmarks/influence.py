@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _structured_dense import Dense
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
-from spikertrl.tape import Tape
 
 INPUTS, OUTPUTS = 32, 8
 CASES = [  # units, density of input and recurrent connections, wanted share of gradient-active units, dense opponent
@@ -57,53 +57,6 @@ def active_share(net: srl.Network) -> float:
     machine = simulator(net)
     tape = machine.run(machine.start(1), np.random.default_rng(1).normal(size=(64, 1, INPUTS)).astype(np.float32))
     return float(tape.active(net.wiring)[0][16:].mean()) / net.wiring.n_units
-
-
-class Dense:
-    """Structured dense RTRL of one lane: M (units, parameters), one product of matrices a step."""
-
-    def __init__(self, net: srl.Network) -> None:
-        self.net, w = net, net.wiring
-        self.M, self.next = (np.zeros((w.n_units, w.n_recurrent), np.float32) for _ in range(2))
-        self.post = np.repeat(np.arange(w.n_units), np.diff(w.col_ptr))
-        self.weights = np.zeros((4, w.n_units, w.n_units), np.float32)
-        view = net.view(net.theta)["h<-h"]
-        for port in net.projections[1].ports:
-            weight = view[port]
-            place = net.populations["h"].cell.ports.index(port)
-            self.weights[place] = weight.toarray() if hasattr(weight, "toarray") else weight
-        self.o = np.zeros(w.n_units, np.float32)
-        self.q = np.zeros(w.n_units, np.float32)
-        self.own = np.flatnonzero(w.col_source == -2)
-
-    def update(self, tape: Tape, signal: Signal) -> np.ndarray:
-        w, n = self.net.wiring, self.net.wiring.n_units
-        gradient = np.zeros(w.n_parameters, np.float32)
-        out = self.net.view(self.net.theta)["z"]["weight"]
-        for t in range(tape.tau):
-            gains = tape.B[t].reshape(4, n)
-            coupling = np.einsum("gi,gij->ij", gains, self.weights)
-            H = coupling * self.o
-            H[np.arange(n), np.arange(n)] += tape.A[t]
-            np.dot(H, self.M, out=self.next)
-            self.next[:, self.own] += coupling * self.q  # the message's own dependence on the unit's parameter
-            values = np.concatenate(
-                (tape.messages[tape.history + t - 1, 0, INPUTS:], tape.messages[tape.history + t, 0, :INPUTS])
-            )
-            sent = np.where(
-                w.col_source >= INPUTS, values[w.col_source - INPUTS], values[n + np.clip(w.col_source, 0, INPUTS - 1)]
-            )
-            sent[w.col_source == -1] = 1
-            term = gains[w.col_port, self.post] * sent
-            term[self.own] = tape.P[t][self.post[self.own]]
-            self.next[self.post, np.arange(w.n_recurrent)] += term
-            self.M, self.next = self.next, self.M
-            self.o, self.q = tape.o[t], tape.q[t]
-            if signal.dz[t].any():
-                direct = (signal.dz[t] @ out)[0]
-                gradient[w.col_theta] += (direct * self.o) @ self.M
-                gradient[w.col_theta[self.own]] += (direct * self.q)[self.post[self.own]]
-        return gradient
 
 
 def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, float]:

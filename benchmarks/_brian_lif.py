@@ -1,7 +1,8 @@
-"""Plain simulation of a sparse recurrent network of LIF neurons, spikes only: spikertrl, Brian2 at run time, Brian2 as a C++ program.
+"""Plain simulation of a sparse recurrent network of LIF neurons, spikes only: spikertrl, and Brian2 at run time and as C++.
 
-Every neuron has its own constant drive; four fifths excite, one fifth inhibits five times as strongly; every neuron hears the same
-number of others with a delay of 1.5 ms. The drive is found by bisection so that the mean rate is as wanted. dt = 0.1 ms, float64.
+Every neuron has its own constant drive; four fifths excite, one fifth inhibits five times as strongly; every neuron hears the
+same number of others with a delay of 1.5 ms. The drive is found by bisection so that the mean rate is about the wanted one.
+dt = 0.1 ms, float64.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from scipy import sparse
 
 import spikertrl as srl
+from spikertrl.run import Events
 
 DT = 1e-4
 SPIKES = srl.Record(states=False, messages=False)
@@ -132,7 +134,7 @@ class Standalone(Cython):
             b2.set_device("runtime")
             shutil.rmtree(folder, ignore_errors=True)
         early = events.time < check
-        events = srl.Events(*(part[early] for part in (events.time, events.batch, events.unit, events.value)))
+        events = Events(*(part[early] for part in (events.time, events.batch, events.unit, events.value)))
         return Result(float(np.median(times)) / seconds, built, compiled, events)
 
     def _program(self, W: Any, drive: float, steps: int, folder: Path, rounds: int) -> tuple[list[float], float, float, Any]:

@@ -15,7 +15,7 @@ import spikertrl as srl
 
 @dataclass(frozen=True)
 class Problem:
-    """A sequence for one network: inputs x (T, 1, channels), and the loss sum over t of signal(t).z(t), signal (T, 1, outputs)."""
+    """A sequence for one network: inputs x (T, 1, channels); the loss is the sum of signal * z, signal (T, 1, outputs)."""
 
     net: srl.Network
     share: float

@@ -50,7 +50,7 @@ def curves(rows: Sequence[Row], x: str, y: str, labels: tuple[str, str], out: Pa
 
 
 def roofline(rows: Sequence[Row], peak: float, bandwidth: float, out: Path) -> None:
-    """Multiply-adds a second over multiply-adds a byte of influence touched; the roofs are a large copy and a matrix product."""
+    """Multiply-adds a second over multiply-adds a byte of influence touched; roofs: a large copy and a matrix product."""
     measured = [r for r in rows if r.get("macs") and r.get("touched") and r.get("learner_ms")]
     if not measured:
         return

@@ -2,8 +2,8 @@
 
 Its compiler wants an event whose derivative it can trace through elementary operations: the event is written as a step plus an
 antiderivative of the pseudo-derivative minus itself without gradient. The threshold is a constant there (its effect on other
-units' input is outside the traces), and so is the readout: compared are the weights and biases of population h. Masks are zeros of
-dense matrices, which is how its fast path wants them.
+units' input is outside the traces), and so is the readout: compared are the weights and biases of population h. Masks are
+zeros of dense matrices, which is how its fast path wants them.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class Braintrace(Peer):
             learner: Any = braintrace.compile(model, known, self.given[0][0], batch_size=1, **self.options)
 
         def run(x, signal):
-            brainstate.nn.init_all_states(model, batch_size=1)
+            model.c.value = jnp.zeros_like(model.c.value)
             learner.reset_state(batch_size=1)
             return learner.etrace_grad(x, signal, step_fn=lambda a, b: jnp.sum(learner(a) * b), reduction="sum")
 
-        self.run, self.learner = brainstate.transform.jit(run), learner
+        compiled: Any = brainstate.transform.jit
+        self.run, self.learner = compiled(run), learner
 
     def step(self) -> None:
         import jax
@@ -73,7 +74,7 @@ class Braintrace(Peer):
         import brainstate
         import jax
 
-        states = self.learner.states().to_flat().values()
+        states = self.learner.states().values()
         kept = [s for s in states if not isinstance(s, brainstate.ParamState)]
         return float(sum(leaf.nbytes for s in kept for leaf in jax.tree.leaves(s.value) if hasattr(leaf, "nbytes")))
 
@@ -86,8 +87,9 @@ def _module(net: Any, parts: dict) -> Any:
     import brainstate
     import jax
     import jax.numpy as jnp
-    from braintrace import matmul
+    from braintrace import matmul as traced
 
+    matmul: Any = traced
     theta, n = net.theta, net.wiring.n_units
     gamma, width = pseudo_derivative(net)
     threshold = jnp.asarray(theta[parts["h", "theta"].part])

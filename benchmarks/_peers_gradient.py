@@ -143,7 +143,7 @@ class Jax(Peer):
 
 
 class Torch(Peer):
-    """PyTorch, eager: inputs of all steps in one product, the three gates of a step in one; masks are zeros of dense matrices."""
+    """PyTorch, eager: inputs of all steps in one product, the gates of a step in one; masks are zeros of dense matrices."""
 
     name, needs = "PyTorch autograd (BPTT)", "torch"
 

@@ -17,6 +17,7 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _structured_dense import Dense
@@ -62,7 +63,8 @@ def active_share(net: srl.Network) -> float:
 def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, float]:
     """Milliseconds a step of both (medians), largest relative difference of the gradients, multiply-adds a step done."""
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
-    state, memory = machine.start(1), learner.init(net, 1)
+    state = machine.start(1)
+    memory: Any = learner.init(net, 1)
     opponent = Dense(net) if dense else None
     times: dict[str, list[float]] = {"sparse": [], "dense": []}
     worst, macs = 0.0, []
@@ -109,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     peak, bandwidth = machine_limits()
     print(f"matrix product {peak:.1f} G multiply-adds/s, copy {bandwidth:.1f} GB/s")
-    rows = []
+    rows: list[dict[str, float]] = []
     for n, density, wanted, dense in CASES:
         if options.units and n not in options.units:
             continue

@@ -1,10 +1,10 @@
 """All peers in one run and one table: the same network, data and gradient, checked to agree where a peer claims to be exact.
 
-The network is an event-based GRU with a readout, one lane, float32; a call is one sequence from the start state, with the forward
-pass, and a loss at every step. Peers take turns, round after round, several calls a turn; reported are medians and minima of a
-turn's mean, per step. Each sweep moves one thing: units, density of the connections, gradient-active share. A fourth one looks at
-memory against the length of the sequence, a fifth simulates a sparse recurrent LIF network without learning. A peer that is not
-installed, or would take too much, has a row that says so.
+The network is an event-based GRU with a readout, one lane, float32; a call is one sequence from the start state, with the
+forward pass, and a loss at every step. Peers take turns, round after round, several calls a turn; reported are medians and
+minima of a turn's mean, per step. Each sweep moves one thing: units, density of the connections, gradient-active share. A
+fourth looks at memory against the length of the sequence, a fifth simulates a sparse recurrent LIF network without learning.
+A peer that is not installed, or would take too much, has a row that says so.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 0 python benchmarks/peers.py --out results/peers
 
@@ -30,10 +30,11 @@ from influence import INPUTS, OUTPUTS, machine_limits, with_share
 
 import spikertrl as srl
 
+Rows = list[dict[str, Any]]
 COLUMNS = [
-    "sweep", "peer", "network", "claim", "units", "density", "share", "steps", "parameters", "ms", "ms_min", "learner_ms", "bytes",
-    "difference", "cosine", "first_call_s", "macs", "touched", "synapses", "rate_hz", "s_per_s", "built_s", "spikes", "same_spikes",
-    "note",
+    "sweep", "peer", "network", "claim", "units", "density", "share", "steps", "parameters", "ms", "ms_min", "learner_ms",
+    "bytes", "difference", "cosine", "first_call_s", "macs", "touched", "synapses", "rate_hz", "s_per_s", "built_s", "spikes",
+    "same_spikes", "note",
 ]  # fmt: skip
 
 
@@ -51,9 +52,7 @@ def problem(n: int, density: float, share: float, steps: int, peak: float) -> Pr
     return Problem(net, found, x, signal, peak)
 
 
-def sweep(
-    name: str, points: Sequence[tuple[int, float, float]], options: argparse.Namespace, peak: float
-) -> list[dict[str, Any]]:
+def sweep(name: str, points: Sequence[tuple[int, float, float]], options: argparse.Namespace, peak: float) -> Rows:
     """Time every peer of a sweep at points (units, density, share)."""
     rows, limits = [], Limits(options.slowest, 1e9 * options.memory)
     for n, density, share in points:
@@ -66,7 +65,7 @@ def sweep(
     return rows
 
 
-def lengths(n: int, options: argparse.Namespace, peak: float) -> list[dict[str, Any]]:
+def lengths(n: int, options: argparse.Namespace, peak: float) -> Rows:
     """Bytes that peers keep, against the length of the sequence; times are not taken."""
     rows, limits = [], Limits(options.slowest, 1e9 * options.memory)
     for steps in options.tau:
@@ -156,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         "density": [(at, d, rate) for d in options.densities],
         "rate": [(at, density, r) for r in options.rates],
     }
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     for name in points:
         if name in options.sweeps:
             rows += sweep(name, points[name], options, peak)

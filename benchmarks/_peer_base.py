@@ -133,6 +133,8 @@ def measure(peers: Sequence[Peer], problem: Problem, limits: Limits, rounds: int
         try:
             peer.prepare(problem)
             peer.step()
+            row["first_call_s"] = time.perf_counter() - began
+            row["bytes"] = peer.bytes()
         except (
             MemoryError,
             NotImplementedError,
@@ -142,7 +144,6 @@ def measure(peers: Sequence[Peer], problem: Problem, limits: Limits, rounds: int
         ) as error:  # one peer must not end the run
             row["note"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0][:120]}"
             continue
-        row["first_call_s"] = time.perf_counter() - began
         found = peer.gradient()
         if found is not None:
             if reference is None and peer.claim == "exact":
@@ -154,14 +155,14 @@ def measure(peers: Sequence[Peer], problem: Problem, limits: Limits, rounds: int
         once = time.perf_counter() - began
         clock = Clock(peer, calls=int(np.clip(turn / once, 1, 50)))
         row["ms"] = row["ms_min"] = 1e3 * once / problem.steps
-        row["bytes"] = peer.bytes()
         if once > limits.seconds:
             row["note"] = "one call only: it took longer than --slowest"
             continue
         clocks.append((clock, row))
     for _ in range(rounds):
         for clock, _ in clocks:
-            clock.turn()
+            if len(clock.turns) < 3 or clock.calls * sum(clock.turns) < limits.seconds:  # three turns at least
+                clock.turn()
     for clock, row in clocks:
         row["ms"] = 1e3 * float(np.median(clock.turns)) / problem.steps
         row["ms_min"] = 1e3 * min(clock.turns) / problem.steps

@@ -22,9 +22,8 @@ class Ours(Peer):
 
     def __init__(self, learner: Any) -> None:
         self.learner = learner
-        self.name, self.claim = f"spikertrl {learner!r}".replace("(samples=1, seed=0)", "").replace("()", ""), learner.claim
-        if isinstance(learner, srl.BPTT):
-            self.name = "spikertrl BPTT"
+        order = f"({learner.order})" if isinstance(learner, srl.SnAp) else ""
+        self.name, self.claim = f"spikertrl {type(learner).__name__}{order}", learner.claim
 
     def prepare(self, problem: Problem) -> None:
         self.net, self.x, self.T = problem.net, problem.x, problem.steps
@@ -106,7 +105,11 @@ class Jax(Peer):
         self.sweeps = ("units",) if forward else Peer.sweeps
 
     def refuses(self, problem: Problem, limits: Limits) -> str:
-        return "above 64 units" if self.forward and problem.net.wiring.n_units > 64 else ""
+        w = problem.net.wiring
+        needed = 8 * 4.0 * w.n_parameters * w.n_filled  # a tangent of every dense matrix for every parameter, some copies
+        if self.forward and w.n_units > 64:
+            return "above 64 units"
+        return f"needs about {needed / 1e9:.1f} GB" if self.forward and needed > limits.bytes else ""
 
     def prepare(self, problem: Problem) -> None:
         import jax

@@ -123,7 +123,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     add("--rate", type=float, default=0.1, help="gradient-active share of the sweeps that do not move it (default 0.1)")
     add("--tau", type=int, nargs="+", help="lengths of a sequence; the first is that of the timings (default 32 128 512)")
     add("--rounds", type=int, help="turns of each peer (default 7)")
-    add("--slowest", type=float, default=5.0, help="seconds a call beyond which a peer is not timed further (default 5)")
+    add("--slowest", type=float, default=2.0, help="seconds: a peer whose call takes longer is not timed further (default 2)")
     add("--memory", type=float, default=2.0, help="GB that a structured dense influence may take (default 2)")
     add("--sweeps", nargs="+", default=["units", "density", "rate", "length", "lif"], help="which of them (default all)")
     add("--lif-units", type=int, help="default 10000")

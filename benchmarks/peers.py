@@ -136,7 +136,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     full = {"units": [16, 32, 64, 128, 256, 512, 1024], "at": 256, "densities": [1, 0.3, 0.1, 0.05, 0.02], "rounds": 7,
             "rates": [0.3, 0.1, 0.05, 0.02], "tau": [32, 128, 512], "lif_units": 10_000, "lif_synapses": 1000,
             "lif_seconds": 1.0}  # fmt: skip
-    quick = {"units": [16, 32], "at": 32, "densities": [0.3, 0.1], "rounds": 3, "rates": [0.3, 0.1], "tau": [16, 64],
+    quick = {"units": [16], "at": 32, "densities": [0.3], "rounds": 3, "rates": [0.3], "tau": [16, 64],
              "lif_units": 500, "lif_synapses": 100, "lif_seconds": 0.3}  # fmt: skip
     for name, value in (quick if options.quick else full).items():
         if getattr(options, name) is None:

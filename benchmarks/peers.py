@@ -136,7 +136,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     full = {"units": [16, 32, 64, 128, 256, 512, 1024], "at": 256, "densities": [1, 0.3, 0.1, 0.05, 0.02], "rounds": 7,
             "rates": [0.3, 0.1, 0.05, 0.02], "tau": [32, 128, 512], "lif_units": 10_000, "lif_synapses": 1000,
             "lif_seconds": 1.0}  # fmt: skip
-    quick = {"units": [16], "at": 32, "densities": [0.3], "rounds": 3, "rates": [0.3], "tau": [16, 64],
+    quick = {"units": [16], "at": 16, "densities": [0.3], "rounds": 2, "rates": [0.3], "tau": [16, 64],
              "lif_units": 500, "lif_synapses": 100, "lif_seconds": 0.3}  # fmt: skip
     for name, value in (quick if options.quick else full).items():
         if getattr(options, name) is None:
@@ -159,22 +159,29 @@ def main(argv: list[str] | None = None) -> int:
     for name in points:
         if name in options.sweeps:
             rows += sweep(name, points[name], options, peak)
+            write(rows, options)  # a run that is stopped keeps what it has
     if "length" in options.sweeps:
         rows += lengths(at, options, peak)
+        write(rows, options)
     if "lif" in options.sweeps:
         found = _brian_lif.compare(
             options.lif_units, options.lif_synapses, options.lif_rate, options.lif_seconds, 0.2, options.rounds
         )
         show_simulation(found)
         rows += found
+    write(rows, options)
+    _peer_figures.draw_all(rows, peak, bandwidth, options.out)
+    print(f"\n{len(rows)} rows in {options.out}, {time.perf_counter() - began:.0f} s")
+    return 0
+
+
+def write(rows: Rows, options: argparse.Namespace) -> None:
+    """All rows so far, as CSV."""
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "peers.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    _peer_figures.draw_all(rows, peak, bandwidth, options.out)
-    print(f"\n{len(rows)} rows in {options.out}, {time.perf_counter() - began:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from _structured_dense import Dense
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
-from spikertrl.tape import Tape
 
 INPUTS, OUTPUTS = 32, 8
 CASES = [  # units, density of input and recurrent connections, wanted share of gradient-active units, dense opponent
@@ -61,77 +62,14 @@ def active_share(net: srl.Network) -> float:
     return float(tape.active(net.wiring)[0][16:].mean()) / net.wiring.n_units
 
 
-def without_masks(net: srl.Network) -> tuple[srl.Network, np.ndarray]:
-    """The same network with a weight for every pair, zero where there is no synapse; and where its parameters lie there."""
-    full = network(net.wiring.n_units, 1.0, 1.0)
-    view, mine = full.view(full.theta), net.view(np.arange(1, len(net.theta) + 1).astype(np.float64))
-    place = np.zeros(len(net.theta), np.int64)
-    numbers = full.view(np.arange(len(full.theta)).astype(np.float64))
-    for group, parts in mine.items():
-        for name, part in parts.items():
-            known = np.asarray(part.toarray() if hasattr(part, "toarray") else part, np.int64)
-            there = known > 0
-            view[group][name][...] = 0
-            view[group][name][there] = net.theta[known[there] - 1]
-            place[known[there] - 1] = np.asarray(numbers[group][name])[there]
-    return full, place
-
-
-class Dense:
-    """Structured dense RTRL of one lane: M (units, parameters), one product of matrices a step."""
-
-    def __init__(self, net: srl.Network) -> None:
-        self.net, w = net, net.wiring
-        self.M, self.next = (np.zeros((w.n_units, w.n_recurrent), np.float32) for _ in range(2))
-        self.post = np.repeat(np.arange(w.n_units), np.diff(w.col_ptr))
-        self.weights = np.zeros((4, w.n_units, w.n_units), np.float32)
-        view = net.view(net.theta)["h<-h"]
-        for port in net.projections[1].ports:
-            weight = view[port]
-            place = net.populations["h"].cell.ports.index(port)
-            self.weights[place] = weight.toarray() if hasattr(weight, "toarray") else weight
-        self.o = np.zeros(w.n_units, np.float32)
-        self.q = np.zeros(w.n_units, np.float32)
-        self.own = np.flatnonzero(w.col_source == -2)
-
-    def update(self, tape: Tape, signal: Signal) -> np.ndarray:
-        w, n = self.net.wiring, self.net.wiring.n_units
-        gradient = np.zeros(w.n_parameters, np.float32)
-        out = self.net.view(self.net.theta)["z"]["weight"]
-        for t in range(tape.tau):
-            gains = tape.B[t].reshape(4, n)
-            coupling = np.einsum("gi,gij->ij", gains, self.weights)
-            H = coupling * self.o
-            H[np.arange(n), np.arange(n)] += tape.A[t]
-            np.dot(H, self.M, out=self.next)
-            self.next[:, self.own] += coupling * self.q  # the message's own dependence on the unit's parameter
-            values = np.concatenate(
-                (tape.messages[tape.history + t - 1, 0, INPUTS:], tape.messages[tape.history + t, 0, :INPUTS])
-            )
-            sent = np.where(
-                w.col_source >= INPUTS, values[w.col_source - INPUTS], values[n + np.clip(w.col_source, 0, INPUTS - 1)]
-            )
-            sent[w.col_source == -1] = 1
-            term = gains[w.col_port, self.post] * sent
-            term[self.own] = tape.P[t][self.post[self.own]]
-            self.next[self.post, np.arange(w.n_recurrent)] += term
-            self.M, self.next = self.next, self.M
-            self.o, self.q = tape.o[t], tape.q[t]
-            if signal.dz[t].any():
-                direct = (signal.dz[t] @ out)[0]
-                gradient[w.col_theta] += (direct * self.o) @ self.M
-                gradient[w.col_theta[self.own]] += (direct * self.q)[self.post[self.own]]
-        return gradient
-
-
 def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, float]:
     """Milliseconds a step of all (medians), largest relative difference of the gradients, multiply-adds a step done."""
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
-    state, memory = machine.start(1), learner.init(net, 1)
-    opponents = {"masked": (Dense(net), np.arange(len(net.theta)))} if dense else {}
+    state = machine.start(1)
+    memory: Any = learner.init(net, 1)
+    opponents = {"masked": Dense(net)} if dense else {}
     if dense and not all(p.is_dense for p in net.projections):
-        full, place = without_masks(net)
-        opponents["dense"] = (Dense(full), place)
+        opponents["dense"] = Dense(net, masked=False)
     times: dict[str, list[float]] = {"sparse": [], "dense": [], "masked": []}
     worst, macs = 0.0, []
     for _ in range(rounds + 3):
@@ -141,8 +79,8 @@ def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, f
         before = memory.counts.sum()
         found = timed(lambda: learner.update(memory, tape, signal), times["sparse"], tau)  # noqa: B023
         macs.append(float(memory.counts.sum() - before) / tau)
-        for name, (opponent, place) in opponents.items():
-            expected = timed(lambda: opponent.update(tape, signal), times[name], tau)[place]  # noqa: B023
+        for name, opponent in opponents.items():
+            expected = timed(lambda: opponent.update(tape, signal), times[name], tau)  # noqa: B023
             recurrent = net.wiring.col_theta
             worst = max(worst, float(np.abs(found - expected)[recurrent].max() / np.abs(expected[recurrent]).max()))
     settled = {name: float(np.median(values[3:])) for name, values in times.items() if values}
@@ -177,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     peak, bandwidth = machine_limits()
     print(f"matrix product {peak:.1f} G multiply-adds/s, copy {bandwidth:.1f} GB/s")
-    rows = []
+    rows: list[dict[str, float]] = []
     for n, density, wanted, dense in CASES:
         if options.units and n not in options.units:
             continue

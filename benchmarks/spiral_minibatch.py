@@ -18,6 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _egru_programs import jax_program
 
 import spikertrl as srl
 from spikertrl.gradients import signal_of
@@ -33,52 +34,14 @@ def network(density: float | None) -> srl.Network:
     return net.connect("x", "h").connect("h", "h", density=density, seed=1).add_readout("z", "h", 2).initialize(0)
 
 
-@jax.custom_jvp
-def event(v: jax.Array) -> jax.Array:
-    """1 if v > 0 else 0."""
-    return (v > 0).astype(v.dtype)
-
-
-@event.defjvp
-def _(primals, tangents):
-    (v,), (dv,) = primals, tangents
-    return event(v), 0.7 * jnp.maximum(0, 1 - jnp.abs(v)) * dv
-
-
-def jax_loss(net: srl.Network, labels: np.ndarray) -> Callable:
+def jax_loss(net: srl.Network, labels: jax.Array) -> Callable:
     """Cross-entropy of the last step as a function of (theta, x), written for JAX by hand."""
-    masks = {p.name: np.zeros(p.shape, np.float32) for p in net.projections}
-    view = net.view(np.ones_like(net.theta))
-    for name in masks:
-        ones = view[name]["u"]
-        masks[name][...] = ones.toarray() if hasattr(ones, "toarray") else ones
-
-    def parameters(theta: jax.Array) -> dict:
-        found = {}
-        for (group, name), (part, shape) in net.wiring.layout.items():
-            values = theta[part]
-            if group in masks and values.size != masks[group].size:
-                rows, columns = np.nonzero(masks[group])
-                found[group, name] = jnp.zeros(masks[group].shape, theta.dtype).at[rows, columns].set(values)
-            else:
-                found[group, name] = values.reshape(masks[group].shape if group in masks else shape)
-        return found
+    program = jax_program(net)
 
     def loss(theta: jax.Array, x: jax.Array) -> jax.Array:
-        p = parameters(theta)
-        threshold = p["h", "theta"]
-
-        def step(c, x_t):
-            y = c * event(c - threshold)
-            through = {port: y @ p["h<-h", port].T + p["h", f"bias_{port}"] for port in "urh"}
-            u = jax.nn.sigmoid(x_t @ p["h<-x", "u"].T + through["u"])
-            r = jax.nn.sigmoid(x_t @ p["h<-x", "r"].T + through["r"])
-            g = jnp.tanh(x_t @ p["h<-x", "x"].T + p["h", "bias_x"] + r * through["h"])
-            return (1 - u) * (c - threshold * event(c - threshold)) + u * g, None
-
-        c, _ = jax.lax.scan(step, jnp.zeros((BATCH, UNITS), x.dtype), x)
-        z = (c * event(c - threshold)) @ p["z", "weight"].T + p["z", "bias"]
-        return -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(BATCH), labels])
+        p = program.unpack(theta)
+        c, _ = jax.lax.scan(lambda c, x_t: (program.step(p, c, x_t), None), jnp.zeros((BATCH, UNITS), x.dtype), x)
+        return -jnp.mean(jax.nn.log_softmax(program.read(p, c))[jnp.arange(BATCH), labels])
 
     return loss
 

@@ -110,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
+    parser.add_argument("--densities", type=float, nargs="*", help="only these densities")
     parser.add_argument("--tau", type=int, nargs="*", default=[16, 1])
     parser.add_argument("--out", type=Path, default=Path("results/influence.csv"))
     options = parser.parse_args(argv)
@@ -117,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"matrix product {peak:.1f} G multiply-adds/s, copy {bandwidth:.1f} GB/s")
     rows: list[dict[str, float]] = []
     for n, density, wanted, dense in CASES:
-        if options.units and n not in options.units:
+        if (options.units and n not in options.units) or (options.densities and density not in options.densities):
             continue
         net, share = with_share(n, density, wanted)
         slow: dict[str, float] = {}  # of the opponents, timed at the longest tape

@@ -13,7 +13,7 @@ from .coupling_kernel import couple, couple_all
 from .layout import Layout
 from .vector import PANEL
 
-_ALL_TO_ALL = 0.5  # share of connected pairs above which the couplings are a full matrix and the rows a product of matrices
+ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
 
 
 class Couplings(NamedTuple):
@@ -40,7 +40,7 @@ def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
     pairs = len(w.pair_pre)
     whole = _is_plain(w) and len(blocks.reach) == len(blocks.stride) * w.n_units
-    all_to_all = whole and pairs >= _ALL_TO_ALL * w.n_units**2
+    all_to_all = whole and pairs >= ALL_TO_ALL * w.n_units**2
     entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
     names = 0 if whole else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))

@@ -35,19 +35,67 @@ def _blend(target, at, scale, source, start, gain, n):
 
 
 @njit(fastmath=FAST, cache=True)
-def _spread(gradient, first, runs, theta, source, start, gain, synapses, columns, one):
-    """Add gain * (a unit's row) at the places of its parameters: run by run, then what is no synapse."""
-    for r in range(len(runs)):
-        _blend(gradient, first + runs[r, 3], one, source, start + runs[r, 0], gain, runs[r, 1])
-    for c in range(synapses, columns):
-        gradient[first + theta[c]] += gain * source[start + c]
+def _hear(target, start, w, states, scale, k, t, at_B, n, inputs, synapses, run_ptr, runs, c0, offset, port, explicit, base,
+          messages, x, line_B, at_P, Q, line_P):  # fmt: skip
+    """Immediate terms: target row s = scale * target row s + dF_s/dI y (or dF_s/dphi). Returns multiply-adds done."""
+    done = 0
+    for r in range(run_ptr[k], run_ptr[k + 1]):
+        at, length, side_by_side = runs[r, 0], runs[r, 1], runs[r, 4] != 0
+        if not side_by_side:
+            for i in range(length):
+                x[i] = messages[base + offset[c0 + at + i]]
+        for s in range(states):
+            gain = line_B[t, at_B + (s * inputs + runs[r, 2]) * n]
+            if side_by_side:
+                _blend(target, start + s * w + at, scale, messages, base + offset[c0 + at], gain, length)
+            else:
+                _blend(target, start + s * w + at, scale, x, 0, gain, length)
+            done += (gain != 0) * length
+    for c in range(c0 + synapses, c0 + w):
+        for s in range(states):
+            if explicit[c]:
+                term = line_P[t, at_P + (s * Q + port[c]) * n]
+            else:
+                term = line_B[t, at_B + (s * inputs + port[c]) * n]
+            place = start + s * w + c - c0
+            target[place] = term if scale == 0 else scale * target[place] + term
+        done += states
+    return done
 
 
 @njit(fastmath=FAST, cache=True)
-def _gather(x, messages, base, offset):
-    """x[i] = messages[base + offset[i]]."""
-    for i in range(len(offset)):
-        x[i] = messages[base + offset[i]]
+def _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, gain, one):
+    """Add gain * (a unit's row) at the places of its parameters: run by run, then what is no synapse."""
+    for r in range(run_ptr[k], run_ptr[k + 1]):
+        _blend(gradient, into + runs[r, 3], one, source, start + runs[r, 0], gain, runs[r, 1])
+    for c in range(synapses, w):
+        gradient[into + theta[c0 + c]] += gain * source[start + c]
+
+
+@njit(fastmath=FAST, cache=True)
+def _age(F, at, apart, kept, heard, k, w, zero):
+    """Multiply a unit's part of F by the decays. Returns multiply-adds done."""
+    done = 0
+    for d in range(len(kept)):
+        if heard[d, k]:
+            _blend(F, at + d * apart, kept[d], F, at + d * apart, zero, w)
+            done += w
+    return done
+
+
+@njit(fastmath=FAST, cache=True)
+def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, F, at_F, apart, aged,
+          kept, heard, powers, t):  # fmt: skip
+    """Add the message's row, factor * source, to the gradient and to F. Returns multiply-adds done."""
+    done = 0
+    if signal != 0:
+        _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, one)
+        done += w
+    for d in range(len(kept)):
+        if heard[d, k]:
+            _blend(F, at_F + d * apart, one if aged else kept[d], source, start, powers[d, t] * factor, w)
+            done += w if aged else 2 * w
+    return done
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -63,127 +111,118 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
     ``direct`` (tau, B, N): the signal; ``past`` (decays, B, N): what the tape's losses owe to F (decays, B, columns), the
     rows before the tape as leaky readouts remember them; ``powers`` (decays, tau) and ``kept`` (decays) advance F.
     """
-    tau, widest, most, parameters = len(tape_A), np.diff(first_C).max(), S.max(), len(weight)
+    tau, most, parameters, widest = len(tape_A), S.max(), len(weight), np.diff(first_C).max()
+    apart = B * first_C[-1]
     for task in prange(len(tasks)):
         unit = np.zeros(2, M.dtype)
         unit[1] = 1
         zero, one = unit[0], unit[1]
-        x, E, fresh = np.empty(widest, M.dtype), np.empty(widest, M.dtype), np.empty(most * widest, M.dtype)
+        x, fresh = np.empty(widest, M.dtype), np.empty((most + 1) * widest, M.dtype)  # messages; rows, and E behind them
         a, jump = np.zeros(most * most, M.dtype), np.zeros(most, M.dtype)
         propagate, immediate, emit, read = 0, 0, 0, 0
         into = tasks[task, 2] * parameters
         for k in range(tasks[task, 0], tasks[task, 1]):
             n, c0, states, inputs, syn = size[k], first_C[k], S[k], G[k], synapses[k]
-            w = first_C[k + 1] - c0
-            mine, place, who = runs[run_ptr[k] : run_ptr[k + 1]], theta[c0 : c0 + w], port[c0 : c0 + w]
-            special = explicit[c0 : c0 + w]
-            loops = range(loop_ptr[k], loop_ptr[k + 1])
+            w, loops = first_C[k + 1] - c0, loop_ptr[k + 1] - loop_ptr[k]
             listened = False
             for d in range(len(kept)):
                 listened |= heard[d, k]
             for b in range(tasks[task, 3], tasks[task, 4]):
-                at_A, at_B = start_A[k] * B + b * states * states * n + local[k], start_B[k] * B + b * states * inputs * n + local[k]
-                at_P, at_o = start_P[k] * B + b * states * Q[k] * n + local[k], start_o[k] * B + b * states * n + local[k]
-                at_q = start_q[k] * B + b * Q[k] * n + local[k]
-                row = b * first_M[-1] + first_M[k]
+                at_A = start_A[k] * B + b * states * states * n + local[k]
+                at_B = start_B[k] * B + b * states * inputs * n + local[k]
+                at_P = start_P[k] * B + b * states * Q[k] * n + local[k]
+                at_o, at_q = start_o[k] * B + b * states * n + local[k], start_q[k] * B + b * Q[k] * n + local[k]
+                row, at_F = b * first_M[-1] + first_M[k], b * first_C[-1] + c0
                 for d in range(len(kept)):
                     if heard[d, k] and past[d, b, k] != 0:
-                        _spread(gradient, into, mine, place, F, (d * B + b) * first_C[-1] + c0, past[d, b, k], syn, w, one)
+                        owed = past[d, b, k]
+                        _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, F, at_F + d * apart, owed, one)
                         read += w
-                aged = False  # F has been multiplied by its decay
+                aged = not listened  # F has been multiplied by its decay
                 for t in range(tau):
-                    o_before, q_before = (last_o, last_q) if t == 0 else (tape_o[t - 1], tape_q[t - 1])
                     # the unit's own Jacobian, and its message of the last step where it hears itself
                     for s in range(states):
                         for r in range(states):
                             a[s * states + r] = zero if alone and s != r else tape_A[t, at_A + (s * states + r) * n]
                         jump[s] = 0
-                        for e in loops:
+                        for e in range(loop_ptr[k], loop_ptr[k] + loops):
                             jump[s] += tape_B[t, at_B + (s * inputs + loop_port[e]) * n] * weight[loop_theta[e]]
                         if jump[s] != 0:
                             for r in range(states):
-                                a[s * states + r] += jump[s] * o_before[at_o + r * n]
-                            propagate += len(loops) + states
-                    # immediate terms; of a single state, together with what it carries
+                                o = last_o[at_o + r * n] if t == 0 else tape_o[t - 1, at_o + r * n]
+                                a[s * states + r] += jump[s] * o
+                            propagate += loops + states
                     base = begin + (t * B + b) * room
-                    target, start = (M, row) if states == 1 else (fresh, 0)
-                    scale = a[0] if states == 1 else zero
-                    for r in range(len(mine)):
-                        at, length = mine[r, 0], mine[r, 1]
-                        if mine[r, 4]:
-                            heard_now, first = messages, base + offset[c0 + at]
-                        else:
-                            _gather(x[:length], messages, base, offset[c0 + at : c0 + at + length])
-                            heard_now, first = x, 0
-                        for s in range(states):
-                            gain = tape_B[t, at_B + (s * inputs + mine[r, 2]) * n]
-                            _blend(target, start + s * w + at, scale, heard_now, first, gain, length)
-                            immediate += (gain != 0) * length
-                    for c in range(syn, w):
-                        for s in range(states):
-                            if special[c]:
-                                term = tape_P[t, at_P + (s * Q[k] + who[c]) * n]
-                                if jump[s] != 0:
-                                    term += jump[s] * q_before[at_q + who[c] * n]
-                                    propagate += 1
-                            else:
-                                term = tape_B[t, at_B + (s * inputs + who[c]) * n]
-                            target[start + s * w + c] = term if scale == 0 else scale * target[start + s * w + c] + term
-                        immediate += states
                     if states == 1:
-                        propagate += (scale != 0) * w
+                        immediate += _hear(
+                            M, row, w, 1, a[0], k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port, explicit,
+                            base, messages, x, tape_B, at_P, Q[k], tape_P,
+                        )  # fmt: skip
+                        propagate += (a[0] != 0) * w
                     else:
+                        immediate += _hear(
+                            fresh, 0, w, states, zero, k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port,
+                            explicit, base, messages, x, tape_B, at_P, Q[k], tape_P,
+                        )  # fmt: skip
                         for s in range(states):
                             for r in range(states):
                                 if a[s * states + r] != 0:
                                     _blend(fresh, s * w, one, M, row + r * w, a[s * states + r], w)
                                     propagate += w
-                        M[row : row + states * w] = fresh[: states * w]
+                    for c in range(c0 + syn if loops else c0 + w, c0 + w):
+                        if explicit[c]:
+                            at = at_q + port[c] * n
+                            q = last_q[at] if t == 0 else tape_q[t - 1, at]
+                            for s in range(states):
+                                if states == 1:
+                                    M[row + c - c0] += jump[s] * q
+                                else:
+                                    fresh[s * w + c - c0] += jump[s] * q
+                            propagate += states
+                    if states > 1:
+                        _blend(M, row, zero, fresh, 0, one, states * w)
                     # the message's row, where somebody reads it
                     signal = direct[t, b, k]
                     if signal == 0 and not listened:
                         continue
-                    source, start, factor, speaking = M, row, zero, 0
+                    start, factor, speaking = 0, zero, 0
                     for s in range(states):
                         gain = tape_o[t, at_o + s * n]
                         if gain != 0:
-                            start, factor = row + s * w, gain
+                            start, factor = s * w, gain
                             speaking += 1
                     if speaking > 1:
-                        source, start, factor, scale = E, 0, one, zero
+                        start, factor = states * w, one
+                        _blend(fresh, start, zero, fresh, 0, zero, w)
                         for s in range(states):
                             gain = tape_o[t, at_o + s * n]
                             if gain != 0:
-                                _blend(E, 0, scale, M, row + s * w, gain, w)
-                                scale = one
+                                _blend(fresh, start, one, fresh, s * w, gain, w)
                                 emit += w
-                    if signal != 0 and speaking:
-                        _spread(gradient, into, mine, place, source, start, signal * factor, syn, w, one)
-                        read += w
-                    for d in range(len(kept)):
-                        if heard[d, k] and speaking:
-                            at = (d * B + b) * first_C[-1] + c0
-                            _blend(F, at, one if aged else kept[d], source, start, powers[d, t] * factor, w)
-                            read += w if aged else 2 * w
+                    if speaking and states == 1:
+                        read += _read(
+                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, factor, one, F, at_F, apart,
+                            aged, kept, heard, powers, t,
+                        )  # fmt: skip
+                    elif speaking:
+                        read += _read(
+                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, fresh, start, factor, one, F, at_F,
+                            apart, aged, kept, heard, powers, t,
+                        )  # fmt: skip
                     aged |= speaking > 0
-                    for c in range(syn, w):
-                        q = tape_q[t, at_q + who[c] * n] if special[c] else zero
+                    for c in range(c0 + syn, c0 + w):
+                        q = tape_q[t, at_q + port[c] * n] if explicit[c] else zero
                         if q != 0:
-                            gradient[into + place[c]] += signal * q
+                            if not aged:
+                                read += _age(F, at_F, apart, kept, heard, k, w, zero)
+                                aged = True
+                            gradient[into + theta[c]] += signal * q
                             for d in range(len(kept)):
                                 if heard[d, k]:
-                                    at = (d * B + b) * first_C[-1] + c0
-                                    if not aged:
-                                        _blend(F, at, kept[d], F, at, zero, w)
-                                        read += w
-                                    F[at + c] += powers[d, t] * q
-                            aged = True
+                                    F[at_F + d * apart + c - c0] += powers[d, t] * q
                             read += 1
-                for d in range(len(kept)):
-                    if heard[d, k] and not aged:
-                        at = (d * B + b) * first_C[-1] + c0
-                        _blend(F, at, kept[d], F, at, zero, w)
-                        read += w
+                if not aged:
+                    read += _age(F, at_F, apart, kept, heard, k, w, zero)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

@@ -48,6 +48,7 @@ class Table:
     ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
     places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
     ``loop_*``: synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
+    ``behind``: in theta, where readouts begin.
     """
 
     order: np.ndarray
@@ -64,6 +65,7 @@ class Table:
     loop_port: np.ndarray
     decays: np.ndarray
     heard: np.ndarray
+    behind: int
 
 
 def is_local(w: Wiring) -> bool:
@@ -134,7 +136,8 @@ def update_local(
     powers = (decays[:, None] ** np.arange(tape.tau - 1, -1, -1)).astype(w.dtype)
     with threads_for(float(len(state.M)) * tape.tau):
         tasks, chunks = _tasks(w, batch, numba.get_num_threads())
-        gradient, counts = np.zeros(chunks * w.n_parameters, w.dtype), np.zeros((len(tasks), 4), np.int64)
+        gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
+        gradient[:, at.behind :] = gradient[:, w.frozen] = 0  # the rest are columns
         room = tape.messages.shape[2]
         kernel.sweep(
             tasks, batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B,
@@ -142,10 +145,9 @@ def update_local(
             at.loop_theta, at.loop_port, tape.theta, tape.messages.reshape(-1), tape.history * batch * room, room, at.first_M,
             at.first_C, at.synapses, at.run_ptr, at.runs, _offsets(w, batch), at.theta, at.port, at.explicit, state.M,
             state.F.reshape(-1), direct, np.array(past, w.dtype).reshape(len(decays), batch, w.n_units), powers,
-            (decays**tape.tau).astype(w.dtype), at.heard, gradient, counts,
+            (decays**tape.tau).astype(w.dtype), at.heard, gradient.reshape(-1), counts,
         )  # fmt: skip
-    if chunks > 1:
-        gradient = gradient.reshape(chunks, -1).sum(0)
+    gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
     state.counts += counts.sum(0)
     state.lane_steps += batch * tape.tau
@@ -190,6 +192,7 @@ def table(w: Wiring) -> Table:
         np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), theta, port, kind == -PHI,
         np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop], decays,
         np.array([(w.out_theta[w.decay == d] >= 0).any(0) for d in decays], bool).reshape(len(decays), w.n_units),
+        int(w.out_theta.min(initial=w.n_parameters, where=w.out_theta >= 0)),
     )  # fmt: skip
 
 
@@ -218,8 +221,6 @@ def _reset(state: LocalState, which: np.ndarray) -> None:
     w = state.wiring
     state.M.reshape(state.batch, -1)[which] = 0
     state.F[:, which] = 0
-    first = 0
-    for k in np.flatnonzero(w.local == 0):
-        block = state.q[first * state.batch :][: w.Q[k] * w.size[k] * state.batch]
-        block.reshape(state.batch, -1)[which] = 0
-        first += w.Q[k] * w.size[k]
+    for k in np.flatnonzero(w.local == 0):  # the first unit of every population
+        first, n = w.start_q[k] * state.batch, w.Q[k] * w.size[k]
+        state.q[first : first + state.batch * n].reshape(state.batch, n)[which] = 0

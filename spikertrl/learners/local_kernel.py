@@ -64,12 +64,12 @@ def _hear(target, start, w, states, scale, k, t, at_B, n, inputs, synapses, run_
 
 
 @njit(fastmath=FAST, cache=True)
-def _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, gain, one):
-    """Add gain * (a unit's row) at the places of its parameters: run by run, then what is no synapse."""
+def _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, gain, scale):
+    """Gradient = scale * gradient + gain * (a unit's row), at the places of its parameters: run by run, then the others."""
     for r in range(run_ptr[k], run_ptr[k + 1]):
-        _blend(gradient, into + runs[r, 3], one, source, start + runs[r, 0], gain, runs[r, 1])
+        _blend(gradient, into + runs[r, 3], scale, source, start + runs[r, 0], gain, runs[r, 1])
     for c in range(synapses, w):
-        gradient[into + theta[c0 + c]] += gain * source[start + c]
+        _blend(gradient, into + theta[c0 + c], scale, source, start + c, gain, 1)
 
 
 @njit(fastmath=FAST, cache=True)
@@ -84,12 +84,12 @@ def _age(F, at, apart, kept, heard, k, w, zero):
 
 
 @njit(fastmath=FAST, cache=True)
-def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, F, at_F, apart, aged,
-          kept, heard, powers, t):  # fmt: skip
-    """Add the message's row, factor * source, to the gradient and to F. Returns multiply-adds done."""
+def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, begun, F, at_F, apart,
+          aged, kept, heard, powers, t):  # fmt: skip
+    """Add the message's row, factor * source, to the gradient (written anew if ``begun`` is 0) and to F. Returns multiply-adds done."""
     done = 0
     if signal != 0:
-        _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, one)
+        _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, begun)
         done += w
     for d in range(len(kept)):
         if heard[d, k]:
@@ -102,7 +102,7 @@ def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, sour
 def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
           last_o, last_q, alone, loop_ptr, loop_theta, loop_port, weight, messages, begin, room, first_M, first_C, synapses,
           run_ptr, runs, offset, theta, port, explicit, M, F, direct, past, powers, kept, heard, gradient, counts):  # fmt: skip
-    """Advance the rows over a tape, add to ``gradient`` (lane chunks * parameters), count multiply-adds (tasks, 4).
+    """Advance the rows over a tape, write the columns' ``gradient`` (lane chunks * parameters), count multiply-adds.
 
     A task (first unit, last unit, lane chunk, first lane, last lane). Unit k has the places ``first_C[k] ..`` among the
     columns, the first ``synapses[k]`` of them in ``runs`` (see ``local``), and its rows, state by state, from ``first_M[k]``.
@@ -127,6 +127,7 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
             listened = False
             for d in range(len(kept)):
                 listened |= heard[d, k]
+            begun = zero  # one once the unit's part of the gradient has been written
             for b in range(tasks[task, 3], tasks[task, 4]):
                 at_A = start_A[k] * B + b * states * states * n + local[k]
                 at_B = start_B[k] * B + b * states * inputs * n + local[k]
@@ -136,7 +137,8 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
                 for d in range(len(kept)):
                     if heard[d, k] and past[d, b, k] != 0:
                         owed = past[d, b, k]
-                        _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, F, at_F + d * apart, owed, one)
+                        _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, F, at_F + d * apart, owed, begun)
+                        begun = one
                         read += w
                 aged = not listened  # F has been multiplied by its decay
                 for t in range(tau):
@@ -201,18 +203,22 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
                                 emit += w
                     if speaking and states == 1:
                         read += _read(
-                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, factor, one, F, at_F, apart,
-                            aged, kept, heard, powers, t,
+                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, factor, one, begun, F, at_F,
+                            apart, aged, kept, heard, powers, t,
                         )  # fmt: skip
                     elif speaking:
                         read += _read(
-                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, fresh, start, factor, one, F, at_F,
-                            apart, aged, kept, heard, powers, t,
+                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, fresh, start, factor, one, begun, F,
+                            at_F, apart, aged, kept, heard, powers, t,
                         )  # fmt: skip
                     aged |= speaking > 0
+                    begun = one if speaking and signal != 0 else begun
                     for c in range(c0 + syn, c0 + w):
                         q = tape_q[t, at_q + port[c] * n] if explicit[c] else zero
                         if q != 0:
+                            if begun == 0:
+                                _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, zero, begun)
+                                begun = one
                             if not aged:
                                 read += _age(F, at_F, apart, kept, heard, k, w, zero)
                                 aged = True
@@ -223,6 +229,8 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
                             read += 1
                 if not aged:
                     read += _age(F, at_F, apart, kept, heard, k, w, zero)
+            if begun == 0:
+                _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, first_M[k], zero, begun)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

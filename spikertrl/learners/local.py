@@ -1,5 +1,8 @@
 """Local influence: of each unit's own rows over its own parameters. All that SnAp-1, e-prop and RFLO keep.
 
+What a message was worth to a leaky readout before the tape is kept per column, as a decayed sum, and weighted with the
+readout's present weights.
+
 Columns have an order of their own here: by unit, synapses before biases before trainable parameters, synapses by port and
 place in theta. So the synapses of a unit form **runs** (one port of one projection): a run has one gain, its gradient is
 written side by side, and from a dense projection with one delay its messages are read side by side too.
@@ -8,6 +11,7 @@ written side by side, and from a dense projection with one delay its messages ar
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass, field
 
 import numba
@@ -212,7 +216,7 @@ def _tasks(w: Wiring, batch: int, threads: int) -> tuple[np.ndarray, int]:
     cuts = np.unique(np.searchsorted(work, np.linspace(0, work[-1], parts + 1)[1:-1]))
     cuts = [0, *(int(k) for k in cuts if 0 < k < w.n_units), w.n_units]
     lanes = np.linspace(0, batch, chunks + 1).astype(np.int64)
-    spans = zip(cuts[:-1], cuts[1:], strict=True)
+    spans = itertools.pairwise(cuts)
     return np.array([(a, z, c, lanes[c], lanes[c + 1]) for a, z in spans for c in range(chunks)], np.int64), chunks
 
 

@@ -86,7 +86,7 @@ def _age(F, at, apart, kept, heard, k, w, zero):
 @njit(fastmath=FAST, cache=True)
 def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, begun, F, at_F, apart,
           aged, kept, heard, powers, t):  # fmt: skip
-    """Add the message's row, factor * source, to the gradient (written anew if ``begun`` is 0) and to F. Returns multiply-adds done."""
+    """Add the message's row, factor * source, to the gradient (anew if ``begun`` is 0) and to F. Returns multiply-adds done."""
     done = 0
     if signal != 0:
         _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, begun)

@@ -15,6 +15,7 @@ from .learners.blocks import BlockState, column_positions
 from .learners.dense import DenseState
 from .learners.eprop import EPropState
 from .learners.kronecker import KroneckerState
+from .learners.local import LocalState, local_rows
 from .learners.random_paths import PathsState
 from .learners.uoro import RankOneState
 from .wiring import PHI
@@ -55,6 +56,8 @@ def cost_of(state: Any) -> Cost | None:
         return cost_of(state.blocks)
     if isinstance(state, (KroneckerState, RankOneState)):
         return _factored(state)
+    if isinstance(state, LocalState):
+        return _cost(state, state.batch, state.M.nbytes + state.F.nbytes)
     if not isinstance(state, BlockState):
         return None
     rows = np.diff(state.layout.first_M) // np.maximum(state.layout.stride, 1)
@@ -69,7 +72,7 @@ def _factored(state: KroneckerState | RankOneState) -> Cost:
     return _cost(state, state.sent.shape[1], sum(a.nbytes for f in state.factors for a in (f.u, f.A, f.E, f.Z)))
 
 
-def _cost(state: BlockState | KroneckerState | RankOneState, batch: int, held: int) -> Cost:
+def _cost(state: BlockState | LocalState | KroneckerState | RankOneState, batch: int, held: int) -> Cost:
     """What the state has counted, beside what the textbook matrix would have done and held."""
     w = state.wiring
     propagation, immediate, messages, readout = (int(c) for c in state.counts)
@@ -101,7 +104,7 @@ class Zeros:
     scattered: float
 
 
-def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
+def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
     """The influence of one lane as a dense matrix over theta's recurrent parameters.
 
     Parameters
@@ -119,6 +122,9 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
         raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
     if isinstance(state, DenseState):
         return state.G[lane] if of == "state" else state.E[0, lane]
+    if isinstance(state, LocalState):
+        rows = local_rows(state, lane)
+        return rows if of == "state" else _message_rows(state, rows, lane)
     w, B, blocks = state.wiring, state.batch, state.layout
     G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
     for g in range(len(blocks.stride)):
@@ -135,7 +141,7 @@ def influence(state: BlockState | DenseState, lane: int = 0, of: str = "state") 
     return G if of == "state" else _message_rows(state, G, lane)
 
 
-def _message_rows(state: BlockState, G: np.ndarray, lane: int) -> np.ndarray:
+def _message_rows(state: BlockState | LocalState, G: np.ndarray, lane: int) -> np.ndarray:
     w, B = state.wiring, state.batch
     E = np.zeros((w.n_units, w.n_recurrent), w.dtype)
     for i in range(w.n_units):
@@ -147,7 +153,7 @@ def _message_rows(state: BlockState, G: np.ndarray, lane: int) -> np.ndarray:
     return E
 
 
-def zeros(net: Any, state: BlockState | DenseState, projection: str | None = None, of: str = "message") -> Zeros:
+def zeros(net: Any, state: BlockState | LocalState | DenseState, projection: str | None = None, of: str = "message") -> Zeros:
     """Where the zeros of the influence are, over the parameters of one projection (default: all projections between units).
 
     Masked weights count as zero columns, as in Subramoney 2023.
@@ -163,7 +169,7 @@ def zeros(net: Any, state: BlockState | DenseState, projection: str | None = Non
             wanted[w.layout[p.name, port][0]] = True
     there = wanted[w.col_theta]
     masked = full - int(there.sum())
-    batch = state.batch if isinstance(state, BlockState) else state.G.shape[0]
+    batch = state.G.shape[0] if isinstance(state, DenseState) else state.batch
     shares = [_zero_shares(influence(state, lane, of)[:, there] != 0, masked) for lane in range(batch)]
     every, mask, columns, rows, scattered = (float(x) for x in sum(shares, np.zeros(5)) / batch)
     return Zeros(every, mask, columns, rows, scattered)

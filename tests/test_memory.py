@@ -18,7 +18,7 @@ def network(units=24, **kw):
 def test_prediction_is_what_is_allocated(learner):
     net = network(density=0.2, seed=1)
     state = learner.init(net, 3)
-    arrays = [state.G, state.E, state.Z] if hasattr(state, "G") else [state.M, state.E, state.Z]
+    arrays = [getattr(state, name) for name in "GMEZF" if hasattr(state, name)]
     assert net.memory(learner, batch=3).influence == sum(a.nbytes for a in arrays)
 
 

@@ -15,6 +15,7 @@ from . import block_kernel as kernel
 from . import couplings
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .layout import Layout, layout, tasks
+from .local import is_local, local_bytes
 from .vector import aligned, lanes
 
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
@@ -55,6 +56,11 @@ class BlockState:
 def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
     """What ``init_blocks`` will allocate."""
     return batch * w.dtype.itemsize * sum(layout(w, hops).elements(w).values())
+
+
+def kept_bytes(w: Wiring, batch: int, hops: int | None) -> int:
+    """What RTRL or SnAp will allocate: blocks, or for SnAp-1 the local rows."""
+    return local_bytes(w, batch) if hops == 0 and is_local(w) else block_bytes(w, batch, hops)
 
 
 def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
@@ -157,9 +163,9 @@ def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:
     ways = [f"keep at most {free / needed:.1%} of the connections (density=)"]
     if batch > 1 and needed // batch <= free:
         ways.append(f"batch {free * batch // needed}")
-    orders = [n for n in range(1, 4 if hops is None else hops + 1) if block_bytes(w, batch, n - 1) <= free]
+    orders = [n for n in range(1, 4 if hops is None else hops + 1) if kept_bytes(w, batch, n - 1) <= free]
     if orders:
-        ways.append(f"SnAp(order={orders[-1]}), an approximation, with {readable(block_bytes(w, batch, orders[-1] - 1))}")
+        ways.append(f"SnAp(order={orders[-1]}), an approximation, with {readable(kept_bytes(w, batch, orders[-1] - 1))}")
     ways += ["KFRTRL or UORO (noisy estimates)"]
     return "what would fit: " + "; ".join(ways)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tape import Tape
 from .base import Signal, readout_weights
-from .blocks import BlockState, init_blocks, update_blocks
+from .local import LocalState, init_local, local_bytes, update_local
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -22,12 +22,12 @@ FEEDBACK = ("symmetric", "random", "adaptive")
 
 @dataclass
 class EPropState:
-    """One row block per unit (``traces``), the broadcast weights and the readouts' last ones.
+    """Rows of each unit (``traces``), the broadcast weights and the readouts' last ones.
 
     ``feedback`` (O, N): None when symmetric.
     """
 
-    traces: BlockState
+    traces: LocalState
     feedback: np.ndarray | None
     weights: np.ndarray | None = None
 
@@ -63,17 +63,38 @@ class EProp:
 
     def init(self, net: Network, batch: int) -> EPropState:
         """Traces, all zero, and the feedback weights."""
-        w = net.wiring
-        if self.feedback == "symmetric":
-            return EPropState(init_blocks(w, batch, 0), None)
-        drawn = np.random.default_rng(self.seed).standard_normal(w.out_theta.shape)
-        return EPropState(init_blocks(w, batch, 0), np.where(w.out_theta >= 0, drawn, 0.0).astype(w.dtype))
+        return start(net, batch, self.feedback, self.seed, str(self))
+
+    def nbytes(self, net: Network, batch: int) -> int:
+        """Bytes of the traces and of the feedback weights."""
+        return held(net, batch, self.feedback)
 
     def update(self, state: EPropState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the traces over the tape; return the gradient, flat like theta."""
-        if self.feedback == "adaptive" and state.feedback is not None:
-            now = readout_weights(state.traces.wiring, tape.theta)
-            if state.weights is not None:
-                state.feedback += now - state.weights
-            state.weights = now
-        return update_blocks(state.traces, tape, signal, synaptic=False, feedback=state.feedback)
+        return advance(state, tape, signal, adaptive=self.feedback == "adaptive")
+
+
+def start(net: Network, batch: int, feedback: str, seed: int, name: str) -> EPropState:
+    """Traces, all zero, and the feedback weights; ``name`` of the learner, for what is said where memory is short."""
+    w = net.wiring
+    traces = init_local(w, batch, name)
+    if feedback == "symmetric":
+        return EPropState(traces, None)
+    drawn = np.random.default_rng(seed).standard_normal(w.out_theta.shape)
+    return EPropState(traces, np.where(w.out_theta >= 0, drawn, 0.0).astype(w.dtype))
+
+
+def held(net: Network, batch: int, feedback: str) -> int:
+    """Bytes that ``start`` takes for traces and feedback weights."""
+    w = net.wiring
+    return local_bytes(w, batch) + (feedback != "symmetric") * w.out_theta.size * w.dtype.itemsize
+
+
+def advance(state: EPropState, tape: Tape, signal: Signal, *, adaptive: bool, alone: bool = False) -> np.ndarray:
+    """Advance the traces over the tape; return the gradient. ``alone``: each state remembers itself only (RFLO)."""
+    if adaptive and state.feedback is not None:
+        now = readout_weights(state.traces.wiring, tape.theta)
+        if state.weights is not None:
+            state.feedback += now - state.weights
+        state.weights = now
+    return update_local(state.traces, tape, signal, synaptic=False, feedback=state.feedback, alone=alone)

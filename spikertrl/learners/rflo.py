@@ -7,16 +7,14 @@ Jacobian A. `EProp` differs where units have several states that act on each oth
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..tape import Tape
-from ..wiring import Wiring
 from .base import Signal
-from .eprop import EProp, EPropState
+from .eprop import FEEDBACK, EPropState, advance, held, start
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -49,29 +47,17 @@ class RFLO:
     claim = "approximate"
 
     def __post_init__(self) -> None:
-        self._inner()
-
-    def _inner(self) -> EProp:
-        return EProp(self.feedback, self.seed)
+        if self.feedback not in FEEDBACK:
+            raise ValueError(f"RFLO: feedback must be one of {FEEDBACK}, got {self.feedback!r}")
 
     def init(self, net: Network, batch: int) -> EPropState:
         """Traces, all zero, and the feedback weights."""
-        return self._inner().init(net, batch)
+        return start(net, batch, self.feedback, self.seed, str(self))
+
+    def nbytes(self, net: Network, batch: int) -> int:
+        """Bytes of the traces and of the feedback weights."""
+        return held(net, batch, self.feedback)
 
     def update(self, state: EPropState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the traces over the tape; return the gradient, flat like theta."""
-        w = state.traces.wiring
-        if w.max_states > 1:
-            tape = replace(tape, A=tape.A * _diagonal(w, tape.batch))
-        return self._inner().update(state, tape, signal)
-
-
-@functools.lru_cache(maxsize=16)
-def _diagonal(w: Wiring, batch: int) -> np.ndarray:
-    """1 where the flat A of a tape holds d(state)/d(same state), else 0."""
-    found = np.zeros(int((w.S**2).sum()) * batch, w.dtype)
-    for s in range(w.max_states):
-        k = np.flatnonzero(w.S > s)
-        offset = np.arange(batch)[:, None] * w.S[k] ** 2 + s * (w.S[k] + 1)
-        found[w.start_A[k] * batch + offset * w.size[k] + w.local[k]] = 1
-    return found
+        return advance(state, tape, signal, adaptive=self.feedback == "adaptive", alone=True)

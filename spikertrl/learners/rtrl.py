@@ -14,7 +14,8 @@ import numpy as np
 from ..tape import Tape
 from . import dense
 from .base import Signal
-from .blocks import BlockState, block_bytes, init_blocks, update_blocks
+from .blocks import BlockState, init_blocks, kept_bytes, update_blocks
+from .local import LocalState, init_local, is_local, update_local
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -46,7 +47,7 @@ class RTRL:
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the influence."""
-        return dense.nbytes(net.wiring, batch) if self.dense else block_bytes(net.wiring, batch, None)
+        return dense.nbytes(net.wiring, batch) if self.dense else kept_bytes(net.wiring, batch, None)
 
     def update(self, state: BlockState | dense.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
@@ -64,14 +65,16 @@ class SnAp:
         if int(self.order) != self.order or self.order < 1:
             raise ValueError(f"SnAp: order must be a positive integer, got {self.order!r}")
 
-    def init(self, net: Network, batch: int) -> BlockState:
+    def init(self, net: Network, batch: int) -> BlockState | LocalState:
         """Allocate the kept part of the influence, all zero."""
+        if self.order == 1 and is_local(net.wiring):
+            return init_local(net.wiring, batch, str(self))
         return init_blocks(net.wiring, batch, self.order - 1)
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the part that is kept."""
-        return block_bytes(net.wiring, batch, self.order - 1)
+        return kept_bytes(net.wiring, batch, self.order - 1)
 
-    def update(self, state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
+    def update(self, state: BlockState | LocalState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance over the tape; return the gradient, flat like theta."""
-        return update_blocks(state, tape, signal)
+        return update_local(state, tape, signal) if isinstance(state, LocalState) else update_blocks(state, tape, signal)

@@ -1,0 +1,116 @@
+"""The rows that SnAp-1, e-prop and RFLO keep, beside the general blocks cut down to a unit's own rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikertrl as srl
+from networks import CHANNELS, drive, randomize
+from spikertrl.cost import cost_of, influence
+from spikertrl.learners.base import Signal
+from spikertrl.learners.blocks import BlockState, init_blocks, update_blocks
+from spikertrl.learners.local import LocalState, init_local, update_local
+from spikertrl.run import simulator
+from spikertrl.tape import Tape
+from tolerances import ALIVE, VALUES64
+
+LANES, PIECES, RESET = 3, (1, 5, 2, 9), 2  # before the piece RESET one lane starts again
+
+
+def network(dtype: str = "float64") -> srl.Network:
+    """a (egru) and b (alif: two states), delays 0 to 3, masks, synapses of units onto themselves, leaks of two kinds."""
+    rng = np.random.default_rng(1)
+    net = srl.Network(dtype).add_input("x", CHANNELS).add_population("a", srl.models.egru, 6)
+    net.add_population("b", srl.models.alif, 4, trainable=("rho", "beta"))
+    net.connect("x", "a").connect("x", "b", density=0.6, seed=1, delay=2)
+    delay = rng.integers(1, 4, (6, 6))
+    delay[np.diag_indices(6)] = 1
+    net.connect("a", "a", mask=(rng.random((6, 6)) < 0.5) | np.eye(6, dtype=bool), delay=delay)
+    net.connect("a", "b", mask=rng.random((4, 6)) < 0.7, delay=rng.integers(1, 4, (4, 6)))
+    net.connect("b", "b", delay=1)
+    net.add_readout("slow", "b", 2, decay=0.8).add_readout("fast", "a", 2).add_readout("other", "a", 1, decay=0.5)
+    return randomize(net.initialize(0), rng, 2.0)
+
+
+def pieces(net: srl.Network) -> list[tuple[Tape, Signal]]:
+    """Tapes of unequal length, one lane reset on the way, with random signals on readouts and messages."""
+    rng, machine = np.random.default_rng(2), simulator(net)
+    state, x, found = machine.start(LANES), drive(sum(PIECES), LANES), []
+    begin = 0
+    for number, tau in enumerate(PIECES):
+        if number == RESET:
+            state.reset_lanes(np.array([False, True, False]))
+        tape = machine.run(state, x[begin : begin + tau].astype(net.dtype)).copy()
+        dz, dy = (rng.normal(size=(tau, LANES, n)).astype(net.dtype) for n in (net.wiring.n_outputs, net.wiring.n_units))
+        found.append((tape, Signal(0.0, dz, dy if number % 2 else None)))
+        begin += tau
+    return found
+
+
+@pytest.mark.parametrize("synaptic", [True, False], ids=["snap", "eprop"])
+def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool) -> None:
+    net = network()
+    w = net.wiring
+    feedback = None if synaptic else np.where(w.out_theta >= 0, np.random.default_rng(3).normal(size=w.out_theta.shape), 0.0)
+    local, blocks = init_local(w, LANES, "local"), init_blocks(w, LANES, 0)
+    taped = pieces(net)
+    assert taped[RESET][0].reset.tolist() == [False, True, False]
+    for tape, signal in taped:
+        found = update_local(local, tape, signal, synaptic=synaptic, feedback=feedback)
+        expected = update_blocks(blocks, tape, signal, synaptic=synaptic, feedback=feedback)
+        for (group, name), (part, _) in w.layout.items():
+            assert np.linalg.norm(expected[part]) > ALIVE or tape.tau == 1, f"the gradient of {group}.{name} is dead"
+        assert np.abs(found - expected).max() <= VALUES64 * np.abs(expected).max()
+    for of in ("state", "message"):
+        for lane in range(LANES):
+            rows, kept = influence(blocks, lane, of), influence(local, lane, of)
+            assert np.abs(rows).max() > ALIVE
+            np.testing.assert_allclose(kept, rows, rtol=0, atol=VALUES64 * np.abs(rows).max())
+
+
+def test_a_unit_hears_itself_in_snap_and_not_in_eprop() -> None:
+    net = network()
+    tape, signal = pieces(net)[-1]
+    with_loops, without = (
+        update_local(init_local(net.wiring, LANES, "local"), tape, signal, synaptic=synaptic) for synaptic in (True, False)
+    )
+    assert np.abs(with_loops - without).max() > 1e-3 * np.abs(without).max()
+
+
+def test_states_alone_forget_what_they_pass_on() -> None:
+    """RFLO: the unit's own Jacobian without what leads from one state to another."""
+    net = network()
+    w, (tape, signal) = net.wiring, pieces(net)[-1]
+    found, whole = (update_local(init_local(w, LANES, "local"), tape, signal, alone=a, synaptic=False) for a in (True, False))
+    cut = tape.copy()
+    for k in range(w.n_units):
+        for s in range(w.S[k]):
+            for r in range(w.S[k]):
+                lanes = np.arange(LANES) * w.S[k] ** 2 + s * w.S[k] + r
+                cut.A[:, w.start_A[k] * LANES + lanes * w.size[k] + w.local[k]] *= s == r
+    np.testing.assert_array_equal(found, update_local(init_local(w, LANES, "local"), cut, signal, synaptic=False))
+    assert np.abs(found - whole).max() > ALIVE
+
+
+def test_where_a_unit_hears_itself_late_blocks_take_over() -> None:
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 4)
+    net.connect("x", "h").connect("h", "h", delay=2).add_readout("z", "h", 1).initialize(0)
+    assert isinstance(srl.SnAp(1).init(net, 2), BlockState)
+    assert isinstance(srl.EProp().init(net, 2).traces, LocalState)
+    assert isinstance(srl.SnAp(1).init(network(), 2), LocalState)
+
+
+def test_what_is_counted_and_held() -> None:
+    """Units that remember nothing, without a leaky readout: a multiply-add per column to add, one to read."""
+    net = srl.Network("float32").add_input("x", 2).add_population("h", srl.models.rnn, 5)
+    net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(0)
+    learner, steps = srl.RFLO(), 6
+    state, machine = learner.init(net, LANES), simulator(net)
+    tape = machine.run(machine.start(LANES), drive(steps, LANES, channels=2).astype("float32"))
+    learner.update(state, tape, Signal(0.0, np.ones_like(tape.z)))
+    cost, work = cost_of(state), steps * LANES * net.wiring.n_recurrent
+    assert cost is not None and state.feedback is not None
+    assert (cost.propagation, cost.immediate, cost.messages, cost.readout) == (0, work, 0, work)
+    assert cost.bytes_held == state.traces.M.nbytes == 4 * LANES * net.wiring.n_recurrent
+    assert cost.bytes_held + state.feedback.nbytes == net.memory(learner, batch=LANES).influence

@@ -17,7 +17,7 @@ import numpy as np
 
 from .wiring import Wiring
 
-VERSION = 1
+VERSION = 2
 
 
 def save(path: str | Path, tree: Any) -> Path:

@@ -9,6 +9,7 @@ Trainable unit parameters and lone biases, whose source is the constant 1, are g
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,14 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import PHI, Wiring
 
+Block = tuple[slice, slice, slice]  # columns and sources of an outer product that lie in one piece of theta, and that piece
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Ports that hear the same sources. Indices into the wiring's columns and this group's factors.
 
-    ``place`` (C'): where each column of the wiring lies in the flat (m, n) outer product; ``theta`` (C'): where in theta.
+    ``place`` (C'): where each column of the wiring lies in the flat (n, m) outer product; ``theta`` (C'): where in theta.
     """
 
     source: np.ndarray  # (m) source, or -1 for the bias
@@ -38,6 +41,21 @@ class Group:
         """Every entry of the outer product is a parameter."""
         return len(self.place) == len(self.source) * len(self.unit)
 
+    @functools.cached_property
+    def blocks(self) -> list[Block] | None:
+        """The whole outer product as blocks, or None where synapses are masked or have delays of their own."""
+        if not self.full:
+            return None
+        table = self.theta.reshape(len(self.unit), len(self.source))
+        found, unlike = [], (np.diff(table, axis=1) != 1).any(0)
+        for c0, c1 in _ranges(np.diff(self.port) != 0):
+            for m0, m1 in _ranges(unlike):
+                part = slice(int(table[c0, m0]), int(table[c0, m0]) + (c1 - c0) * (m1 - m0))
+                if not np.array_equal(table[c0:c1, m0:m1].ravel(), np.arange(part.start, part.stop)):
+                    return None
+                found.append((slice(c0, c1), slice(m0, m1), part))
+        return found
+
     def inputs(self, tape: Tape) -> np.ndarray:
         """x: what the sources say at each step of the tape, (tau, B, m)."""
         if self.phi:
@@ -47,9 +65,30 @@ class Group:
         found[:, :, self.source < 0] = 1
         return np.ascontiguousarray(found)
 
-    def gather(self, outer: np.ndarray, gradient: np.ndarray) -> None:
-        """Put an outer product (m, n) where its entries belong in the flat gradient; groups share no parameter."""
-        gradient[self.theta] = outer.reshape(-1) if self.full else outer.reshape(-1)[self.place]
+    def put(self, outer: np.ndarray, divisor: float, gradient: np.ndarray) -> None:
+        """Put outer (n, m) / divisor where its entries belong in the flat gradient; groups share no parameter."""
+        divisor = gradient.dtype.type(divisor)
+        if self.blocks is None:
+            gradient[self.theta] = (outer.reshape(-1) if self.full else outer.reshape(-1)[self.place]) / divisor
+            return
+        for c, m, part in self.blocks:
+            np.divide(outer[c, m], divisor, out=gradient[part].reshape(c.stop - c.start, -1))
+
+    def add_product(self, rows: np.ndarray, u: np.ndarray, gradient: np.ndarray) -> None:
+        """Add ``rows.T @ u``, of rows (X, n) and u (X, m), where its entries belong in the flat gradient."""
+        if self.blocks is None:
+            outer = (rows.T @ u).reshape(-1)
+            gradient[self.theta] += outer if self.full else outer[self.place]
+            return
+        for c, m, part in self.blocks:
+            into = gradient[part].reshape(c.stop - c.start, -1)
+            into += rows[:, c].T * u[:, m] if len(u) == 1 else rows[:, c].T @ u[:, m]
+
+
+def _ranges(breaks: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges of indices between breaks, ``breaks[k]`` being one between k and k + 1."""
+    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1]
+    return list(itertools.pairwise(edges))
 
 
 @functools.lru_cache(maxsize=16)
@@ -69,7 +108,7 @@ def groups(w: Wiring) -> tuple[Group, ...]:
 def _group(w: Wiring, columns: np.ndarray, phi: bool) -> Group:
     pairs, row = np.unique(np.stack((w.col_source[columns], w.col_delay[columns])), axis=1, return_inverse=True)
     targets, column = np.unique(np.stack((w.col_port[columns], w.col_unit[columns])), axis=1, return_inverse=True)
-    place = row.ravel() * targets.shape[1] + column.ravel()
+    place = column.ravel() * pairs.shape[1] + row.ravel()
     exact = phi or bool((pairs[0] < 0).all())
     theta = w.col_theta[columns]
     order = np.argsort(place)

@@ -52,14 +52,16 @@ class KroneckerState:
 
 @dataclass(frozen=True, eq=False)
 class Couplings:
-    """How synapses are laid out for the loops: ``linked`` (G, N), place of each synapse in W (delays, G, N, N) if dense."""
+    """How synapses are laid out for the loops: ``linked`` (G, N); if dense, how W (delays, G, N, N) is made.
+
+    ``runs`` (3, X): where a run of consecutive weights starts in W, where it starts in theta, and its length.
+    """
 
     delays: np.ndarray
     which: np.ndarray  # (E) index of each pair's delay
     linked: np.ndarray
     dense: bool
-    place: np.ndarray
-    filled: np.ndarray | None  # if W has no gaps: where each of its entries is in theta
+    runs: np.ndarray
     foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
 
 
@@ -73,20 +75,22 @@ def couplings(w: Wiring) -> Couplings:
     linked[w.syn_port, post[of_pair]] = True
     dense = len(w.pair_pre) >= SPARSE * max(len(delays), 1) * w.n_units**2
     place = ((which.ravel()[of_pair] * len(linked) + w.syn_port) * w.n_units + post[of_pair]) * w.n_units + w.pair_pre[of_pair]
-    filled = None
-    if dense and len(place) == len(delays) * linked.size * w.n_units and len(np.unique(place)) == len(place):
-        filled = np.empty(len(place), np.int64)
-        filled[place] = w.syn_theta
-    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, place, filled, dense and w.max_states == 1)
+    order = np.argsort(place, kind="stable")
+    place, theta = place[order], w.syn_theta[order]
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
+    runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
+    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, runs, dense and w.max_states == 1)
 
 
-def fill(w: Wiring, theta: np.ndarray, W: np.ndarray) -> None:
-    """Put the weights between units into W (delays, G, N, N), whose gaps are zero."""
+def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
+    """The weights between units as W (delays, G, N, N), zero in its gaps, or None where synapses are sparse."""
     table = couplings(w)
-    if table.filled is not None:
-        np.take(theta, table.filled, out=W.reshape(-1))
-    elif table.dense:
-        W.reshape(-1)[table.place] = theta[w.syn_theta]
+    if not table.dense:
+        return None
+    if W is None:
+        W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
+    kernel.copy_runs(*table.runs, theta, W.reshape(-1))
+    return W
 
 
 def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:
@@ -112,8 +116,8 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     drawn = _draw(state, tape, kind)
     sent = np.concatenate((state.sent, tape.active(w)[2]))
     o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
-    if couplings(w).dense and state.factors:
-        fill(w, tape.theta, _workspace(state, min(tape.batch, numba.get_num_threads()))[-1])
+    if state.factors:
+        dense_weights(w, tape.theta, _workspace(state, min(tape.batch, numba.get_num_threads()))[-1])
     with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
         for group, factors, mine in zip(groups(w), state.factors, drawn, strict=True):
             how = kernel.EXACT if group.exact else kind
@@ -149,7 +153,6 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     leaky = np.flatnonzero(w.decay > 0)
     x, dz = group.inputs(tape), signal.dz[:, :, leaky]
     counts = np.zeros((workers, 4), np.int64)
-    outer = None
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
         cut = slice(t0, min(t0 + piece, tape.tau))
@@ -166,10 +169,9 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)
         if rows.any():
-            part = U.reshape(-1, m).T @ rows.reshape(-1, n)
-            outer = part if outer is None else outer + part
-    if outer is not None:
-        group.gather(outer / w.dtype.type(K) if kind == kernel.SIGNED else outer, gradient)
+            if kind == kernel.SIGNED:
+                rows /= K
+            group.add_product(rows.reshape(-1, n), U.reshape(-1, m), gradient)
     state.counts += counts.sum(0)
 
 

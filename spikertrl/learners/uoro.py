@@ -23,7 +23,7 @@ from ..wiring import Wiring
 from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 from .groups import groups
-from .kronecker import couplings, fill
+from .kronecker import couplings, dense_weights
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class RankOneState:
     """K samples, B lanes: s (B, R, K), messages in flight e (D, N, B, K) by clock, leaky readouts' z (B, L, K), theta~.
 
-    ``side`` (B, K, P): theta~, a matrix (sources, columns) a group; ``norm`` (B, K) of it. ``counts``: multiply-adds done
+    ``side`` (B, K, P): theta~, a matrix (columns, sources) a group; ``norm`` (B, K) of it. ``counts``: multiply-adds done
     (propagation, immediate terms and mixing, messages, readout).
     """
 
@@ -116,25 +116,15 @@ class UORO(Sampled):
             found = np.zeros((workers, state.side.shape[2]), w.dtype)
             none = np.zeros((tape.tau, tape.batch, 0), w.dtype)
             x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)
-            W = _dense_weights(w, tape.theta)
+            W = dense_weights(w, tape.theta)
             for t in range(tape.tau):
                 _step(state, tape, t, x[t], W, direct[t], signal.dz[t][:, leaky], weights[leaky], found)
         gradient = np.zeros(w.n_parameters, w.dtype)
-        total = found.sum(0) / w.dtype.type(self.samples)
+        total = found[0] if workers == 1 else found.sum(0)
         for group, start, stop in zip(groups(w), table.first_P, table.first_P[1:], strict=False):
-            group.gather(total[start:stop], gradient)
+            group.put(total[start:stop].reshape(len(group.unit), -1), self.samples, gradient)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
-
-
-def _dense_weights(w: Wiring, theta: np.ndarray) -> np.ndarray | None:
-    """W (delays, G, N, N), or None where synapses are sparse."""
-    table = couplings(w)
-    if not table.dense:
-        return None
-    W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
-    fill(w, theta, W)
-    return W
 
 
 def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from numba import njit
 
 from ..tape import Tape
 from ..wiring import Wiring
@@ -72,7 +73,24 @@ class Sampled:
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Independent -1 or +1."""
-    return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(dtype)
+    found = rng.integers(0, 2, shape, dtype=np.int8).astype(dtype)
+    found *= 2
+    found -= 1
+    return found
+
+
+@njit(cache=True)
+def add_outer(into: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """into (flat) += left (x) right."""
+    m = len(right)
+    for c in range(len(left)):
+        _add(into[c * m : c * m + m], left[c], right)
+
+
+@njit(cache=True)
+def _add(into: np.ndarray, factor: float, vector: np.ndarray) -> None:
+    for e in range(len(into)):
+        into[e] += factor * vector[e]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +162,12 @@ def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: n
         if not block.trained:
             continue
         mine, heard = told[:, block.rows], y[:, block.units]
-        weight = mine.T * heard if len(told) == 1 else mine.T @ heard
-        bias = mine.sum(0)
+        if len(told) == 1:
+            add_outer(gradient[block.weight], mine[0], heard[0])
+        else:
+            gradient[block.weight] += (mine.T @ heard).reshape(-1)
+        gradient[block.bias] += mine.sum(0)
         if block.decay in tape.traces:
             past = zbar[0][:, block.rows] * zbar.dtype.type(block.decay)  # (B, O): what is owed to the traces before the piece
-            weight += past.T @ tape.traces[block.decay][:, block.units]
-            bias += past.T @ tape.trace_one[block.decay]
-        gradient[block.weight] += weight.reshape(-1)
-        gradient[block.bias] += bias
+            gradient[block.weight] += (past.T @ tape.traces[block.decay][:, block.units]).reshape(-1)
+            gradient[block.bias] += past.T @ tape.trace_one[block.decay]

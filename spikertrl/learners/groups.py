@@ -16,6 +16,7 @@ import numpy as np
 
 from ..tape import Tape
 from ..wiring import PHI, Wiring
+from .base import add_outer
 
 Block = tuple[slice, slice, slice]  # columns and sources of an outer product that lie in one piece of theta, and that piece
 
@@ -56,14 +57,26 @@ class Group:
                 found.append((slice(c0, c1), slice(m0, m1), part))
         return found
 
+    @functools.cached_property
+    def heard(self) -> list[tuple[slice | np.ndarray, slice | np.ndarray, int]]:
+        """Where in x, which sources and their delay: runs of consecutive sources, or one list per delay if shorter."""
+        delays = np.unique(self.delay[self.source >= 0]).tolist()
+        alike = np.flatnonzero(self.source >= 0)
+        breaks = (np.diff(self.source[alike]) != 1) | (np.diff(self.delay[alike]) != 0)
+        if len(alike) and np.count_nonzero(breaks) < 4 + len(delays):
+            runs = [(alike[i], alike[j - 1]) for i, j in _ranges(breaks)]
+            return [(slice(a, b + 1), slice(self.source[a], self.source[b] + 1), int(self.delay[a])) for a, b in runs]
+        lists = [np.flatnonzero((self.source >= 0) & (self.delay == delay)) for delay in delays]
+        return [(k, self.source[k], delay) for k, delay in zip(lists, delays, strict=True)]
+
     def inputs(self, tape: Tape) -> np.ndarray:
         """x: what the sources say at each step of the tape, (tau, B, m)."""
         if self.phi:
             return np.ones((tape.tau, tape.batch, 1), tape.theta.dtype)
-        source, steps = np.maximum(self.source, 0), tape.history + np.arange(tape.tau)
-        found = tape.messages[steps[:, None] - self.delay, :, source].swapaxes(1, 2)
-        found[:, :, self.source < 0] = 1
-        return np.ascontiguousarray(found)
+        found = np.ones((tape.tau, tape.batch, len(self.source)), tape.messages.dtype)
+        for k, source, delay in self.heard:
+            found[:, :, k] = tape.messages[tape.history - delay : tape.history - delay + tape.tau, :, source]
+        return found
 
     def put(self, outer: np.ndarray, divisor: float, gradient: np.ndarray) -> None:
         """Put outer (n, m) / divisor where its entries belong in the flat gradient; groups share no parameter."""
@@ -72,7 +85,11 @@ class Group:
             gradient[self.theta] = (outer.reshape(-1) if self.full else outer.reshape(-1)[self.place]) / divisor
             return
         for c, m, part in self.blocks:
-            np.divide(outer[c, m], divisor, out=gradient[part].reshape(c.stop - c.start, -1))
+            into = gradient[part].reshape(c.stop - c.start, -1)
+            if divisor == 1:
+                into[...] = outer[c, m]
+            else:
+                np.divide(outer[c, m], divisor, out=into)
 
     def add_product(self, rows: np.ndarray, u: np.ndarray, gradient: np.ndarray) -> None:
         """Add ``rows.T @ u``, of rows (X, n) and u (X, m), where its entries belong in the flat gradient."""
@@ -81,8 +98,10 @@ class Group:
             gradient[self.theta] += outer if self.full else outer[self.place]
             return
         for c, m, part in self.blocks:
-            into = gradient[part].reshape(c.stop - c.start, -1)
-            into += rows[:, c].T * u[:, m] if len(u) == 1 else rows[:, c].T @ u[:, m]
+            if len(u) == 1:
+                add_outer(gradient[part], rows[0, c], u[0, m])
+            else:
+                gradient[part] += (rows[:, c].T @ u[:, m]).reshape(-1)
 
 
 def _ranges(breaks: np.ndarray) -> list[tuple[int, int]]:

@@ -83,10 +83,13 @@ def couplings(w: Wiring) -> Couplings:
 
 
 def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
-    """The weights between units as W (delays, G, N, N), zero in its gaps, or None where synapses are sparse."""
+    """The weights between units as W (delays, G, N, N), zero in its gaps (a view if it is a part of theta), or None if sparse."""
     table = couplings(w)
     if not table.dense:
         return None
+    if W is None and table.runs.shape[1] == 1 and table.runs[2, 0] == table.linked.size * w.n_units * len(table.delays):
+        start = table.runs[1, 0]
+        return theta[start : start + table.runs[2, 0]].reshape(len(table.delays), *table.linked.shape, w.n_units)
     if W is None:
         W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
     kernel.copy_runs(*table.runs, theta, W.reshape(-1))
@@ -132,15 +135,17 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
 
 def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
     """Signs (tau, B, ...) of every group, drawn step by step, so that a tape may be cut anywhere."""
-    dtype, found = state.wiring.dtype, [[] for _ in state.factors]
-    for _ in range(tape.tau):
-        for mine, group, factors in zip(found, groups(state.wiring), state.factors, strict=True):
-            if group.exact:
-                continue
-            B, K = factors.u.shape[:2]
-            extra = (B, K) if kind == kernel.SIGNED else (B, 1)
-            mine.append(np.concatenate((signs(state.rng, (B, K), dtype), signs(state.rng, extra, dtype)), 1))
-    return [np.stack(mine) if mine else np.zeros((tape.tau, tape.batch, 0), dtype) for mine in found]
+    dtype, found = state.wiring.dtype, []
+    for group, factors in zip(groups(state.wiring), state.factors, strict=True):
+        K = 0 if group.exact else factors.u.shape[1]
+        found.append(np.empty((tape.tau, tape.batch, 2 * K if kind == kernel.SIGNED else K + (K > 0)), dtype))
+    for t in range(tape.tau):
+        for mine, factors in zip(found, state.factors, strict=True):
+            if mine.shape[2]:
+                B, K = factors.u.shape[:2]
+                mine[t, :, :K] = signs(state.rng, (B, K), dtype)
+                mine[t, :, K:] = signs(state.rng, (B, mine.shape[2] - K), dtype)
+    return found
 
 
 def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,

@@ -61,6 +61,8 @@ class Layout:
     mask: np.ndarray
     unit: np.ndarray
     port: np.ndarray
+    telling: np.ndarray  # (N, 1): 1 where a unit has trainable parameters, else 0
+    own: int  # multiply-adds of the units' own paths and ports
 
 
 @functools.lru_cache(maxsize=16)
@@ -73,7 +75,8 @@ def _layout(w: Wiring) -> Layout:
         mask[start + group.place] = 1
     none = np.zeros(0, np.int64)
     unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
-    return Layout(first[0], first[1], first[2], np.array([g.phi for g in every], bool), full, mask, unit, port)
+    phi, telling, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
+    return Layout(first[0], first[1], first[2], phi, full, mask, unit, port, telling, int(own))
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np
         else:
             kernel.arrive(d, table.which, theta[w.syn_theta], w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, e, into)
     synapses = len(w.syn_theta) if W is None else W.size
-    state.counts[0] += (synapses + int((w.S**2 + w.S * w.G).sum())) * found[0, 0].size
+    state.counts[0] += (synapses + _layout(w).own) * found[0, 0].size
     return found
 
 
@@ -149,7 +152,7 @@ def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray 
     w, table, (B, _, K) = state.wiring, _layout(state.wiring), state.s.shape
     nu = signs(state.rng, (B, w.n_states, K), w.dtype)
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
-    mu *= (w.Q > 0)[:, None].astype(w.dtype)
+    mu *= table.telling
     arguments = (
         len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
         w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,

@@ -78,18 +78,14 @@ class Group:
             found[:, :, k] = tape.messages[tape.history - delay : tape.history - delay + tape.tau, :, source]
         return found
 
-    def put(self, outer: np.ndarray, divisor: float, gradient: np.ndarray) -> None:
-        """Put outer (n, m) / divisor where its entries belong in the flat gradient; groups share no parameter."""
-        divisor = gradient.dtype.type(divisor)
+    def put(self, outer: np.ndarray, factor: float, gradient: np.ndarray) -> None:
+        """Put factor * outer (n, m) where its entries belong in the flat gradient; groups share no parameter."""
+        factor = gradient.dtype.type(factor)
         if self.blocks is None:
-            gradient[self.theta] = (outer.reshape(-1) if self.full else outer.reshape(-1)[self.place]) / divisor
+            gradient[self.theta] = factor * (outer.reshape(-1) if self.full else outer.reshape(-1)[self.place])
             return
         for c, m, part in self.blocks:
-            into = gradient[part].reshape(c.stop - c.start, -1)
-            if divisor == 1:
-                into[...] = outer[c, m]
-            else:
-                np.divide(outer[c, m], divisor, out=into)
+            np.multiply(outer[c, m], factor, out=gradient[part].reshape(c.stop - c.start, -1))
 
     def add_product(self, rows: np.ndarray, u: np.ndarray, gradient: np.ndarray) -> None:
         """Add ``rows.T @ u``, of rows (X, n) and u (X, m), where its entries belong in the flat gradient."""

@@ -63,6 +63,9 @@ class Couplings:
     dense: bool
     runs: np.ndarray
     foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
+    leaky: np.ndarray  # (L) outputs with decay
+    decay: np.ndarray  # (L) of them
+    eps: float  # singular values below this share of the largest are zero
 
 
 @functools.lru_cache(maxsize=16)
@@ -79,7 +82,9 @@ def couplings(w: Wiring) -> Couplings:
     place, theta = place[order], w.syn_theta[order]
     first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
     runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
-    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, runs, dense and w.max_states == 1)
+    leaky, eps = np.flatnonzero(w.decay > 0), 64 * float(np.finfo(w.dtype).eps)
+    foldable, decay = dense and w.max_states == 1, w.decay[leaky].astype(w.dtype)
+    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, runs, foldable, leaky, decay, eps)
 
 
 def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
@@ -155,8 +160,7 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     work_J, work_E, work_T, index, W = _workspace(state, workers)
     weight = tape.theta[:0] if table.dense else tape.theta[w.syn_theta]
-    leaky = np.flatnonzero(w.decay > 0)
-    x, dz = group.inputs(tape), signal.dz[:, :, leaky]
+    x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
     counts = np.zeros((workers, 4), np.int64)
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
@@ -164,12 +168,12 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         tau, last = cut.stop - cut.start, slice(cut.start, cut.stop + 1)
         U, rows = np.empty((B, tau, K, m), w.dtype), np.empty((B, tau, K, n), w.dtype)
         arguments = (
-            kind, 64 * float(np.finfo(w.dtype).eps), tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
+            kind, table.eps, tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
             group.phi, table.delays, table.which, table.linked, W, weight, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B,
             w.start_P, w.start_o, w.start_q, w.first_state, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, *(part[cut] for part
             in linear), past[1][last], past[2][last], past[0][t0 : D + cut.stop], group.unit, group.port, group.phi,
-            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[leaky],
-            w.decay[leaky].astype(w.dtype), factors.u, factors.A, factors.E, factors.Z,
+            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[table.leaky],
+            table.decay, factors.u, factors.A, factors.E, factors.Z,
         )  # fmt: skip
         buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)

@@ -58,6 +58,7 @@ class Layout:
     first_P: np.ndarray
     phi: np.ndarray
     full: np.ndarray
+    whole: bool  # all are full
     mask: np.ndarray
     unit: np.ndarray
     port: np.ndarray
@@ -76,7 +77,7 @@ def _layout(w: Wiring) -> Layout:
     none = np.zeros(0, np.int64)
     unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
     phi, telling, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
-    return Layout(first[0], first[1], first[2], phi, full, mask, unit, port, telling, int(own))
+    return Layout(first[0], first[1], first[2], phi, full, bool(full.all()), mask, unit, port, telling, int(own))
 
 
 @dataclass(frozen=True)
@@ -113,19 +114,22 @@ class UORO(Sampled):
             array[tape.reset] = 0
         state.e[:, :, tape.reset] = 0
         weights = readout_weights(w, tape.theta)
-        direct, leaky = learning_signal(w, signal, weights), w.decay > 0
+        direct, leaky = learning_signal(w, signal, weights), couplings(w).leaky
+        dz, weights = signal.dz[:, :, leaky], weights[leaky]
+        alone = tape.tau * state.norm.size == 1 and table.whole  # the gradient is one multiple of theta~
+        told = np.zeros_like(state.norm)
         with threads_for(3.0 * state.side.size):
             workers = min(tape.batch, numba.get_num_threads())
-            found = np.zeros((workers, state.side.shape[2]), w.dtype)
+            found = np.zeros((workers, 0 if alone else state.side.shape[2]), w.dtype)
             none = np.zeros((tape.tau, tape.batch, 0), w.dtype)
             x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)
             W = dense_weights(w, tape.theta)
             for t in range(tape.tau):
-                _step(state, tape, t, x[t], W, direct[t], signal.dz[t][:, leaky], weights[leaky], found)
+                _step(state, tape, t, x[t], W, direct[t], dz[t], weights, told, found)
         gradient = np.zeros(w.n_parameters, w.dtype)
-        total = found[0] if workers == 1 else found.sum(0)
+        total, factor = (state.side[0, 0], told[0, 0]) if alone else (found.sum(0), 1 / self.samples)
         for group, start, stop in zip(groups(w), table.first_P, table.first_P[1:], strict=False):
-            group.put(total[start:stop].reshape(len(group.unit), -1), self.samples, gradient)
+            group.put(total[start:stop].reshape(len(group.unit), -1), factor, gradient)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
 
@@ -147,8 +151,8 @@ def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np
 
 
 def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray | None, direct: np.ndarray, dz: np.ndarray,
-          weights: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
-    """One step; ``found`` (workers, P) collects the gradient."""
+          weights: np.ndarray, told: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
+    """One step; ``told`` (B, K) becomes dL/ds~, ``found`` (workers, P) collects the gradient unless P = 0."""
     w, table, (B, _, K) = state.wiring, _layout(state.wiring), state.s.shape
     nu = signs(state.rng, (B, w.n_states, K), w.dtype)
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
@@ -157,8 +161,8 @@ def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray 
         len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
         w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,
         table.phi, table.full, table.mask, table.unit, table.port, x, nu, mu, np.ascontiguousarray(direct),
-        np.ascontiguousarray(dz), weights, w.decay[w.decay > 0].astype(w.dtype), _arrived(state, tape.theta, W), state.s,
-        state.e, state.z, state.side, state.norm,
+        np.ascontiguousarray(dz), weights, couplings(w).decay, _arrived(state, tape.theta, W), state.s,
+        state.e, state.z, state.side, state.norm, told,
     )  # fmt: skip
     share(partial(_run, arguments, found), len(found))
     state.clock = (state.clock + 1) % len(state.e)

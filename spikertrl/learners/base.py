@@ -73,7 +73,17 @@ class Sampled:
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Independent -1 or +1."""
-    found = rng.integers(0, 2, shape, dtype=np.int8).astype(dtype)
+    return as_signs(coins(rng, shape), dtype)
+
+
+def coins(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Independent 0 or 1, int8."""
+    return rng.integers(0, 2, shape, dtype=np.int8)
+
+
+def as_signs(coins: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """-1 for 0, +1 for 1."""
+    found = coins.astype(dtype)
     found *= 2
     found -= 1
     return found

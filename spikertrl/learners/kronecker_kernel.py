@@ -38,10 +38,11 @@ def copy(to, vector):
 
 
 @njit(cache=True)
-def copy_runs(to, start, length, theta, W):
-    """W[to : to + length] = theta[start : start + length], run by run."""
-    for r in range(len(to)):
-        copy(W[to[r] : to[r] + length[r]], theta[start[r] : start[r] + length[r]])
+def copy_runs(runs, theta, W):
+    """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
+    for r in range(runs.shape[1]):
+        to, start, length = runs[0, r], runs[1, r], runs[2, r]
+        copy(W[to : to + length], theta[start : start + length])
 
 
 @njit(cache=True)

@@ -110,7 +110,8 @@ def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B
     """One step of lanes worker, worker + workers, ...
 
     s (B, R, K), e (D, N, B, K), z (B, L, K), side (B, K, P) and norm (B, K) change in place; ``given`` (B, K) becomes what
-    the losses say to theta~; ``gradient`` (P) += dL/dtheta summed over lanes and samples, unless it is empty. Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
+    the losses say to theta~; ``gradient`` (P) += dL/dtheta summed over lanes and samples, unless it is empty.
+    Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
     """
     N, R, K = len(S), s.shape[1], s.shape[2]
     new, columns, scale = np.empty((R, K), s.dtype), np.empty(len(unit), s.dtype), np.empty(5, s.dtype)

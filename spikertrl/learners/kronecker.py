@@ -79,8 +79,9 @@ def couplings(w: Wiring) -> Couplings:
     linked[w.syn_port, post[of_pair]] = True
     dense = len(w.pair_pre) >= SPARSE * max(len(delays), 1) * w.n_units**2
     place = ((which.ravel()[of_pair] * len(linked) + w.syn_port) * w.n_units + post[of_pair]) * w.n_units + w.pair_pre[of_pair]
-    order = np.argsort(place, kind="stable")
+    order = np.argsort(place)
     place, theta = place[order], w.syn_theta[order]
+    dense &= bool(np.diff(place, prepend=-1).all())  # parallel synapses are added one by one
     first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
     runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
     leaky, eps = np.flatnonzero(w.decay > 0), 64 * float(np.finfo(w.dtype).eps)

@@ -16,6 +16,8 @@ import spikertrl as srl
 from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, single, stacked, worst_block
 from spikertrl.learners import kronecker, ok_kernel
+from spikertrl.learners.base import readout_weights
+from spikertrl.learners.groups import groups
 from spikertrl.models import load
 from spikertrl.threads import one_pool
 from tolerances import ALIVE, EXACT64
@@ -172,3 +174,37 @@ def test_every_blas_is_limited_inside_the_loops() -> None:
     code = "import spikertrl.threads as t; known = t._controller().info(); import scipy.linalg, threadpoolctl as c; "
     code += "assert len(known) >= len([p for p in c.threadpool_info() if p['user_api'] == 'blas'])"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_two_projections_between_the_same_units_add_up() -> None:
+    net = srl.Network("float64").add_input("x", 3).add_population("h", load("rhn"), 5).connect("x", "h").connect("h", "h")
+    net.connect("h", "h", name="again").add_readout("z", "h", 2, decay=0.5).initialize(0)
+    exact, found = (srl.gradient(net, learner, *problem(9))[1] for learner in (srl.BPTT(), srl.OK(9)))
+    assert np.linalg.norm(exact) > ALIVE and worst_block(net, found, exact)[0] < EXACT64
+
+
+@pytest.mark.parametrize(("model", "dense"), [("rnn", True), ("gru", True), ("egru", False)])
+def test_outer_products_go_where_their_parameters_are(model, dense) -> None:
+    """Block by block where a group is dense, entry by entry where it is masked: theta's places are the reference."""
+    net = srl.Network("float64").add_input("x", 3).add_population("h", load(model), 5).connect("x", "h")
+    w = net.connect("h", "h", density=None if dense else 0.6).add_readout("z", "h", 2).initialize(0).wiring
+    rng = np.random.default_rng(0)
+    for group in groups(w):
+        rows, u = rng.normal(size=(2, len(group.unit))), rng.normal(size=(2, len(group.source)))
+        expected, scaled, one, two = np.zeros((4, w.n_parameters))
+        expected[group.theta] = 3 * (rows[0][:, None] * u[0]).reshape(-1)[group.place]
+        group.put(np.outer(rows[0], u[0]), 3, scaled)
+        group.add_product(3 * rows[:1], u[:1], one)
+        group.add_product(rows, u, two)
+        group.add_product(-rows[1:], u[1:], two)
+        for found in (scaled, one, 3 * two):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    assert dense == all(group.blocks is not None for group in groups(w))
+
+
+def test_readout_weights_of_several_readouts() -> None:
+    w, theta = (net := stacked("alif", "egru")).wiring, net.theta
+    known = w.out_theta >= 0
+    assert known.any() and not known.all()
+    np.testing.assert_array_equal(readout_weights(w, theta), np.where(known, theta[w.out_theta], 0))
+    assert not np.shares_memory(readout_weights(w, theta), theta)

@@ -13,7 +13,7 @@ from ..tape import Tape
 from ..threads import share, threads_for
 from ..wiring import Wiring
 from . import kronecker_kernel as kernel
-from .base import Signal, add_readout_gradient, learning_signal, readout_weights, signs
+from .base import Signal, add_readout_gradient, as_signs, coins, learning_signal, readout_weights
 from .groups import Group, groups
 
 SPARSE = 0.25  # share of synapses that exist below which rows are added one by one instead of by BLAS
@@ -52,15 +52,21 @@ class KroneckerState:
 
 @dataclass(frozen=True, eq=False)
 class Couplings:
-    """How synapses are laid out for the loops: ``linked`` (G, N), place of each synapse in W (delays, G, N, N) if dense."""
+    """How synapses are laid out for the loops: ``linked`` (G, N); if dense, how W (delays, G, N, N) is made.
+
+    ``runs`` (3, X): where a run of consecutive weights starts in W, where it starts in theta, and its length.
+    """
 
     delays: np.ndarray
     which: np.ndarray  # (E) index of each pair's delay
     linked: np.ndarray
     dense: bool
-    place: np.ndarray
-    filled: np.ndarray | None  # if W has no gaps: where each of its entries is in theta
+    runs: np.ndarray
+    view: slice | None  # the part of theta that is W
     foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
+    leaky: np.ndarray  # (L) outputs with decay
+    decay: np.ndarray  # (L) of them
+    eps: float  # singular values below this share of the largest are zero
 
 
 @functools.lru_cache(maxsize=16)
@@ -73,20 +79,30 @@ def couplings(w: Wiring) -> Couplings:
     linked[w.syn_port, post[of_pair]] = True
     dense = len(w.pair_pre) >= SPARSE * max(len(delays), 1) * w.n_units**2
     place = ((which.ravel()[of_pair] * len(linked) + w.syn_port) * w.n_units + post[of_pair]) * w.n_units + w.pair_pre[of_pair]
-    filled = None
-    if dense and len(place) == len(delays) * linked.size * w.n_units and len(np.unique(place)) == len(place):
-        filled = np.empty(len(place), np.int64)
-        filled[place] = w.syn_theta
-    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, place, filled, dense and w.max_states == 1)
+    order = np.argsort(place)
+    place, theta = place[order], w.syn_theta[order]
+    dense &= bool(np.diff(place, prepend=-1).all())  # parallel synapses are added one by one
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
+    runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
+    leaky, eps = np.flatnonzero(w.decay > 0), 64 * float(np.finfo(w.dtype).eps)
+    foldable, decay = dense and w.max_states == 1, w.decay[leaky].astype(w.dtype)
+    whole = len(first) == 1 and len(place) == len(delays) * linked.size * w.n_units
+    view = slice(int(theta[0]), int(theta[-1]) + 1) if whole else None
+    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, leaky, decay, eps)
 
 
-def fill(w: Wiring, theta: np.ndarray, W: np.ndarray) -> None:
-    """Put the weights between units into W (delays, G, N, N), whose gaps are zero."""
+def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
+    """The weights between units as W (delays, G, N, N), zero in gaps (a view if it is a part of theta); None if sparse."""
     table = couplings(w)
-    if table.filled is not None:
-        np.take(theta, table.filled, out=W.reshape(-1))
-    elif table.dense:
-        W.reshape(-1)[table.place] = theta[w.syn_theta]
+    if not table.dense:
+        return None
+    shape = (len(table.delays), *table.linked.shape, w.n_units)
+    if table.view is not None and theta.flags.writeable:  # compiled loops tell read-only arrays from others
+        return theta[table.view].reshape(shape)
+    if W is None:
+        W = np.zeros(shape, w.dtype)
+    kernel.copy_runs(table.runs, theta, W.reshape(-1))
+    return W
 
 
 def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:
@@ -112,12 +128,11 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     drawn = _draw(state, tape, kind)
     sent = np.concatenate((state.sent, tape.active(w)[2]))
     o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
-    if couplings(w).dense and state.factors:
-        fill(w, tape.theta, _workspace(state, min(tape.batch, numba.get_num_threads()))[-1])
     with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
+        synapses = _synapses(state, tape)
         for group, factors, mine in zip(groups(w), state.factors, drawn, strict=True):
             how = kernel.EXACT if group.exact else kind
-            _advance(state, tape, signal, how, group, factors, mine, (sent, o, q), direct, weights, gradient)
+            _advance(state, tape, signal, how, group, factors, mine, (sent, o, q), synapses, direct, weights, gradient)
     D = len(state.sent)
     state.sent, state.o, state.q = sent[len(sent) - D :].copy(), tape.o[-1].copy(), tape.q[-1].copy()
     state.clock = (state.clock + tape.tau) % D
@@ -126,50 +141,59 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     return gradient
 
 
+def _synapses(state: KroneckerState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
+    """Weights between units as W (delays, G, N, N) and as a list (synapses), one of them empty."""
+    w, empty = state.wiring, tape.theta[:0]
+    if not state.factors:
+        return empty, empty
+    place = _workspace(state, min(tape.batch, numba.get_num_threads()))[-1]
+    W = dense_weights(w, tape.theta, place)
+    return (place, tape.theta[w.syn_theta]) if W is None else (W, empty)
+
+
 def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
     """Signs (tau, B, ...) of every group, drawn step by step, so that a tape may be cut anywhere."""
-    dtype, found = state.wiring.dtype, [[] for _ in state.factors]
-    for _ in range(tape.tau):
-        for mine, group, factors in zip(found, groups(state.wiring), state.factors, strict=True):
-            if group.exact:
-                continue
-            B, K = factors.u.shape[:2]
-            extra = (B, K) if kind == kernel.SIGNED else (B, 1)
-            mine.append(np.concatenate((signs(state.rng, (B, K), dtype), signs(state.rng, extra, dtype)), 1))
-    return [np.stack(mine) if mine else np.zeros((tape.tau, tape.batch, 0), dtype) for mine in found]
+    found = []
+    for group, factors in zip(groups(state.wiring), state.factors, strict=True):
+        K = 0 if group.exact else factors.u.shape[1]
+        found.append(np.empty((tape.tau, tape.batch, 2 * K if kind == kernel.SIGNED else K + (K > 0)), np.int8))
+    for t in range(tape.tau):
+        for mine, factors in zip(found, state.factors, strict=True):
+            if mine.shape[2]:
+                B, K = factors.u.shape[:2]
+                mine[t, :, :K] = coins(state.rng, (B, K))
+                mine[t, :, K:] = coins(state.rng, (B, mine.shape[2] - K))
+    return [as_signs(mine, state.wiring.dtype) for mine in found]
 
 
 def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
-             past: tuple[np.ndarray, ...], direct: np.ndarray, weights: np.ndarray, gradient: np.ndarray) -> None:  # fmt: skip
+             past: tuple[np.ndarray, ...], synapses: tuple[np.ndarray, np.ndarray], direct: np.ndarray, weights: np.ndarray,
+             gradient: np.ndarray) -> None:  # fmt: skip
     w, linear, table = state.wiring, (tape.A, tape.B, tape.P), couplings(state.wiring)
     workers = min(tape.batch, numba.get_num_threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
-    work_J, work_E, work_T, index, W = _workspace(state, workers)
-    weight = tape.theta[:0] if table.dense else tape.theta[w.syn_theta]
-    leaky = np.flatnonzero(w.decay > 0)
-    x, dz = group.inputs(tape), signal.dz[:, :, leaky]
+    work_J, work_E, work_T, index, _ = _workspace(state, workers)
+    x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
     counts = np.zeros((workers, 4), np.int64)
-    outer = None
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
         cut = slice(t0, min(t0 + piece, tape.tau))
         tau, last = cut.stop - cut.start, slice(cut.start, cut.stop + 1)
         U, rows = np.empty((B, tau, K, m), w.dtype), np.empty((B, tau, K, n), w.dtype)
         arguments = (
-            kind, 64 * float(np.finfo(w.dtype).eps), tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
-            group.phi, table.delays, table.which, table.linked, W, weight, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B,
+            kind, table.eps, tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
+            group.phi, table.delays, table.which, table.linked, *synapses, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B,
             w.start_P, w.start_o, w.start_q, w.first_state, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, *(part[cut] for part
             in linear), past[1][last], past[2][last], past[0][t0 : D + cut.stop], group.unit, group.port, group.phi,
-            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[leaky],
-            w.decay[leaky].astype(w.dtype), factors.u, factors.A, factors.E, factors.Z,
+            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[table.leaky],
+            table.decay, factors.u, factors.A, factors.E, factors.Z,
         )  # fmt: skip
         buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)
         if rows.any():
-            part = U.reshape(-1, m).T @ rows.reshape(-1, n)
-            outer = part if outer is None else outer + part
-    if outer is not None:
-        group.gather(outer / w.dtype.type(K) if kind == kernel.SIGNED else outer, gradient)
+            if kind == kernel.SIGNED:
+                rows /= K
+            group.add_product(rows.reshape(-1, n), U.reshape(-1, m), gradient)
     state.counts += counts.sum(0)
 
 

@@ -24,6 +24,28 @@ def add(to, factor, vector):
 
 
 @njit(cache=True)
+def multiply(to, factor, vector):
+    """to = factor * vector."""
+    for e in range(len(to)):
+        to[e] = factor * vector[e]
+
+
+@njit(cache=True)
+def copy(to, vector):
+    """to = vector."""
+    for e in range(len(to)):
+        to[e] = vector[e]
+
+
+@njit(cache=True)
+def copy_runs(runs, theta, W):
+    """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
+    for r in range(runs.shape[1]):
+        to, start, length = runs[0, r], runs[1, r], runs[2, r]
+        copy(W[to : to + length], theta[start : start + length])
+
+
+@njit(cache=True)
 def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
     """Rows that may arrive: (delay, unit) of every source that was gradient-active then. Returns how many."""
     found = 0
@@ -56,6 +78,28 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, loca
                 else:
                     for k in range(nl):
                         to[k] += gain * W[list_delay[k], g, i, list_unit[k]]
+
+
+@njit(cache=True)
+def couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J):
+    """J (N, N) where every unit has one state and all rows arrive: own path and rows' dO/ds included."""
+    N, sends = len(S), np.empty(len(S), J.dtype)
+    for j in range(N):
+        sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
+    for i in range(N):
+        base = start_B[i] * B + b * G[i] * size[i] + local[i]
+        J[i] = 0
+        for g in range(G[i]):
+            if linked[g, i]:
+                add_scaled(J[i], tape_B[t, base + g * size[i]], W[0, g, i], sends)
+        J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
+
+
+@njit(cache=True)
+def add_scaled(to, factor, vector, each):
+    """to += factor * vector * each."""
+    for e in range(len(to)):
+        to[e] += factor * vector[e] * each[e]
 
 
 @njit(cache=True)
@@ -141,6 +185,11 @@ def emit(b, B, S, Q, size, local, start_o, start_q, first_state, o, q, sent_now,
         if not flying and len(Z) == 0 and direct[j] == 0:
             continue
         base = start_o[j] * B + b * S[j] * size[j] + local[j]
+        done += n * (S[j] + 1 + len(Z))
+        if not flying and len(Z) == 0 and not phi:
+            for s in range(S[j]):
+                add(out, direct[j] * o[base + s * size[j]], A[first_state[j] + s])
+            continue
         ej[:] = 0
         for s in range(S[j]):
             add(ej, o[base + s * size[j]], A[first_state[j] + s])
@@ -154,7 +203,6 @@ def emit(b, B, S, Q, size, local, start_o, start_q, first_state, o, q, sent_now,
             add(Z[z], weights[z, j], ej)
         if flying:
             E[keep, j] = ej
-        done += n * (S[j] + 1 + len(Z))
     for z in range(len(Z)):
         if dz[z] != 0:
             add(out, dz[z], Z[z])
@@ -275,13 +323,10 @@ def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delay
             folded = foldable and nl == N and D == 1
             wide = nl if dense else 0
             J = work_J[: R * wide].reshape(R, wide)
-            if dense:
+            if folded:
+                couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J)
+            elif dense:
                 couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, local, start_B, first_state, tape_B, J)
-                if folded:
-                    for i in range(N):
-                        for j in range(N):
-                            J[i, j] *= o[t, start_o[j] * B + b * size[j] + local[j]]
-                        J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
             else:
                 couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, S, G, size, local, start_B,
                               tape_B, ptr, index, values)  # fmt: skip
@@ -305,8 +350,7 @@ def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delay
                     u[b, k, 0] = 1
                     counts[1] += nd
                 new = A[b, k].reshape(-1)
-                for e in range(R * n):
-                    new[e] = scale[0] * into[e]
+                multiply(new, scale[0], into)
                 for e in range(nd):
                     new[places[e]] += scale[1] * gains[e]
             if kind == OPTIMAL:

@@ -23,7 +23,7 @@ from ..wiring import Wiring
 from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 from .groups import groups
-from .kronecker import couplings, fill
+from .kronecker import couplings, dense_weights
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class RankOneState:
     """K samples, B lanes: s (B, R, K), messages in flight e (D, N, B, K) by clock, leaky readouts' z (B, L, K), theta~.
 
-    ``side`` (B, K, P): theta~, a matrix (sources, columns) a group; ``norm`` (B, K) of it. ``counts``: multiply-adds done
+    ``side`` (B, K, P): theta~, a matrix (columns, sources) a group; ``norm`` (B, K) of it. ``counts``: multiply-adds done
     (propagation, immediate terms and mixing, messages, readout).
     """
 
@@ -58,9 +58,12 @@ class Layout:
     first_P: np.ndarray
     phi: np.ndarray
     full: np.ndarray
+    whole: bool  # all are full
     mask: np.ndarray
     unit: np.ndarray
     port: np.ndarray
+    telling: np.ndarray  # (N, 1): 1 where a unit has trainable parameters, else 0
+    own: int  # multiply-adds of the units' own paths and ports
 
 
 @functools.lru_cache(maxsize=16)
@@ -73,7 +76,8 @@ def _layout(w: Wiring) -> Layout:
         mask[start + group.place] = 1
     none = np.zeros(0, np.int64)
     unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
-    return Layout(first[0], first[1], first[2], np.array([g.phi for g in every], bool), full, mask, unit, port)
+    phi, telling, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
+    return Layout(first[0], first[1], first[2], phi, full, bool(full.all()), mask, unit, port, telling, int(own))
 
 
 @dataclass(frozen=True)
@@ -110,31 +114,24 @@ class UORO(Sampled):
             array[tape.reset] = 0
         state.e[:, :, tape.reset] = 0
         weights = readout_weights(w, tape.theta)
-        direct, leaky = learning_signal(w, signal, weights), w.decay > 0
+        direct, leaky = learning_signal(w, signal, weights), couplings(w).leaky
+        dz, weights = signal.dz[:, :, leaky], weights[leaky]
+        alone = tape.tau * state.norm.size == 1 and table.whole  # the gradient is one multiple of theta~
+        told = np.zeros_like(state.norm)
         with threads_for(3.0 * state.side.size):
             workers = min(tape.batch, numba.get_num_threads())
-            found = np.zeros((workers, state.side.shape[2]), w.dtype)
+            found = np.zeros((workers, 0 if alone else state.side.shape[2]), w.dtype)
             none = np.zeros((tape.tau, tape.batch, 0), w.dtype)
             x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)
-            W = _dense_weights(w, tape.theta)
+            W = dense_weights(w, tape.theta)
             for t in range(tape.tau):
-                _step(state, tape, t, x[t], W, direct[t], signal.dz[t][:, leaky], weights[leaky], found)
+                _step(state, tape, t, x[t], W, direct[t], dz[t], weights, told, found)
         gradient = np.zeros(w.n_parameters, w.dtype)
-        total = found.sum(0) / w.dtype.type(self.samples)
+        total, factor = (state.side[0, 0], told[0, 0]) if alone else (found.sum(0), 1 / self.samples)
         for group, start, stop in zip(groups(w), table.first_P, table.first_P[1:], strict=False):
-            group.gather(total[start:stop], gradient)
+            group.put(total[start:stop].reshape(len(group.unit), -1), factor, gradient)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
-
-
-def _dense_weights(w: Wiring, theta: np.ndarray) -> np.ndarray | None:
-    """W (delays, G, N, N), or None where synapses are sparse."""
-    table = couplings(w)
-    if not table.dense:
-        return None
-    W = np.zeros((len(table.delays), *table.linked.shape, w.n_units), w.dtype)
-    fill(w, theta, W)
-    return W
 
 
 def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np.ndarray:
@@ -149,23 +146,23 @@ def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np
         else:
             kernel.arrive(d, table.which, theta[w.syn_theta], w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, e, into)
     synapses = len(w.syn_theta) if W is None else W.size
-    state.counts[0] += (synapses + int((w.S**2 + w.S * w.G).sum())) * found[0, 0].size
+    state.counts[0] += (synapses + _layout(w).own) * found[0, 0].size
     return found
 
 
 def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray | None, direct: np.ndarray, dz: np.ndarray,
-          weights: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
-    """One step; ``found`` (workers, P) collects the gradient."""
+          weights: np.ndarray, told: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
+    """One step; ``told`` (B, K) becomes dL/ds~, ``found`` (workers, P) collects the gradient unless P = 0."""
     w, table, (B, _, K) = state.wiring, _layout(state.wiring), state.s.shape
     nu = signs(state.rng, (B, w.n_states, K), w.dtype)
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
-    mu *= (w.Q > 0)[:, None].astype(w.dtype)
+    mu *= table.telling
     arguments = (
         len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
         w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,
         table.phi, table.full, table.mask, table.unit, table.port, x, nu, mu, np.ascontiguousarray(direct),
-        np.ascontiguousarray(dz), weights, w.decay[w.decay > 0].astype(w.dtype), _arrived(state, tape.theta, W), state.s,
-        state.e, state.z, state.side, state.norm,
+        np.ascontiguousarray(dz), weights, couplings(w).decay, _arrived(state, tape.theta, W), state.s,
+        state.e, state.z, state.side, state.norm, told,
     )  # fmt: skip
     share(partial(_run, arguments, found), len(found))
     state.clock = (state.clock + 1) % len(state.e)

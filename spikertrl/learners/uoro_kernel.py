@@ -1,4 +1,4 @@
-"""Compiled loops of UORO: one step, lane by lane; theta~ of every group as a matrix (sources, columns)."""
+"""Compiled loops of UORO: one step, lane by lane; theta~ of every group as a matrix (columns, sources)."""
 
 from __future__ import annotations
 
@@ -66,26 +66,31 @@ def outer_norm(first_m, first_n, first_P, full, mask, x, columns):
             total += float(np.dot(x[m], x[m])) * float(np.dot(columns[n], columns[n]))
             continue
         place = first_P[group]
-        for i in range(first_m[group], first_m[group + 1]):
-            for c in range(first_n[group], first_n[group + 1]):
+        for c in range(first_n[group], first_n[group + 1]):
+            for i in range(first_m[group], first_m[group + 1]):
                 total += mask[place] * (x[i] * columns[c]) ** 2
                 place += 1
     return math.sqrt(total)
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})
-def mix_row(side, keep, new, columns, mask, told, gradient):
-    """side = keep * side + new * columns (* mask); gradient += told * side. Returns |side|^2."""
+def mix_row(side, keep, new, x, mask, told, gradient):
+    """side = keep * side + new * x (* mask); gradient += told * side, unless empty (then mask is, too). Returns |side|^2."""
     total = side[0] * 0
     if len(mask):
         for c in range(len(side)):
-            value = keep * side[c] + new * columns[c] * mask[c]
+            value = keep * side[c] + new * x[c] * mask[c]
             side[c] = value
             gradient[c] += told * value
             total += value * value
+    elif len(gradient) == 0:
+        for c in range(len(side)):
+            value = keep * side[c] + new * x[c]
+            side[c] = value
+            total += value * value
     else:
         for c in range(len(side)):
-            value = keep * side[c] + new * columns[c]
+            value = keep * side[c] + new * x[c]
             side[c] = value
             gradient[c] += told * value
             total += value * value
@@ -101,11 +106,12 @@ def _ratio(upper, lower):
 @njit(nogil=True, cache=True)
 def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state,
          tape_A, tape_B, tape_P, tape_o, tape_q, first_m, first_n, first_P, phi, full, mask, unit, port, x, nu, mu, direct, dz,
-         weights, decay, arrived, s, e, z, side, norm, gradient):  # fmt: skip
+         weights, decay, arrived, s, e, z, side, norm, given, gradient):  # fmt: skip
     """One step of lanes worker, worker + workers, ...
 
-    s (B, R, K), e (D, N, B, K), z (B, L, K), side (B, K, P) and norm (B, K) change in place; ``gradient`` (P) += dL/dtheta
-    summed over lanes and samples. Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
+    s (B, R, K), e (D, N, B, K), z (B, L, K), side (B, K, P) and norm (B, K) change in place; ``given`` (B, K) becomes what
+    the losses say to theta~; ``gradient`` (P) += dL/dtheta summed over lanes and samples, unless it is empty.
+    Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
     """
     N, R, K = len(S), s.shape[1], s.shape[2]
     new, columns, scale = np.empty((R, K), s.dtype), np.empty(len(unit), s.dtype), np.empty(5, s.dtype)
@@ -140,14 +146,15 @@ def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B
                     z[b, o, k] += weights[o, j] * value
             for o in range(z.shape[1]):
                 told += dz[b, o] * z[b, o, k]
+            given[b, k] = told
             total = 0.0
             for group in range(len(full)):
-                n, place = first_n[group + 1] - first_n[group], first_P[group]
-                part = columns[first_n[group] : first_n[group + 1]]
-                for i in range(first_m[group], first_m[group + 1]):
-                    scale[4] = scale[3] * x[b, i]
-                    there = mask[:0] if full[group] else mask[place : place + n]
-                    total += mix_row(side[b, k, place : place + n], scale[2], scale[4], part, there, told,
-                                     gradient[place : place + n])  # fmt: skip
-                    place += n
+                m, place = first_m[group + 1] - first_m[group], first_P[group]
+                heard = x[b, first_m[group] : first_m[group + 1]]
+                for c in range(first_n[group], first_n[group + 1]):
+                    scale[4] = scale[3] * columns[c]
+                    there = mask[:0] if full[group] else mask[place : place + m]
+                    total += mix_row(side[b, k, place : place + m], scale[2], scale[4], heard, there, told,
+                                     gradient[place : place + m])  # fmt: skip
+                    place += m
             norm[b, k] = math.sqrt(total)

@@ -185,3 +185,21 @@ def test_one_delay_for_all(delay: int) -> None:
 def test_refractory_units_are_deaf() -> None:
     """A refractory period longer than the gaps between inputs changes spikes and gradient, in both programs alike."""
     knob("lif", first={"t_ref": "4*ms"})
+
+
+@pytest.mark.parametrize("density", [None, 0.4])
+def test_parallel_synapses_add_up(density):
+    """Two projections between the same units with the same delay, self-connections included, act as their sum."""
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6, theta=0.1)
+    net = net.connect("x", "h", weight=lambda rng, shape: rng.normal(size=shape))
+    for k in range(2):
+        net.connect("h", "h", name=f"h<-h{k}", density=density, seed=1, weight=lambda rng, shape: rng.normal(size=shape))
+    net = net.add_readout("z", "h", 1).initialize(3)
+    x = np.random.default_rng(0).normal(size=(12, 2, 2))
+    loss = srl.losses.squared_error(np.ones((12, 2, 1)))
+    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
+    parts = net.view(expected)
+    assert all(np.abs(parts[f"h<-h{k}"]["u"]).max() > 1e-3 for k in range(2))
+    for learner in (srl.RTRL(), srl.RTRL(dense=True), srl.SnAp(6)):
+        _, found = srl.gradient(net, learner, x, loss)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=EXACT64 * np.abs(expected).max())

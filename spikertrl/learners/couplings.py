@@ -55,15 +55,28 @@ def fill(into: Couplings, w: Wiring, tape: Tape, sent: np.ndarray, senders: np.n
     past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
     if into.all_to_all:
         weight = np.zeros((w.n_units, most, -(-w.n_units // PANEL) * PANEL), w.dtype)
-        weight.reshape(-1)[_dense_places(w)] = tape.theta[w.syn_theta]
+        _spread(weight, _dense_places(w), tape.theta[w.syn_theta], w)
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
         couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
     else:
         weight = np.zeros((len(w.pair_pre), most), w.dtype)
-        weight.reshape(-1)[w.syn_place] = tape.theta[w.syn_theta]
+        _spread(weight, w.syn_place, tape.theta[w.syn_theta], w)
         outgoing = (w.delays, w.out_ptr, w.out_post)
         couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
     return into
+
+
+def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:
+    """Values at their places; parallel synapses (two projections between the same units, with one delay) add up."""
+    if _parallel_synapses(w):
+        np.add.at(weight.reshape(-1), places, values)
+    else:
+        weight.reshape(-1)[places] = values
+
+
+@functools.lru_cache(maxsize=8)
+def _parallel_synapses(w: Wiring) -> bool:
+    return len(np.unique(w.syn_place)) < len(w.syn_place)
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/dem
 	@$(BIN)/spikertrl demo
 
 test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.check docs  ## lint, types, documentation without a warning
 	@$(BIN)/ruff check .

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Deliveries(NamedTuple):
-    """Outgoing synapses of every source, sorted by (delay, source): arguments of ``events.deliver``, which explains them."""
+    """Outgoing synapses of every source, sorted by (delay, source), for ``events.deliver``.
+
+    The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is at ``offset`` in every lane, and
+    lanes are ``stride`` apart. ``where`` is the place of its weight in theta.
+    """
 
     delays: np.ndarray
     pointer: np.ndarray
@@ -21,6 +25,10 @@ class Deliveries(NamedTuple):
     stride: np.ndarray
     offset: np.ndarray
     where: np.ndarray
+
+    def tables(self, batch: int) -> tuple[np.ndarray, ...]:
+        """delays, pointer, place and stride of ``events.deliver`` for so many lanes."""
+        return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride
 
 
 def by_event(net: Network, projection: Projection) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _exports
+from .events import list_units
 from .tape import Tape
 
 if TYPE_CHECKING:
@@ -224,8 +225,9 @@ class Recorder:
                 self.states[name][state][rows] = buffers.states[name][1:][kept][:, :, j][:, :, units]
         if rec.events:
             first = 0 if rec.last is None else max(0, self.total - rec.last - part.start)
-            t, b, u = np.nonzero(y[first:])
-            self.events.append((t + part.start + first, b, u, y[first:][t, b, u]))
+            queue = buffers.queue
+            step, *found = list_units(queue.values, queue.fired, queue.n_fired, queue.history, first, machine.wiring.n_channels)
+            self.events.append((part.start + step, *found))
 
     def finish(self, state: SimState) -> Run:
         """The Run."""

@@ -80,19 +80,42 @@ def push(y, row, first, values, fired, n_fired):
 
 
 @njit(cache=True)
-def deliver(row, values, fired, n_fired, delays, pointer, start, stride, offset, where, theta, currents):
-    """Deliver: add theta * y to the inputs of every target of every event due at window row ``row``.
+def deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents):
+    """Deliver: add weight * y to the inputs of every target of every event due at window row ``row``.
 
-    ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay; per synapse,
-    the place of its target port is ``start * B + b * stride + offset`` in the flat ``currents``, and its weight is
-    ``theta[where]``.
+    ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay. Synapse c ends
+    at ``place[c] + lane * stride[c]`` of the flat ``currents``; its weight is ``weights[where[c]]``, or ``weights[c]`` if
+    ``where`` is empty.
     """
-    B = values.shape[1]
+    in_order = len(where) == 0
     for d in range(len(delays)):
         r = row - delays[d]
-        for b in range(B):
+        for b in range(values.shape[1]):
             for e in range(n_fired[r, b]):
                 source = fired[r, b, e]
                 y = values[r, b, source]
                 for c in range(pointer[d, source], pointer[d, source + 1]):
-                    currents[start[c] * B + b * stride[c] + offset[c]] += theta[where[c]] * y
+                    weight = weights[c] if in_order else weights[where[c]]
+                    to = place[c] if b == 0 else place[c] + b * stride[c]
+                    currents[to] += weight * y
+
+
+@njit(cache=True)
+def list_units(values, fired, n_fired, history, first, n_channels):
+    """Step, lane, unit and message of all events that units sent from step ``first`` of the piece on, in that order."""
+    total = 0
+    for r in range(history + first, values.shape[0]):
+        for b in range(values.shape[1]):
+            for e in range(n_fired[r, b]):
+                total += fired[r, b, e] >= n_channels
+    step, lane, unit = np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total, np.int64)
+    value = np.empty(total, values.dtype)
+    n = 0
+    for r in range(history + first, values.shape[0]):
+        for b in range(values.shape[1]):
+            for e in range(n_fired[r, b]):
+                source = fired[r, b, e]
+                if source >= n_channels:
+                    step[n], lane[n], unit[n], value[n] = r - history, b, source - n_channels, values[r, b, source]
+                    n += 1
+    return step, lane, unit, value

@@ -91,6 +91,7 @@ class Simulator:
                 source = net.inputs[projection.source]
                 self.listed[source.start : source.start + source.size] = True
         self._buffers: dict[tuple[int, int, bool], Buffers] = {}
+        self._gathered: tuple[np.ndarray, np.ndarray] | None = None  # theta, and its weights in the order of delivery
         self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
         self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
 
@@ -129,11 +130,12 @@ class Simulator:
         for name, values in state.states.items():
             buffers.states[name][0] = values
         recurrent = [p for p in self.blas if p.source in self.net.populations]
+        synapses = buffers.synapses + (self._weights_in_order(theta) if not linearise else (self.events.where, theta))
         view = self.net.view(theta)
         for t in range(tau):
             for projection in recurrent:
                 self._multiply(projection, view, buffers, t, t + 1)
-            deliver(w.history + t, queue.values, queue.fired, queue.n_fired, *self.events, theta, currents[t])
+            deliver(w.history + t, queue.values, queue.fired, queue.n_fired, *synapses, currents[t])
             for cell, arguments, pushed in buffers.calls[t]:
                 (cell.linearise if linearise else cell.advance)(*arguments)
                 push(*pushed)
@@ -162,6 +164,12 @@ class Simulator:
                 else:
                     phi[j] = p.model.surrogate.parameters[name.removeprefix("surrogate_")]
             p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
+
+    def _weights_in_order(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """No places, and the weights of ``events`` in the order of delivery, gathered again only when theta has changed."""
+        if self._gathered is None or not np.array_equal(self._gathered[0], theta):
+            self._gathered = theta.copy(), theta[self.events.where]
+        return self.events.where[:0], self._gathered[1]
 
     def _currents(self, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
         """I for the whole piece before the first event: biases, and analog inputs through BLAS."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Deliveries(NamedTuple):
     """Outgoing synapses of every source, sorted by (delay, source), for ``events.deliver``.
 
-    The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is at ``offset`` in every lane, and
-    lanes are ``stride`` apart. ``where`` is the place of its weight in theta.
+    The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is ``offset`` behind, and lanes
+    are ``stride`` apart. ``where`` is the place of its weight in theta.
     """
 
     delays: np.ndarray

@@ -15,11 +15,11 @@ from spikertrl.run import simulator
 from spikertrl.tape import Tape
 from tolerances import ALIVE, VALUES64
 
-LANES, PIECES, RESET = 3, (1, 5, 2, 9), 2  # before the piece RESET one lane starts again
+LANES, PIECES, RESET = 3, (1, 5, 2, 39), 2  # before the piece RESET the last lane starts again
 
 
-def network(dtype: str = "float64") -> srl.Network:
-    """a (egru) and b (alif: two states), delays 0 to 3, masks, synapses of units onto themselves, leaks of two kinds."""
+def network(dtype: str = "float64", leaks: int = 2) -> srl.Network:
+    """a (egru) and b (alif: two states), delays 0 to 3, masks, synapses of units onto themselves, leaks of 2 or 4 kinds."""
     rng = np.random.default_rng(1)
     net = srl.Network(dtype).add_input("x", CHANNELS).add_population("a", srl.models.egru, 6)
     net.add_population("b", srl.models.alif, 4, trainable=("rho", "beta"))
@@ -30,40 +30,44 @@ def network(dtype: str = "float64") -> srl.Network:
     net.connect("a", "b", mask=rng.random((4, 6)) < 0.7, delay=rng.integers(1, 4, (4, 6)))
     net.connect("b", "b", delay=1)
     net.add_readout("slow", "b", 2, decay=0.8).add_readout("fast", "a", 2).add_readout("other", "a", 1, decay=0.5)
+    if leaks == 4:  # a is heard with the first and the third, b with the last three
+        net.add_readout("third", "a", 1, decay=0.9).add_readout("fourth", "b", 1, decay=0.95)
+        net.add_readout("fifth", "b", 1, decay=0.9)
     return randomize(net.initialize(0), rng, 2.0)
 
 
-def pieces(net: srl.Network) -> list[tuple[Tape, Signal]]:
+def pieces(net: srl.Network, lanes: int = LANES) -> list[tuple[Tape, Signal]]:
     """Tapes of unequal length, one lane reset on the way, with random signals on readouts and messages."""
     rng, machine = np.random.default_rng(2), simulator(net)
-    state, x, found = machine.start(LANES), drive(sum(PIECES), LANES), []
+    state, x, found = machine.start(lanes), drive(sum(PIECES), lanes), []
     begin = 0
     for number, tau in enumerate(PIECES):
         if number == RESET:
-            state.reset_lanes(np.array([False, True, False]))
+            state.reset_lanes(np.arange(lanes) == lanes - 1)
         tape = machine.run(state, x[begin : begin + tau].astype(net.dtype)).copy()
-        dz, dy = (rng.normal(size=(tau, LANES, n)).astype(net.dtype) for n in (net.wiring.n_outputs, net.wiring.n_units))
+        dz, dy = (rng.normal(size=(tau, lanes, n)).astype(net.dtype) for n in (net.wiring.n_outputs, net.wiring.n_units))
         found.append((tape, Signal(0.0, dz, dy if number % 2 else None)))
         begin += tau
     return found
 
 
+@pytest.mark.parametrize(("lanes", "leaks"), [(1, 2), (1, 4), (LANES, 2), (LANES, 4), (9, 2)])
 @pytest.mark.parametrize("synaptic", [True, False], ids=["snap", "eprop"])
-def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool) -> None:
-    net = network()
+def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks: int) -> None:
+    net = network(leaks=leaks)
     w = net.wiring
     feedback = None if synaptic else np.where(w.out_theta >= 0, np.random.default_rng(3).normal(size=w.out_theta.shape), 0.0)
-    local, blocks = init_local(w, LANES, "local"), init_blocks(w, LANES, 0)
-    taped = pieces(net)
-    assert taped[RESET][0].reset.tolist() == [False, True, False]
+    local, blocks = init_local(w, lanes, "local"), init_blocks(w, lanes, 0)
+    taped = pieces(net, lanes)
+    assert taped[RESET][0].reset.tolist() == [False] * (lanes - 1) + [True]
     for tape, signal in taped:
         found = update_local(local, tape, signal, synaptic=synaptic, feedback=feedback)
         expected = update_blocks(blocks, tape, signal, synaptic=synaptic, feedback=feedback)
         for (group, name), (part, _) in w.layout.items():
-            assert np.linalg.norm(expected[part]) > ALIVE or tape.tau == 1, f"the gradient of {group}.{name} is dead"
+            assert np.linalg.norm(expected[part]) > ALIVE or tape.tau < max(PIECES), f"the gradient of {group}.{name} is dead"
         assert np.abs(found - expected).max() <= VALUES64 * np.abs(expected).max()
     for of in ("state", "message"):
-        for lane in range(LANES):
+        for lane in range(lanes):
             rows, kept = influence(blocks, lane, of), influence(local, lane, of)
             assert np.abs(rows).max() > ALIVE
             np.testing.assert_allclose(kept, rows, rtol=0, atol=VALUES64 * np.abs(rows).max())
@@ -112,5 +116,5 @@ def test_what_is_counted_and_held() -> None:
     cost, work = cost_of(state), steps * LANES * net.wiring.n_recurrent
     assert cost is not None and state.feedback is not None
     assert (cost.propagation, cost.immediate, cost.messages, cost.readout) == (0, work, 0, work)
-    assert cost.bytes_held == state.traces.M.nbytes == 4 * LANES * net.wiring.n_recurrent
+    assert cost.bytes_held == state.traces.M.nbytes == 4 * 8 * net.wiring.n_recurrent  # three lanes in a register of eight
     assert cost.bytes_held + state.feedback.nbytes == net.memory(learner, batch=LANES).influence

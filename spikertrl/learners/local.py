@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import numba
@@ -21,7 +22,9 @@ from ..memory import require
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import PHI, Wiring
+from . import lane_vectors
 from . import local_kernel as kernel
+from . import local_lanes_kernel as lanes_kernel
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .vector import aligned
 
@@ -30,9 +33,10 @@ from .vector import aligned
 class LocalState:
     """Rows of each unit's own columns; all arrays are advanced in place.
 
-    ``M``: per lane, unit, state, the unit's columns (see ``Table``); ``F`` (decays, B, columns): dy/dtheta summed over the
-    past with each decay that a readout has. ``o``, ``q``: the last step's dO/ds and dO/dphi. ``counts``: multiply-adds done
-    since ``init`` (propagation, immediate terms, messages, readout).
+    Lanes lie side by side in groups of ``lane_vectors.width``. ``M``: per group, unit, state, the unit's columns (``Table``),
+    their lanes; ``F`` (decays, groups, columns, lanes): dy/dtheta summed over the past with each decay that a readout has.
+    ``o``, ``q``: the last step's dO/ds and dO/dphi. ``counts``: multiply-adds by coefficients that are not zero, done since
+    ``init`` (propagation, immediate terms, messages, readout).
     """
 
     wiring: Wiring
@@ -52,7 +56,8 @@ class Table:
     ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
     places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
     ``loop_*``: synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
-    ``behind``: in theta, where readouts begin.
+    ``behind``: in theta, where readouts begin. Largest numbers of a unit: ``most`` states, ``widest`` in columns, ``drives``
+    (ports and trainable parameters), ``coefficients`` of a step.
     """
 
     order: np.ndarray
@@ -61,6 +66,8 @@ class Table:
     synapses: np.ndarray
     run_ptr: np.ndarray
     runs: np.ndarray
+    source: np.ndarray
+    delay: np.ndarray
     theta: np.ndarray
     port: np.ndarray
     explicit: np.ndarray
@@ -70,6 +77,10 @@ class Table:
     decays: np.ndarray
     heard: np.ndarray
     behind: int
+    most: int
+    widest: int
+    drives: int
+    coefficients: int
 
 
 def is_local(w: Wiring) -> bool:
@@ -84,7 +95,13 @@ def _onto_themselves(w: Wiring) -> np.ndarray:
 def local_bytes(w: Wiring, batch: int) -> int:
     """What ``init_local`` will allocate for the influence."""
     decays = len(np.unique(w.decay[w.decay > 0]))
-    return batch * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
+    return math.prod(_lanes(w, batch)) * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
+
+
+def _lanes(w: Wiring, batch: int) -> tuple[int, int]:
+    """Groups of lanes, and lanes in each; the last may have empty places."""
+    width = lane_vectors.width(batch, w.dtype)
+    return -(-batch // width), width
 
 
 def init_local(w: Wiring, batch: int, name: str) -> LocalState:
@@ -104,11 +121,11 @@ def init_local(w: Wiring, batch: int, name: str) -> LocalState:
         return "what would fit: " + "; ".join([*ways, "Immediate (no memory)"])
 
     require(needed, f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})", advice)
-    found = table(w)
+    found, (groups, width) = table(w), _lanes(w, batch)
     return LocalState(
         w, batch,
-        M=aligned(batch * int(found.first_M[-1]), w.dtype),
-        F=np.zeros((len(found.decays), batch, w.n_recurrent), w.dtype),
+        M=aligned(groups * int(found.first_M[-1]) * width, w.dtype),
+        F=np.zeros((len(found.decays), groups, w.n_recurrent, width), w.dtype),
         o=np.zeros(int(w.S.sum()) * batch, w.dtype),
         q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
@@ -139,18 +156,20 @@ def update_local(
     past = [(zbar[0][:, w.decay == d] * w.dtype.type(d)) @ weights[w.decay == d] for d in decays]
     powers = (decays[:, None] ** np.arange(tape.tau - 1, -1, -1)).astype(w.dtype)
     with threads_for(float(len(state.M)) * tape.tau):
-        tasks, chunks = _tasks(w, batch, numba.get_num_threads())
+        tasks, chunks = _tasks(w, _lanes(w, batch)[0], numba.get_num_threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
         gradient[:, at.behind :] = gradient[:, w.frozen] = 0  # the rest are columns
-        room = tape.messages.shape[2]
-        kernel.sweep(
-            tasks, batch, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B,
-            tape.P, tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr),
-            at.loop_theta, at.loop_port, tape.theta, tape.messages.reshape(-1), tape.history * batch * room, room, at.first_M,
-            at.first_C, at.synapses, at.run_ptr, at.runs, _offsets(w, batch), at.theta, at.port, at.explicit, state.M,
-            state.F.reshape(-1), direct, np.array(past, w.dtype).reshape(len(decays), batch, w.n_units), powers,
-            (decays**tape.tau).astype(w.dtype), at.heard, gradient.reshape(-1), counts,
+        model = (
+            w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B, tape.P,
+            tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta,
+            at.loop_port, tape.theta,
         )  # fmt: skip
+        signals = (
+            direct, np.array(past, w.dtype).reshape(len(decays), batch, w.n_units), powers, (decays**tape.tau).astype(w.dtype),
+            at.heard,
+        )  # fmt: skip
+        rows = state.M, state.F.reshape(-1), *signals, gradient.reshape(-1), counts
+        (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
     state.counts += counts.sum(0)
@@ -159,10 +178,35 @@ def update_local(
     return gradient
 
 
+def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+    """Advance ``rows`` of a single lane."""
+    room = tape.messages.shape[2]
+    kernel.sweep(
+        tasks, at.most, at.widest, *model, tape.messages.reshape(-1), tape.history * room, room, at.first_M, at.first_C,
+        at.synapses, at.run_ptr, at.runs, at.source - at.delay * room, at.theta, at.port, at.explicit, *rows,
+    )  # fmt: skip
+
+
+def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+    """Advance ``rows`` of several lanes."""
+    steps, batch, room = tape.messages.shape
+    width = lane_vectors.width(batch, tape.messages.dtype)
+    messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
+    lanes_kernel.side_by_side(tape.messages, batch, messages)
+    lanes_kernel.sweep(
+        tasks, batch, width, at.most, at.widest, at.drives, at.coefficients, *model, messages.reshape(-1), tape.history,
+        room + 1, at.first_M, at.first_C, at.source, at.delay, at.theta, at.port, at.explicit, *rows,
+    )  # fmt: skip
+
+
 def local_rows(state: LocalState, lane: int) -> np.ndarray:
     """The influence of one lane as a dense matrix (states, columns of the wiring)."""
     w, at = state.wiring, table(state.wiring)
-    found, own = np.zeros((w.n_states, w.n_recurrent), w.dtype), state.M.reshape(state.batch, -1)[lane]
+    groups, width = _lanes(w, state.batch)
+    found, own = (
+        np.zeros((w.n_states, w.n_recurrent), w.dtype),
+        state.M.reshape(groups, -1, width)[lane // width, :, lane % width],
+    )
     for k in range(w.n_units):
         rows = slice(w.first_state[k], w.first_state[k] + w.S[k])
         columns = at.order[at.first_C[k] : at.first_C[k + 1]]
@@ -193,38 +237,36 @@ def table(w: Wiring) -> Table:
     return Table(
         order, w.col_ptr.astype(np.int64), np.append(0, np.cumsum(w.S * np.diff(w.col_ptr))).astype(np.int64),
         np.bincount(unit[learned], minlength=w.n_units).astype(np.int64),
-        np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), theta, port, kind == -PHI,
-        np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop], decays,
+        np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), source, delay,
+        theta, port, kind == -PHI, np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop],
+        decays,
         np.array([(w.out_theta[w.decay == d] >= 0).any(0) for d in decays], bool).reshape(len(decays), w.n_units),
         int(w.out_theta.min(initial=w.n_parameters, where=w.out_theta >= 0)),
+        most=int(w.S.max()), widest=int(np.diff(w.col_ptr).max()), drives=int((w.G + w.Q).max()),
+        coefficients=int((w.S**2 + (w.G + w.Q) * w.S + (1 + len(decays)) * (w.S + w.Q)).max()),
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=16)
-def _offsets(w: Wiring, batch: int) -> np.ndarray:
-    """How far behind the start of a lane's step the message of each place lies in the flat record."""
-    order = table(w).order
-    return w.col_source[order] - w.col_delay[order] * batch * (w.n_channels + w.n_units)
-
-
 @functools.lru_cache(maxsize=32)
-def _tasks(w: Wiring, batch: int, threads: int) -> tuple[np.ndarray, int]:
-    """(first unit, last unit, lane chunk, first lane, last lane) of every task, and the number of lane chunks."""
+def _tasks(w: Wiring, groups: int, threads: int) -> tuple[np.ndarray, int]:
+    """(first unit, last unit, chunk, first group of lanes, last group) of every task, and the number of chunks."""
     parts = min(w.n_units, 4 * threads)
-    chunks = min(batch, max(1, -(-4 * threads // parts)))
+    chunks = min(groups, max(1, -(-4 * threads // parts)))
     work = table(w).first_M
     cuts = np.unique(np.searchsorted(work, np.linspace(0, work[-1], parts + 1)[1:-1]))
     cuts = [0, *(int(k) for k in cuts if 0 < k < w.n_units), w.n_units]
-    lanes = np.linspace(0, batch, chunks + 1).astype(np.int64)
+    cut = np.linspace(0, groups, chunks + 1).astype(np.int64)
     spans = itertools.pairwise(cuts)
-    return np.array([(a, z, c, lanes[c], lanes[c + 1]) for a, z in spans for c in range(chunks)], np.int64), chunks
+    return np.array([(a, z, c, cut[c], cut[c + 1]) for a, z in spans for c in range(chunks)], np.int64), chunks
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:
     """Forget the given lanes."""
     w = state.wiring
-    state.M.reshape(state.batch, -1)[which] = 0
-    state.F[:, which] = 0
+    groups, width = _lanes(w, state.batch)
+    for lane in np.flatnonzero(which):
+        state.M.reshape(groups, -1, width)[lane // width, :, lane % width] = 0
+        state.F[:, lane // width, :, lane % width] = 0
     for k in np.flatnonzero(w.local == 0):  # the first unit of every population
         first, n = w.start_q[k] * state.batch, w.Q[k] * w.size[k]
         state.q[first : first + state.batch * n].reshape(state.batch, n)[which] = 0

@@ -1,4 +1,4 @@
-"""Compiled loop of the local learners (SnAp-1, e-prop, RFLO): the rows of each unit's own columns, one pass per step.
+"""Compiled loop of the local learners (SnAp-1, e-prop, RFLO) for a single lane: rows of each unit's own columns.
 
 What a unit keeps is its own rows over its own columns. A step is M <- A M + B y + P, read as E = o M + q. Units share nothing
 but what they hear, so that a unit's rows stay in the cache over the whole tape.
@@ -64,12 +64,12 @@ def _hear(target, start, w, states, scale, k, t, at_B, n, inputs, synapses, run_
 
 
 @njit(fastmath=FAST, cache=True)
-def _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, gain, scale):
+def _spread(gradient, k, run_ptr, runs, theta, c0, synapses, w, source, start, gain, scale):
     """Gradient = scale * gradient + gain * (a unit's row), at the places of its parameters: run by run, then the others."""
     for r in range(run_ptr[k], run_ptr[k + 1]):
-        _blend(gradient, into + runs[r, 3], scale, source, start + runs[r, 0], gain, runs[r, 1])
+        _blend(gradient, runs[r, 3], scale, source, start + runs[r, 0], gain, runs[r, 1])
     for c in range(synapses, w):
-        _blend(gradient, into + theta[c0 + c], scale, source, start + c, gain, 1)
+        _blend(gradient, theta[c0 + c], scale, source, start + c, gain, 1)
 
 
 @njit(fastmath=FAST, cache=True)
@@ -84,12 +84,12 @@ def _age(F, at, apart, kept, heard, k, w, zero):
 
 
 @njit(fastmath=FAST, cache=True)
-def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, begun, F, at_F, apart,
+def _read(signal, gradient, k, run_ptr, runs, theta, c0, synapses, w, source, start, factor, one, begun, F, at_F, apart,
           aged, kept, heard, powers, t):  # fmt: skip
     """Add the message's row, factor * source, to the gradient (anew if ``begun`` is 0) and to F. Returns multiply-adds done."""
     done = 0
     if signal != 0:
-        _spread(gradient, into, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, begun)
+        _spread(gradient, k, run_ptr, runs, theta, c0, synapses, w, source, start, signal * factor, begun)
         done += w
     for d in range(len(kept)):
         if heard[d, k]:
@@ -99,20 +99,21 @@ def _read(signal, gradient, into, k, run_ptr, runs, theta, c0, synapses, w, sour
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
-          last_o, last_q, alone, loop_ptr, loop_theta, loop_port, weight, messages, begin, room, first_M, first_C, synapses,
-          run_ptr, runs, offset, theta, port, explicit, M, F, direct, past, powers, kept, heard, gradient, counts):  # fmt: skip
-    """Advance the rows over a tape, write the columns' ``gradient`` (lane chunks * parameters), count multiply-adds.
+def sweep(tasks, most, widest, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, tape_A, tape_B, tape_P,
+          tape_o, tape_q, last_o, last_q, alone, loop_ptr, loop_theta, loop_port, weight, messages, begin, room, first_M,
+          first_C, synapses, run_ptr, runs, offset, theta, port, explicit, M, F, direct, past, powers, kept, heard, gradient,
+          counts):  # fmt: skip
+    """Advance the rows over a tape, write the columns' ``gradient`` (parameters), count multiply-adds.
 
-    A task (first unit, last unit, lane chunk, first lane, last lane). Unit k has the places ``first_C[k] ..`` among the
-    columns, the first ``synapses[k]`` of them in ``runs`` (see ``local``), and its rows, state by state, from ``first_M[k]``.
-    ``messages`` is flat: step t of lane b begins at ``begin + (t * B + b) * room``, and the message of a column lies
-    ``offset`` behind. ``loop_*``: synapses of a unit onto itself, with a delay of one step. ``alone``: of A, its diagonal.
-    ``direct`` (tau, B, N): the signal; ``past`` (decays, B, N): what the tape's losses owe to F (decays, B, columns), the
+    ``most`` states and ``widest`` in columns of a unit: rooms to set aside. A task begins with its first and last unit. Unit k
+    has the places ``first_C[k] ..`` among the columns, the first ``synapses[k]`` of them in ``runs`` (see ``local``), and its
+    rows, state by state, from ``first_M[k]``. ``messages`` is flat: step t begins at ``begin + t * room``, and the message of
+    a column lies ``offset`` behind. ``loop_*``: synapses of a unit onto itself, with a delay of one step. ``alone``: of A, its
+    diagonal.
+    ``direct`` (tau, 1, N): the signal; ``past`` (decays, 1, N): what the tape's losses owe to F (decays, columns), the
     rows before the tape as leaky readouts remember them; ``powers`` (decays, tau) and ``kept`` (decays) advance F.
     """
-    tau, most, parameters, widest = len(tape_A), S.max(), len(weight), np.diff(first_C).max()
-    apart = B * first_C[-1]
+    tau, apart = len(tape_A), first_C[-1]
     for task in prange(len(tasks)):
         unit = np.zeros(2, M.dtype)
         unit[1] = 1
@@ -120,7 +121,6 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
         x, fresh = np.empty(widest, M.dtype), np.empty((most + 1) * widest, M.dtype)  # messages; rows, and E behind them
         a, jump = np.zeros(most * most, M.dtype), np.zeros(most, M.dtype)
         propagate, immediate, emit, read = 0, 0, 0, 0
-        into = tasks[task, 2] * parameters
         for k in range(tasks[task, 0], tasks[task, 1]):
             n, c0, states, inputs, syn = size[k], first_C[k], S[k], G[k], synapses[k]
             w, loops = first_C[k + 1] - c0, loop_ptr[k + 1] - loop_ptr[k]
@@ -128,109 +128,105 @@ def sweep(tasks, B, S, G, Q, size, local, start_A, start_B, start_P, start_o, st
             for d in range(len(kept)):
                 listened |= heard[d, k]
             begun = zero  # one once the unit's part of the gradient has been written
-            for b in range(tasks[task, 3], tasks[task, 4]):
-                at_A = start_A[k] * B + b * states * states * n + local[k]
-                at_B = start_B[k] * B + b * states * inputs * n + local[k]
-                at_P = start_P[k] * B + b * states * Q[k] * n + local[k]
-                at_o, at_q = start_o[k] * B + b * states * n + local[k], start_q[k] * B + b * Q[k] * n + local[k]
-                row, at_F = b * first_M[-1] + first_M[k], b * first_C[-1] + c0
-                for d in range(len(kept)):
-                    if heard[d, k] and past[d, b, k] != 0:
-                        owed = past[d, b, k]
-                        _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, F, at_F + d * apart, owed, begun)
-                        begun = one
-                        read += w
-                aged = not listened  # F has been multiplied by its decay
-                for t in range(tau):
-                    # the unit's own Jacobian, and its message of the last step where it hears itself
+            at_A, at_B, at_P = start_A[k] + local[k], start_B[k] + local[k], start_P[k] + local[k]
+            at_o, at_q, row, at_F = start_o[k] + local[k], start_q[k] + local[k], first_M[k], c0
+            for d in range(len(kept)):
+                if heard[d, k] and past[d, 0, k] != 0:
+                    owed = past[d, 0, k]
+                    _spread(gradient, k, run_ptr, runs, theta, c0, syn, w, F, at_F + d * apart, owed, begun)
+                    begun = one
+                    read += w
+            aged = not listened  # F has been multiplied by its decay
+            for t in range(tau):
+                # the unit's own Jacobian, and its message of the last step where it hears itself
+                for s in range(states):
+                    for r in range(states):
+                        a[s * states + r] = zero if alone and s != r else tape_A[t, at_A + (s * states + r) * n]
+                    jump[s] = 0
+                    for e in range(loop_ptr[k], loop_ptr[k] + loops):
+                        jump[s] += tape_B[t, at_B + (s * inputs + loop_port[e]) * n] * weight[loop_theta[e]]
+                    if jump[s] != 0:
+                        for r in range(states):
+                            o = last_o[at_o + r * n] if t == 0 else tape_o[t - 1, at_o + r * n]
+                            a[s * states + r] += jump[s] * o
+                        propagate += loops + states
+                base = begin + t * room
+                if states == 1:
+                    immediate += _hear(
+                        M, row, w, 1, a[0], k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port, explicit,
+                        base, messages, x, tape_B, at_P, Q[k], tape_P,
+                    )  # fmt: skip
+                    propagate += (a[0] != 0) * w
+                else:
+                    immediate += _hear(
+                        fresh, 0, w, states, zero, k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port,
+                        explicit, base, messages, x, tape_B, at_P, Q[k], tape_P,
+                    )  # fmt: skip
                     for s in range(states):
                         for r in range(states):
-                            a[s * states + r] = zero if alone and s != r else tape_A[t, at_A + (s * states + r) * n]
-                        jump[s] = 0
-                        for e in range(loop_ptr[k], loop_ptr[k] + loops):
-                            jump[s] += tape_B[t, at_B + (s * inputs + loop_port[e]) * n] * weight[loop_theta[e]]
-                        if jump[s] != 0:
-                            for r in range(states):
-                                o = last_o[at_o + r * n] if t == 0 else tape_o[t - 1, at_o + r * n]
-                                a[s * states + r] += jump[s] * o
-                            propagate += loops + states
-                    base = begin + (t * B + b) * room
-                    if states == 1:
-                        immediate += _hear(
-                            M, row, w, 1, a[0], k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port, explicit,
-                            base, messages, x, tape_B, at_P, Q[k], tape_P,
-                        )  # fmt: skip
-                        propagate += (a[0] != 0) * w
-                    else:
-                        immediate += _hear(
-                            fresh, 0, w, states, zero, k, t, at_B, n, inputs, syn, run_ptr, runs, c0, offset, port,
-                            explicit, base, messages, x, tape_B, at_P, Q[k], tape_P,
-                        )  # fmt: skip
+                            if a[s * states + r] != 0:
+                                _blend(fresh, s * w, one, M, row + r * w, a[s * states + r], w)
+                                propagate += w
+                for c in range(c0 + syn if loops else c0 + w, c0 + w):
+                    if explicit[c]:
+                        at = at_q + port[c] * n
+                        q = last_q[at] if t == 0 else tape_q[t - 1, at]
                         for s in range(states):
-                            for r in range(states):
-                                if a[s * states + r] != 0:
-                                    _blend(fresh, s * w, one, M, row + r * w, a[s * states + r], w)
-                                    propagate += w
-                    for c in range(c0 + syn if loops else c0 + w, c0 + w):
-                        if explicit[c]:
-                            at = at_q + port[c] * n
-                            q = last_q[at] if t == 0 else tape_q[t - 1, at]
-                            for s in range(states):
-                                if states == 1:
-                                    M[row + c - c0] += jump[s] * q
-                                else:
-                                    fresh[s * w + c - c0] += jump[s] * q
-                            propagate += states
-                    if states > 1:
-                        _blend(M, row, zero, fresh, 0, one, states * w)
-                    # the message's row, where somebody reads it
-                    signal = direct[t, b, k]
-                    if signal == 0 and not listened:
-                        continue
-                    start, factor, speaking = 0, zero, 0
+                            if states == 1:
+                                M[row + c - c0] += jump[s] * q
+                            else:
+                                fresh[s * w + c - c0] += jump[s] * q
+                        propagate += states
+                if states > 1:
+                    _blend(M, row, zero, fresh, 0, one, states * w)
+                # the message's row, where somebody reads it
+                signal = direct[t, 0, k]
+                if signal == 0 and not listened:
+                    continue
+                start, factor, speaking = 0, zero, 0
+                for s in range(states):
+                    gain = tape_o[t, at_o + s * n]
+                    if gain != 0:
+                        start, factor = s * w, gain
+                        speaking += 1
+                if speaking > 1:
+                    start, factor = states * w, one
+                    _blend(fresh, start, zero, fresh, 0, zero, w)
                     for s in range(states):
                         gain = tape_o[t, at_o + s * n]
                         if gain != 0:
-                            start, factor = s * w, gain
-                            speaking += 1
-                    if speaking > 1:
-                        start, factor = states * w, one
-                        _blend(fresh, start, zero, fresh, 0, zero, w)
-                        for s in range(states):
-                            gain = tape_o[t, at_o + s * n]
-                            if gain != 0:
-                                _blend(fresh, start, one, fresh, s * w, gain, w)
-                                emit += w
-                    if speaking and states == 1:
-                        read += _read(
-                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, factor, one, begun, F, at_F,
-                            apart, aged, kept, heard, powers, t,
-                        )  # fmt: skip
-                    elif speaking:
-                        read += _read(
-                            signal, gradient, into, k, run_ptr, runs, theta, c0, syn, w, fresh, start, factor, one, begun, F,
-                            at_F, apart, aged, kept, heard, powers, t,
-                        )  # fmt: skip
-                    aged |= speaking > 0
-                    begun = one if speaking and signal != 0 else begun
-                    for c in range(c0 + syn, c0 + w):
-                        q = tape_q[t, at_q + port[c] * n] if explicit[c] else zero
-                        if q != 0:
-                            if begun == 0:
-                                _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, row, zero, begun)
-                                begun = one
-                            if not aged:
-                                read += _age(F, at_F, apart, kept, heard, k, w, zero)
-                                aged = True
-                            gradient[into + theta[c]] += signal * q
-                            for d in range(len(kept)):
-                                if heard[d, k]:
-                                    F[at_F + d * apart + c - c0] += powers[d, t] * q
-                            read += 1
-                if not aged:
-                    read += _age(F, at_F, apart, kept, heard, k, w, zero)
+                            _blend(fresh, start, one, fresh, s * w, gain, w)
+                            emit += w
+                if speaking and states == 1:
+                    read += _read(
+                        signal, gradient, k, run_ptr, runs, theta, c0, syn, w, M, row, factor, one, begun, F, at_F,
+                        apart, aged, kept, heard, powers, t,
+                    )  # fmt: skip
+                elif speaking:
+                    read += _read(
+                        signal, gradient, k, run_ptr, runs, theta, c0, syn, w, fresh, start, factor, one, begun, F,
+                        at_F, apart, aged, kept, heard, powers, t,
+                    )  # fmt: skip
+                aged |= speaking > 0
+                begun = one if speaking and signal != 0 else begun
+                for c in range(c0 + syn, c0 + w):
+                    q = tape_q[t, at_q + port[c] * n] if explicit[c] else zero
+                    if q != 0:
+                        if begun == 0:
+                            _spread(gradient, k, run_ptr, runs, theta, c0, syn, w, M, row, zero, begun)
+                            begun = one
+                        if not aged:
+                            read += _age(F, at_F, apart, kept, heard, k, w, zero)
+                            aged = True
+                        gradient[theta[c]] += signal * q
+                        for d in range(len(kept)):
+                            if heard[d, k]:
+                                F[at_F + d * apart + c - c0] += powers[d, t] * q
+                        read += 1
+            if not aged:
+                read += _age(F, at_F, apart, kept, heard, k, w, zero)
             if begun == 0:
-                _spread(gradient, into, k, run_ptr, runs, theta, c0, syn, w, M, first_M[k], zero, begun)
+                _spread(gradient, k, run_ptr, runs, theta, c0, syn, w, M, first_M[k], zero, begun)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

@@ -26,7 +26,7 @@ class Deliveries(NamedTuple):
     offset: np.ndarray
     where: np.ndarray
 
-    def tables(self, batch: int) -> tuple[np.ndarray, ...]:
+    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """delays, pointer, place and stride of ``events.deliver`` for so many lanes."""
         return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride
 

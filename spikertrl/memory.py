@@ -69,6 +69,14 @@ def require(needed: int, what: str, advice: Callable[[int], str]) -> None:
         raise NotEnoughMemory(f"{what} needs {readable(needed)}, {readable(free)} are available; {advice(free)}")
 
 
+def smaller(needed: int, free: int, batch: int) -> list[str]:
+    """What every learner with an influence can be advised: fewer connections, fewer lanes."""
+    ways = [f"keep at most {free / needed:.1%} of the connections (density=)"]
+    if batch > 1 and needed // batch <= free:
+        ways.append(f"batch {free * batch // needed}")
+    return ways
+
+
 def predict(net: Network, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
     """See ``Network.memory``."""
     w, size = net.wiring, net.wiring.dtype.itemsize

@@ -94,11 +94,12 @@ def add_outer(into: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     """into (flat) += left (x) right."""
     m = len(right)
     for c in range(len(left)):
-        _add(into[c * m : c * m + m], left[c], right)
+        add(into[c * m : c * m + m], left[c], right)
 
 
 @njit(cache=True)
-def _add(into: np.ndarray, factor: float, vector: np.ndarray) -> None:
+def add(into: np.ndarray, factor: float, vector: np.ndarray) -> None:
+    """into += factor * vector."""
     for e in range(len(into)):
         into[e] += factor * vector[e]
 

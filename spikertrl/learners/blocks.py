@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-from ..memory import readable, require
+from ..memory import readable, require, smaller
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import Wiring
@@ -15,7 +15,8 @@ from . import block_kernel as kernel
 from . import couplings
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .layout import Layout, layout, tasks
-from .local import is_local, local_bytes
+from .local import local_bytes
+from .local_layout import is_local
 from .vector import aligned, lanes
 
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
@@ -92,19 +93,13 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     )  # fmt: skip
 
 
-def update_blocks(
-    state: BlockState, tape: Tape, signal: Signal, *, synaptic: bool = True, feedback: np.ndarray | None = None
-) -> np.ndarray:
-    """Advance all blocks over a tape and return the gradient.
-
-    ``synaptic=False`` leaves out what arrives through synapses (e-prop); ``feedback`` (O, N) takes the place of the readout
-    weights in the learning signal.
-    """
+def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
+    """Advance all blocks over a tape and return the gradient."""
     with threads_for(_work(state, tape)):
-        return _update(state, tape, signal, synaptic, feedback)
+        return _update(state, tape, signal)
 
 
-def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedback: np.ndarray | None) -> np.ndarray:
+def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     w, batch = state.wiring, tape.batch
     _reset(state, tape.reset)
     D = len(state.sent)
@@ -112,7 +107,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
-    weights = readout_weights(w, tape.theta) if feedback is None else feedback
+    weights = readout_weights(w, tape.theta)
     zbar = through_decay(w, signal.dz)
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
@@ -124,7 +119,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, synaptic: bool, feedb
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
         rows, powers = (t1 - t0) * batch, (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
-        if not synaptic or not len(w.pair_pre):
+        if not len(w.pair_pre):
             coupled = couplings.none_arrive(w, rows)
         else:
             if state.scratch is None or len(state.scratch.starts) != rows:
@@ -159,10 +154,7 @@ def column_positions(state: BlockState, lane: int) -> np.ndarray:
 
 def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:
     """What would fit into ``free`` bytes."""
-    needed = block_bytes(w, batch, hops)
-    ways = [f"keep at most {free / needed:.1%} of the connections (density=)"]
-    if batch > 1 and needed // batch <= free:
-        ways.append(f"batch {free * batch // needed}")
+    ways = smaller(block_bytes(w, batch, hops), free, batch)
     orders = [n for n in range(1, 4 if hops is None else hops + 1) if kept_bytes(w, batch, n - 1) <= free]
     if orders:
         ways.append(f"SnAp(order={orders[-1]}), an approximation, with {readable(kept_bytes(w, batch, orders[-1] - 1))}")

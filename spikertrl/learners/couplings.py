@@ -31,7 +31,7 @@ class Couplings(NamedTuple):
 
 
 def none_arrive(w: Wiring, rows: int) -> Couplings:
-    """No synapse carries sensitivity (e-prop), or there is none between units."""
+    """There is no synapse between units."""
     starts, none = np.zeros((rows, w.n_units + 1), np.int64), np.zeros(0, np.int32)
     return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 

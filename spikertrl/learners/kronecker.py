@@ -51,7 +51,7 @@ class KroneckerState:
 
 
 @dataclass(frozen=True, eq=False)
-class Couplings:
+class SynapseTables:
     """How synapses are laid out for the loops: ``linked`` (G, N); if dense, how W (delays, G, N, N) is made.
 
     ``runs`` (3, X): where a run of consecutive weights starts in W, where it starts in theta, and its length.
@@ -70,8 +70,8 @@ class Couplings:
 
 
 @functools.lru_cache(maxsize=16)
-def couplings(w: Wiring) -> Couplings:
-    """Layout of a network's synapses; a wiring never changes."""
+def synapse_tables(w: Wiring) -> SynapseTables:
+    """See ``SynapseTables``; a wiring never changes."""
     delays, which = np.unique(w.pair_delay, return_inverse=True)
     post = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))
     of_pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
@@ -88,12 +88,12 @@ def couplings(w: Wiring) -> Couplings:
     foldable, decay = dense and w.max_states == 1, w.decay[leaky].astype(w.dtype)
     whole = len(first) == 1 and len(place) == len(delays) * linked.size * w.n_units
     view = slice(int(theta[0]), int(theta[-1]) + 1) if whole else None
-    return Couplings(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, leaky, decay, eps)
+    return SynapseTables(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, leaky, decay, eps)
 
 
 def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
     """The weights between units as W (delays, G, N, N), zero in gaps (a view if it is a part of theta); None if sparse."""
-    table = couplings(w)
+    table = synapse_tables(w)
     if not table.dense:
         return None
     shape = (len(table.delays), *table.linked.shape, w.n_units)
@@ -169,7 +169,7 @@ def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
 def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
              past: tuple[np.ndarray, ...], synapses: tuple[np.ndarray, np.ndarray], direct: np.ndarray, weights: np.ndarray,
              gradient: np.ndarray) -> None:  # fmt: skip
-    w, linear, table = state.wiring, (tape.A, tape.B, tape.P), couplings(state.wiring)
+    w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
     workers = min(tape.batch, numba.get_num_threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     work_J, work_E, work_T, index, _ = _workspace(state, workers)
@@ -204,7 +204,7 @@ def _run(workers: int, arguments: tuple, buffers: list[tuple], worker: int) -> N
 def _workspace(state: KroneckerState, workers: int) -> tuple[np.ndarray, ...]:
     """Buffers of the loops, (workers, ...), and W (delays, G, N, N)."""
     if not state.work or len(state.work[0]) < workers:
-        w, table = state.wiring, couplings(state.wiring)
+        w, table = state.wiring, synapse_tables(state.wiring)
         most = len(table.delays) * w.n_units
         widest = max(f.A.shape[3] for f in state.factors)
         terms = max(f.A[0].size for f in state.factors)

@@ -11,16 +11,10 @@ import math
 import numpy as np
 from numba import njit
 
+from .base import add
 from .ok_kernel import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
-
-
-@njit(cache=True)
-def add(to, factor, vector):
-    """to += factor * vector."""
-    for e in range(len(to)):
-        to[e] += factor * vector[e]
 
 
 @njit(cache=True)

@@ -2,30 +2,25 @@
 
 What a message was worth to a leaky readout before the tape is kept per column, as a decayed sum, and weighted with the
 readout's present weights.
-
-Columns have an order of their own here: by unit, synapses before biases before trainable parameters, synapses by port and
-place in theta. So the synapses of a unit form **runs** (one port of one projection): a run has one gain, its gradient is
-written side by side, and from a dense projection with one delay its messages are read side by side too.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from dataclasses import dataclass, field
 
 import numba
 import numpy as np
 
-from ..memory import require
+from ..memory import require, smaller
 from ..tape import Tape
 from ..threads import threads_for
-from ..wiring import PHI, Wiring
+from ..wiring import Wiring
 from . import lane_vectors
 from . import local_kernel as kernel
 from . import local_lanes_kernel as lanes_kernel
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
+from .local_layout import Table, lane_groups, shared_out, table
 from .vector import aligned
 
 
@@ -49,59 +44,10 @@ class LocalState:
     lane_steps: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Where everything lies. ``order[x]`` is the column of the wiring at place x; (C) arrays follow the places.
-
-    ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
-    places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
-    ``loop_*``: synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
-    ``behind``: in theta, where readouts begin. Largest numbers of a unit: ``most`` states, ``widest`` in columns, ``drives``
-    (ports and trainable parameters), ``coefficients`` of a step.
-    """
-
-    order: np.ndarray
-    first_C: np.ndarray
-    first_M: np.ndarray
-    synapses: np.ndarray
-    run_ptr: np.ndarray
-    runs: np.ndarray
-    source: np.ndarray
-    delay: np.ndarray
-    theta: np.ndarray
-    port: np.ndarray
-    explicit: np.ndarray
-    loop_ptr: np.ndarray
-    loop_theta: np.ndarray
-    loop_port: np.ndarray
-    decays: np.ndarray
-    heard: np.ndarray
-    behind: int
-    most: int
-    widest: int
-    drives: int
-    coefficients: int
-
-
-def is_local(w: Wiring) -> bool:
-    """Whether what SnAp-1 keeps needs no rows in flight: units hear themselves after one step, or not at all."""
-    return bool((w.pair_delay[_onto_themselves(w)] == 1).all())
-
-
-def _onto_themselves(w: Wiring) -> np.ndarray:
-    return np.flatnonzero(w.pair_pre == np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr)))
-
-
 def local_bytes(w: Wiring, batch: int) -> int:
     """What ``init_local`` will allocate for the influence."""
     decays = len(np.unique(w.decay[w.decay > 0]))
-    return math.prod(_lanes(w, batch)) * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
-
-
-def _lanes(w: Wiring, batch: int) -> tuple[int, int]:
-    """Groups of lanes, and lanes in each; the last may have empty places."""
-    width = lane_vectors.width(batch, w.dtype)
-    return -(-batch // width), width
+    return math.prod(lane_groups(w, batch)) * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
 
 
 def init_local(w: Wiring, batch: int, name: str) -> LocalState:
@@ -113,15 +59,9 @@ def init_local(w: Wiring, batch: int, name: str) -> LocalState:
         If it does not fit; the message says what would.
     """
     needed = local_bytes(w, batch)
-
-    def advice(free: int) -> str:
-        ways = [f"keep at most {free / needed:.1%} of the connections (density=)"]
-        if batch > 1 and needed // batch <= free:
-            ways.append(f"batch {free * batch // needed}")
-        return "what would fit: " + "; ".join([*ways, "Immediate (no memory)"])
-
-    require(needed, f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})", advice)
-    found, (groups, width) = table(w), _lanes(w, batch)
+    what = f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})"
+    require(needed, what, lambda free: "what would fit: " + "; ".join([*smaller(needed, free, batch), "Immediate (no memory)"]))
+    found, (groups, width) = table(w), lane_groups(w, batch)
     return LocalState(
         w, batch,
         M=aligned(groups * int(found.first_M[-1]) * width, w.dtype),
@@ -156,7 +96,7 @@ def update_local(
     past = [(zbar[0][:, w.decay == d] * w.dtype.type(d)) @ weights[w.decay == d] for d in decays]
     powers = (decays[:, None] ** np.arange(tape.tau - 1, -1, -1)).astype(w.dtype)
     with threads_for(float(len(state.M)) * tape.tau):
-        tasks, chunks = _tasks(w, _lanes(w, batch)[0], numba.get_num_threads())
+        tasks, chunks = shared_out(w, lane_groups(w, batch)[0], numba.get_num_threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
         gradient[:, at.behind :] = gradient[:, w.frozen] = 0  # the rest are columns
         model = (
@@ -181,10 +121,11 @@ def update_local(
 def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
     """Advance ``rows`` of a single lane."""
     room = tape.messages.shape[2]
-    kernel.sweep(
+    arguments = (
         tasks, at.most, at.widest, *model, tape.messages.reshape(-1), tape.history * room, room, at.first_M, at.first_C,
         at.synapses, at.run_ptr, at.runs, at.source - at.delay * room, at.theta, at.port, at.explicit, *rows,
     )  # fmt: skip
+    kernel.sweep(*arguments)
 
 
 def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
@@ -193,16 +134,17 @@ def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: t
     width = lane_vectors.width(batch, tape.messages.dtype)
     messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
     lanes_kernel.side_by_side(tape.messages, batch, messages)
-    lanes_kernel.sweep(
+    arguments = (
         tasks, batch, width, at.most, at.widest, at.drives, at.coefficients, *model, messages.reshape(-1), tape.history,
         room + 1, at.first_M, at.first_C, at.source, at.delay, at.theta, at.port, at.explicit, *rows,
     )  # fmt: skip
+    lanes_kernel.sweep(*arguments)
 
 
 def local_rows(state: LocalState, lane: int) -> np.ndarray:
     """The influence of one lane as a dense matrix (states, columns of the wiring)."""
     w, at = state.wiring, table(state.wiring)
-    groups, width = _lanes(w, state.batch)
+    groups, width = lane_groups(w, state.batch)
     found, own = (
         np.zeros((w.n_states, w.n_recurrent), w.dtype),
         state.M.reshape(groups, -1, width)[lane // width, :, lane % width],
@@ -214,56 +156,10 @@ def local_rows(state: LocalState, lane: int) -> np.ndarray:
     return found
 
 
-@functools.lru_cache(maxsize=8)
-def table(w: Wiring) -> Table:
-    """See ``Table``; a wiring never changes."""
-    kind = np.where(w.col_source >= 0, 0, -w.col_source)
-    order = np.lexsort((w.col_theta, w.col_port, kind, w.col_unit))
-    unit, theta, port, source, delay, kind = (
-        x[order] for x in (w.col_unit, w.col_theta, w.col_port, w.col_source, w.col_delay, kind)
-    )
-    learned = np.flatnonzero(kind == 0)
-    steps = np.stack([np.diff(x[learned], prepend=-9) for x in (unit, port, theta, source, delay)])
-    new = (steps[0] != 0) | (steps[1] != 0) | (steps[2] != 1)
-    first = np.flatnonzero(new)
-    bent = ((steps[3] != 1) | (steps[4] != 0)) & ~new
-    straight = np.add.reduceat(bent, first) == 0 if len(first) else np.zeros(0, bool)
-    begin = learned[first]
-    runs = (begin - w.col_ptr[unit[begin]], np.diff(np.append(first, len(learned))), port[begin], theta[begin], straight)
-    mine = _onto_themselves(w)
-    loop = np.concatenate([np.zeros(0, np.int64), *(np.arange(w.pair_syn[p], w.pair_syn[p + 1]) for p in mine)])
-    owner = np.repeat(w.pair_pre[mine], np.diff(w.pair_syn)[mine])
-    decays = np.unique(w.decay[w.decay > 0])
-    return Table(
-        order, w.col_ptr.astype(np.int64), np.append(0, np.cumsum(w.S * np.diff(w.col_ptr))).astype(np.int64),
-        np.bincount(unit[learned], minlength=w.n_units).astype(np.int64),
-        np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), source, delay,
-        theta, port, kind == -PHI, np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop],
-        decays,
-        np.array([(w.out_theta[w.decay == d] >= 0).any(0) for d in decays], bool).reshape(len(decays), w.n_units),
-        int(w.out_theta.min(initial=w.n_parameters, where=w.out_theta >= 0)),
-        most=int(w.S.max()), widest=int(np.diff(w.col_ptr).max()), drives=int((w.G + w.Q).max()),
-        coefficients=int((w.S**2 + (w.G + w.Q) * w.S + (1 + len(decays)) * (w.S + w.Q)).max()),
-    )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=32)
-def _tasks(w: Wiring, groups: int, threads: int) -> tuple[np.ndarray, int]:
-    """(first unit, last unit, chunk, first group of lanes, last group) of every task, and the number of chunks."""
-    parts = min(w.n_units, 4 * threads)
-    chunks = min(groups, max(1, -(-4 * threads // parts)))
-    work = table(w).first_M
-    cuts = np.unique(np.searchsorted(work, np.linspace(0, work[-1], parts + 1)[1:-1]))
-    cuts = [0, *(int(k) for k in cuts if 0 < k < w.n_units), w.n_units]
-    cut = np.linspace(0, groups, chunks + 1).astype(np.int64)
-    spans = itertools.pairwise(cuts)
-    return np.array([(a, z, c, cut[c], cut[c + 1]) for a, z in spans for c in range(chunks)], np.int64), chunks
-
-
 def _reset(state: LocalState, which: np.ndarray) -> None:
     """Forget the given lanes."""
     w = state.wiring
-    groups, width = _lanes(w, state.batch)
+    groups, width = lane_groups(w, state.batch)
     for lane in np.flatnonzero(which):
         state.M.reshape(groups, -1, width)[lane // width, :, lane % width] = 0
         state.F[:, lane // width, :, lane % width] = 0

@@ -15,7 +15,8 @@ from ..tape import Tape
 from . import dense
 from .base import Signal
 from .blocks import BlockState, init_blocks, kept_bytes, update_blocks
-from .local import LocalState, init_local, is_local, update_local
+from .local import LocalState, init_local, update_local
+from .local_layout import is_local
 
 if TYPE_CHECKING:
     from ..network import Network

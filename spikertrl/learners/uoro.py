@@ -23,7 +23,7 @@ from ..wiring import Wiring
 from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 from .groups import groups
-from .kronecker import couplings, dense_weights
+from .kronecker import dense_weights, synapse_tables
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -50,7 +50,7 @@ class RankOneState:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class GroupTables:
     """All groups one after the other: first source, column and entry of each; which entries exist."""
 
     first_m: np.ndarray
@@ -67,7 +67,7 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=16)
-def _layout(w: Wiring) -> Layout:
+def _group_tables(w: Wiring) -> GroupTables:
     every = groups(w)
     m, n = [len(g.source) for g in every], [len(g.unit) for g in every]
     first = [np.concatenate(([0], np.cumsum(x))).astype(np.int64) for x in (m, n, np.multiply(m, n))]
@@ -77,7 +77,7 @@ def _layout(w: Wiring) -> Layout:
     none = np.zeros(0, np.int64)
     unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
     phi, telling, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
-    return Layout(first[0], first[1], first[2], phi, full, bool(full.all()), mask, unit, port, telling, int(own))
+    return GroupTables(first[0], first[1], first[2], phi, full, bool(full.all()), mask, unit, port, telling, int(own))
 
 
 @dataclass(frozen=True)
@@ -104,17 +104,17 @@ class UORO(Sampled):
         """All zero."""
         w, K, leaky = net.wiring, self.samples, int((net.wiring.decay > 0).sum())
         flying = (max(w.row_history, 1), w.n_units, batch, K)
-        shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, int(_layout(w).first_P[-1])), (batch, K))
+        shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, int(_group_tables(w).first_P[-1])), (batch, K))
         return RankOneState(w, *(np.zeros(shape, w.dtype) for shape in shapes), rng=np.random.default_rng(self.seed))
 
     def update(self, state: RankOneState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the factors over the tape; return the gradient, flat like theta."""
-        w, table = state.wiring, _layout(state.wiring)
+        w, table = state.wiring, _group_tables(state.wiring)
         for array in (state.s, state.z, state.side, state.norm):
             array[tape.reset] = 0
         state.e[:, :, tape.reset] = 0
         weights = readout_weights(w, tape.theta)
-        direct, leaky = learning_signal(w, signal, weights), couplings(w).leaky
+        direct, leaky = learning_signal(w, signal, weights), synapse_tables(w).leaky
         dz, weights = signal.dz[:, :, leaky], weights[leaky]
         alone = tape.tau * state.norm.size == 1 and table.whole  # the gradient is one multiple of theta~
         told = np.zeros_like(state.norm)
@@ -136,7 +136,7 @@ class UORO(Sampled):
 
 def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np.ndarray:
     """What the messages due now bring to every port, (G, N, B, K)."""
-    w, table, D = state.wiring, couplings(state.wiring), len(state.e)
+    w, table, D = state.wiring, synapse_tables(state.wiring), len(state.e)
     found = np.zeros((*table.linked.shape, *state.e.shape[2:]), w.dtype)
     into = found.reshape(*table.linked.shape, -1)
     for d, delay in enumerate(table.delays):
@@ -146,14 +146,14 @@ def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np
         else:
             kernel.arrive(d, table.which, theta[w.syn_theta], w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, e, into)
     synapses = len(w.syn_theta) if W is None else W.size
-    state.counts[0] += (synapses + _layout(w).own) * found[0, 0].size
+    state.counts[0] += (synapses + _group_tables(w).own) * found[0, 0].size
     return found
 
 
 def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray | None, direct: np.ndarray, dz: np.ndarray,
           weights: np.ndarray, told: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
     """One step; ``told`` (B, K) becomes dL/ds~, ``found`` (workers, P) collects the gradient unless P = 0."""
-    w, table, (B, _, K) = state.wiring, _layout(state.wiring), state.s.shape
+    w, table, (B, _, K) = state.wiring, _group_tables(state.wiring), state.s.shape
     nu = signs(state.rng, (B, w.n_states, K), w.dtype)
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
     mu *= table.telling
@@ -161,7 +161,7 @@ def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray 
         len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
         w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,
         table.phi, table.full, table.mask, table.unit, table.port, x, nu, mu, np.ascontiguousarray(direct),
-        np.ascontiguousarray(dz), weights, couplings(w).decay, _arrived(state, tape.theta, W), state.s,
+        np.ascontiguousarray(dz), weights, synapse_tables(w).decay, _arrived(state, tape.theta, W), state.s,
         state.e, state.z, state.side, state.norm, told,
     )  # fmt: skip
     share(partial(_run, arguments, found), len(found))

@@ -88,10 +88,10 @@ def test_blas_and_single_rows_give_the_same(learner, name, delay, monkeypatch) -
     """Couplings as a matrix, with and without the unit's own path folded in, or synapse by synapse."""
     net, x = single(name, delay=delay), drive(12, 2)
     loss = srl.losses.squared_error(np.random.default_rng(1).normal(size=(12, 2, OUTPUTS)))
-    table, found = kronecker.couplings(net.wiring), []
+    table, found = kronecker.synapse_tables(net.wiring), []
     for dense, fold in ((True, True), (True, False), (False, False)):
         other = dataclasses.replace(table, dense=dense, foldable=fold and table.foldable)
-        monkeypatch.setattr(kronecker, "couplings", lambda w, other=other: other)
+        monkeypatch.setattr(kronecker, "synapse_tables", lambda w, other=other: other)
         found.append(srl.gradient(net, learner, x, loss)[1])
     assert table.dense and np.linalg.norm(found[0]) > ALIVE
     for one in found[1:]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from _structured_dense import Dense
 
 import spikertrl as srl
@@ -36,23 +37,23 @@ CASES = [  # units, density of input and recurrent connections, wanted share of 
 ]  # fmt: skip
 
 
-def network(n: int, density: float, width: float) -> srl.Network:
-    """egru with dense analog input (density 1) or a mask on it as on the recurrent connections."""
-    mask = None if density == 1 else density
+def network(n: int, density: float, width: float, heard: float) -> srl.Network:
+    """egru; ``density`` of the recurrent connections, ``heard`` of those from the analog input."""
+    mask, inputs = (None if share == 1 else share for share in (density, heard))
     narrow = srl.surrogates.triangle(0.7, width)
     net = srl.Network().add_input("x", INPUTS).add_population("h", srl.models.egru, n, surrogate=narrow, theta=0.3)
-    net.connect("x", "h").connect("h", "h", density=mask, seed=1)
+    net.connect("x", "h", density=inputs, seed=3).connect("h", "h", density=mask, seed=1)
     return net.add_readout("z", "h", OUTPUTS).initialize(0)
 
 
-def with_share(n: int, density: float, share: float) -> tuple[srl.Network, float]:
+def with_share(n: int, density: float, share: float, heard: float) -> tuple[srl.Network, float]:
     """The network whose units are gradient-active as often as wanted, found by bisection of the width."""
     low, high = 1e-3, 8.0
     for _ in range(14):
         width = (low * high) ** 0.5
-        found = active_share(network(n, density, width))
+        found = active_share(network(n, density, width, heard))
         low, high = (low, width) if found > share else (width, high)
-    net = network(n, density, high)
+    net = network(n, density, high, heard)
     return net, active_share(net)
 
 
@@ -84,7 +85,8 @@ def measure(net: srl.Network, tau: int, dense: bool, rounds: int) -> dict[str, f
             recurrent = net.wiring.col_theta
             worst = max(worst, float(np.abs(found - expected)[recurrent].max() / np.abs(expected[recurrent]).max()))
     settled = {name: float(np.median(values[3:])) for name, values in times.items() if values}
-    return settled | {"difference": worst, "macs": float(np.median(macs[3:])), "bytes": net.memory(learner).influence}
+    held = {"bytes": net.memory(learner).influence, "resident": psutil.Process().memory_info().rss}
+    return settled | {"difference": worst, "macs": float(np.median(macs[3:]))} | held
 
 
 def timed(what: Callable[[], np.ndarray], into: list[float], steps: int) -> np.ndarray:
@@ -111,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
     parser.add_argument("--densities", type=float, nargs="*", help="only these densities")
+    parser.add_argument("--input-density", type=float, default=1.0, help="density of the input connections (default 1)")
     parser.add_argument("--tau", type=int, nargs="*", default=[16, 1])
     parser.add_argument("--out", type=Path, default=Path("results/influence.csv"))
     options = parser.parse_args(argv)
@@ -120,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     for n, density, wanted, dense in CASES:
         if (options.units and n not in options.units) or (options.densities and density not in options.densities):
             continue
-        net, share = with_share(n, density, wanted)
+        net, share = with_share(n, density, wanted, options.input_density)
         slow: dict[str, float] = {}  # of the opponents, timed at the longest tape
         for tau in sorted(options.tau, reverse=True):
             found = measure(net, tau, dense and not slow, options.rounds)
@@ -132,14 +135,14 @@ def main(argv: list[str] | None = None) -> int:
                 "sparse_ms": found["sparse"], "dense_ms": slow["dense"], "masked_ms": masked,
                 "dense_ratio": slow["dense"] / found["sparse"], "masked_ratio": masked / found["sparse"],
                 "difference": found["difference"], "gmacs_per_s": rate, "of_peak": rate / peak,
-                "influence_MB": found["bytes"] / 1e6,
+                "influence_MB": found["bytes"] / 1e6, "process_MB": found["resident"] / 1e6,
             }  # fmt: skip
             rows.append(row)
             print(
                 f"n={n:5} density {density:.2f} active {share:.3f} tau {tau:2}: {row['sparse_ms']:8.3f} ms a step; dense "
                 f"{row['dense_ms']:8.2f}, {row['dense_ratio']:6.1f}x; masked {masked:8.2f}, {row['masked_ratio']:6.1f}x; "
                 f"{rate:5.1f} GMAC/s ({row['of_peak']:.0%} of peak), difference {row['difference']:.1e}, "
-                f"influence {row['influence_MB']:.0f} MB",
+                f"influence {row['influence_MB']:.0f} MB, process {row['process_MB']:.0f} MB",
                 flush=True,
             )
     options.out.parent.mkdir(parents=True, exist_ok=True)

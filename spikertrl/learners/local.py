@@ -123,7 +123,7 @@ def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tu
     room = tape.messages.shape[2]
     arguments = (
         tasks, at.most, at.widest, *model, tape.messages.reshape(-1), tape.history * room, room, at.first_M, at.first_C,
-        at.synapses, at.run_ptr, at.runs, at.source - at.delay * room, at.theta, at.port, at.explicit, *rows,
+        at.synapses, at.run_ptr, at.runs, at.offset, at.theta, at.port, at.explicit, *rows,
     )  # fmt: skip
     kernel.sweep(*arguments)
 

@@ -23,7 +23,8 @@ class Table:
 
     ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
     places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
-    ``loop_*``: synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
+    ``offset``: how far behind the start of a step the message of a place lies in the record of a single lane. ``loop_*``:
+    synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
     ``behind``: in theta, where readouts begin. Largest numbers of a unit: ``most`` states, ``widest`` in columns, ``drives``
     (ports and trainable parameters), ``coefficients`` of a step.
     """
@@ -36,6 +37,7 @@ class Table:
     runs: np.ndarray
     source: np.ndarray
     delay: np.ndarray
+    offset: np.ndarray
     theta: np.ndarray
     port: np.ndarray
     explicit: np.ndarray
@@ -90,8 +92,8 @@ def table(w: Wiring) -> Table:
         order, w.col_ptr.astype(np.int64), np.append(0, np.cumsum(w.S * np.diff(w.col_ptr))).astype(np.int64),
         np.bincount(unit[learned], minlength=w.n_units).astype(np.int64),
         np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), source, delay,
-        theta, port, kind == -PHI, np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop],
-        decays,
+        source - delay * (w.n_channels + w.n_units), theta, port, kind == -PHI,
+        np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop], decays,
         np.array([(w.out_theta[w.decay == d] >= 0).any(0) for d in decays], bool).reshape(len(decays), w.n_units),
         int(w.out_theta.min(initial=w.n_parameters, where=w.out_theta >= 0)),
         most=int(w.S.max()), widest=int(np.diff(w.col_ptr).max()), drives=int((w.G + w.Q).max()),

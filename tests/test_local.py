@@ -13,6 +13,7 @@ from spikertrl.cost import cost_of, influence
 from spikertrl.learners.base import Signal
 from spikertrl.learners.blocks import BlockState, init_blocks, update_blocks
 from spikertrl.learners.local import LocalState, init_local, update_local
+from spikertrl.learners.local_layout import lane_groups, shared_out
 from spikertrl.run import simulator
 from spikertrl.tape import Tape
 from tolerances import ALIVE, VALUES64
@@ -124,3 +125,25 @@ def test_what_is_counted_and_held() -> None:
     assert (cost.propagation, cost.immediate, cost.messages, cost.readout) == (0, work, 0, work)
     assert cost.bytes_held == state.traces.M.nbytes == 4 * 8 * net.wiring.n_recurrent  # three lanes in a register of eight
     assert cost.bytes_held + state.feedback.nbytes == net.memory(learner, batch=LANES).influence
+
+
+def test_lanes_together_are_the_sum_of_lanes_alone() -> None:
+    """Few units: their work is shared out by lanes as well, and the parts of the gradient are added."""
+    lanes, steps = 9, 20
+    net = srl.Network("float64").add_input("x", CHANNELS).add_population("h", srl.models.egru, 2, theta=0.1)
+    net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1, decay=0.5)
+    randomize(net.initialize(0), np.random.default_rng(1), 2.0)
+    x, dz = drive(2 * steps, lanes), np.random.default_rng(2).normal(size=(2 * steps, lanes, 1))
+    assert shared_out(net.wiring, lane_groups(net.wiring, lanes)[0], 1)[1] > 1
+
+    def gradient(which: slice) -> np.ndarray:
+        heard, signal = x[:, which], dz[:, which]
+        machine, learner = simulator(net), srl.SnAp(1)
+        run, state, total = machine.start(heard.shape[1]), learner.init(net, heard.shape[1]), np.zeros(net.wiring.n_parameters)
+        for part in (slice(0, steps), slice(steps, 2 * steps)):
+            total += learner.update(state, machine.run(run, heard[part]), Signal(0.0, signal[part]))
+        return total
+
+    together, alone = gradient(slice(None)), sum(gradient(slice(b, b + 1)) for b in range(lanes))
+    assert np.abs(together).max() > ALIVE
+    np.testing.assert_allclose(together, alone, rtol=0, atol=VALUES64 * np.abs(together).max())

@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 import spikertrl as srl
+from spikertrl.learners.vector import zeros_on_demand
 from spikertrl.memory import NotEnoughMemory
 from spikertrl.run import simulator
 
@@ -63,3 +64,11 @@ def test_blocks_of_any_shape(units, density):
     _, found = srl.gradient(net, srl.RTRL(), x, loss, tau=4)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_zeros_on_demand_are_zeros_small_and_large() -> None:
+    for elements in (10, 3 << 20):
+        room = zeros_on_demand(elements, "float32")
+        assert room.dtype == np.float32 and room.shape == (elements,) and not room.any()
+        room[-1] = 1.0
+        assert room.sum() == 1.0

@@ -17,7 +17,7 @@ from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .layout import Layout, layout, tasks
 from .local import local_bytes
 from .local_layout import is_local
-from .vector import aligned, lanes
+from .vector import aligned, lanes, zeros_on_demand
 
 _COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
 
@@ -80,7 +80,7 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     return BlockState(
         w, batch, hops,
         M=aligned(batch * room["M"], w.dtype),
-        E=aligned(batch * room["E"], w.dtype),
+        E=zeros_on_demand(batch * room["E"], w.dtype),
         Z=aligned(batch * room["Z"], w.dtype),
         slot=np.full(batch * D * len(blocks.reach), -1, np.int32),
         row_live=np.zeros(batch * len(blocks.reach), bool),

@@ -11,6 +11,7 @@ the partial sums after every few rows; here the code is written as LLVM vectors 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,7 @@ from numba.extending import intrinsic
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 BYTES = 32  # one 256-bit register
+HUGE_PAGE = 1 << 21  # bytes
 TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``
 PANEL_TILES = (3, 2, 1)
@@ -43,6 +45,16 @@ def aligned(elements: int, dtype: np.dtype | str) -> np.ndarray:
     room = np.zeros(elements + line // item, dtype)
     first = -room.ctypes.data % line // item
     return room[first : first + elements]
+
+
+def zeros_on_demand(elements: int, dtype: np.dtype | str) -> np.ndarray:
+    """Zeros of which little will be touched: in small pages where one can choose, so that the rest takes no room."""
+    size = elements * np.dtype(dtype).itemsize
+    if size < HUGE_PAGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return aligned(elements, dtype)
+    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(room, dtype)
 
 
 def _combine(typingctx, target, at, scale, source, places, weights, n, width):

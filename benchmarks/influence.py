@@ -37,7 +37,7 @@ CASES = [  # units, density of input and recurrent connections, wanted share of 
 ]  # fmt: skip
 
 
-def network(n: int, density: float, width: float, heard: float) -> srl.Network:
+def network(n: int, density: float, width: float, heard: float = 1.0) -> srl.Network:
     """egru; ``density`` of the recurrent connections, ``heard`` of those from the analog input."""
     mask, inputs = (None if share == 1 else share for share in (density, heard))
     narrow = srl.surrogates.triangle(0.7, width)
@@ -46,7 +46,7 @@ def network(n: int, density: float, width: float, heard: float) -> srl.Network:
     return net.add_readout("z", "h", OUTPUTS).initialize(0)
 
 
-def with_share(n: int, density: float, share: float, heard: float) -> tuple[srl.Network, float]:
+def with_share(n: int, density: float, share: float, heard: float = 1.0) -> tuple[srl.Network, float]:
     """The network whose units are gradient-active as often as wanted, found by bisection of the width."""
     low, high = 1e-3, 8.0
     for _ in range(14):

@@ -31,7 +31,7 @@ class Buffers:
         self.tau, self.queue = tau, simulator.queue(tau, batch)
         sizes = {name: sum(count(p) * p.size for p in net.populations.values()) for name, count in _COUNTS.items()}
         self.linear = {name: np.zeros((tau, batch * sizes[name] if linearise else 0), dtype) for name in LINEAR}
-        self.synapses = simulator.events.tables(batch)
+        self.synapses = simulator.tables(batch)
         self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
         self.z = np.zeros((tau, batch, w.n_outputs), dtype)
         self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in net.populations.values()}

@@ -91,9 +91,16 @@ class Simulator:
                 source = net.inputs[projection.source]
                 self.listed[source.start : source.start + source.size] = True
         self._buffers: dict[tuple[int, int, bool], Buffers] = {}
+        self._tables: dict[int, Any] = {}  # lanes -> tables of ``events``, shared by the buffers
         self._gathered: tuple[np.ndarray, np.ndarray] | None = None  # theta, and its weights in the order of delivery
         self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
         self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
+
+    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """``events.tables``, made once for so many lanes and shared by the buffers."""
+        if batch not in self._tables:
+            self._tables = {batch: self.events.tables(batch)}
+        return self._tables[batch]
 
     def initial(self, batch: int) -> dict[str, np.ndarray]:
         """Initial states, population -> (B, states, n)."""

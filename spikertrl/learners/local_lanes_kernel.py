@@ -45,6 +45,17 @@ def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, fi
 
 
 @njit(cache=True)
+def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart, powers,
+                 tau, t0, heard, k, first_decay, decays):  # fmt: skip
+    """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart."""
+    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart)
+    for d in range(decays):
+        if heard[first_decay + d, k]:
+            power = (first_decay + d) * tau + t0
+            _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, power, 1, 0)
+
+
+@njit(cache=True)
 def _coefficients(lines, step, width, b0, lanes, B, t0, steps, k, S, G, Q, n, at, tape_A, tape_B, tape_P, tape_o, tape_q, rows,
                   alone, direct, units, powers, tau, heard, first_decay, decays):  # fmt: skip
     """Lay out, step by step, a register for each of: A (S x S), a drive per port and per trainable parameter (S each), a reader
@@ -68,20 +79,12 @@ def _coefficients(lines, step, width, b0, lanes, B, t0, steps, k, S, G, Q, n, at
             to = (drives + (G + q) * S + s) * width
             _lay(lines, to, step, tape_P, at_P + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
         to, part = (readers + s) * width, at_o + s * n
-        _lay_product(lines, to, step, tape_o, part, rows[3], S * n, steps, lanes, direct, signal, B * units, units)
-        for d in range(decays):
-            if heard[first_decay + d, k]:
-                to = (readers + (1 + d) * S + s) * width
-                power = (first_decay + d) * tau + t0
-                _lay_product(lines, to, step, tape_o, part, rows[3], S * n, steps, lanes, powers, power, 1, 0)
+        _lay_readers(lines, to, S * width, step, tape_o, part, rows[3], S * n, steps, lanes, direct, signal, B * units, units,
+                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
     for q in range(Q):
         to, part = (explicit + q) * width, at_q + q * n
-        _lay_product(lines, to, step, tape_q, part, rows[4], Q * n, steps, lanes, direct, signal, B * units, units)
-        for d in range(decays):
-            if heard[first_decay + d, k]:
-                to = (explicit + (1 + d) * Q + q) * width
-                power = (first_decay + d) * tau + t0
-                _lay_product(lines, to, step, tape_q, part, rows[4], Q * n, steps, lanes, powers, power, 1, 0)
+        _lay_readers(lines, to, Q * width, step, tape_q, part, rows[4], Q * n, steps, lanes, direct, signal, B * units, units,
+                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
 
 
 @njit(fastmath=FAST, cache=True)

@@ -28,7 +28,7 @@ class Ours(Peer):
     def prepare(self, problem: Problem) -> None:
         self.net, self.x, self.T = problem.net, problem.x, problem.steps
         self.machine, self.memory = simulator(self.net), self.learner.init(self.net, 1)
-        self.state, self.signal = self.machine.start(1), Signal(0.0, problem.signal)
+        self.state, self.signal = self.machine.start(1), Signal(0.0, problem.signal, last=True)
         self.inside: list[float] = []
         self.calls = 0
 
@@ -79,7 +79,7 @@ class StructuredDense(Peer):
         return f"about {seconds:.0f} s a call" if seconds > limits.seconds else ""
 
     def prepare(self, problem: Problem) -> None:
-        self.net, self.x, self.signal = problem.net, problem.x, Signal(0.0, problem.signal)
+        self.net, self.x, self.signal = problem.net, problem.x, Signal(0.0, problem.signal, last=True)
         self.machine = simulator(self.net)
         self.state, self.opponent = self.machine.start(1), Dense(self.net, self.masked)
         self.none = np.ones(self.net.wiring.n_parameters, bool)

@@ -54,7 +54,7 @@ def ours(net: srl.Network, learner: srl.learners.Learner, x: np.ndarray, loss: s
     def run() -> np.ndarray:
         state.reset_lanes()
         tape = machine.run(state, x)
-        return learner.update(memory, tape, signal_of(net, loss, tape, 0, len(x)))
+        return learner.update(memory, tape, signal_of(net, loss, tape, 0, len(x), ends=True))
 
     return run
 

@@ -58,7 +58,7 @@ def time_rtrl(net: srl.Network, batch: int = 4, rounds: int = 7) -> dict[str, fl
         state.reset_lanes()
         tape = machine.run(state, x)
         began = time.perf_counter()
-        found = learner.update(memory, tape, signal_of(net, loss, tape, 0, len(x)))
+        found = learner.update(memory, tape, signal_of(net, loss, tape, 0, len(x), ends=True))
         times.append(1e3 * (time.perf_counter() - began) / (batch * len(x)))
     _, expected = srl.gradient(net, srl.BPTT(), x, loss)
     return {

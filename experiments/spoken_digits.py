@@ -71,8 +71,14 @@ def make_task(options: argparse.Namespace, speaker: str | None, seed: int) -> An
     return task
 
 
+def modules(units: int, size: int, density: float, seed: int) -> np.ndarray:
+    """Recurrent connections (units, units) that stay within modules of ``size`` units, a share ``density`` of them there."""
+    home = np.arange(units) // size
+    return (home[:, None] == home) & (np.random.default_rng(seed).random((units, units)) < density)
+
+
 def network(options: argparse.Namespace, task: Any, seed: int) -> srl.Network:
-    """Sparse input from this frame and those before, sparse recurrence, leaky readout of the events."""
+    """Sparse input from this frame and those before, recurrence within modules, leaky readout of the events."""
     narrow = srl.surrogates.triangle(0.7, options.width)
     net = srl.Network().add_input("x", 70, kind="event")
     net.add_population("h", srl.models.egru, options.units, surrogate=narrow, theta=options.theta)
@@ -80,7 +86,7 @@ def network(options: argparse.Namespace, task: Any, seed: int) -> srl.Network:
     for back in range(options.frames):
         net.connect("x", "h", density=options.input_density, seed=100 * seed + back, delay=back, name=f"h<-x{back}",
                     weight=lambda rng, shape: rng.normal(0, spread, shape))  # fmt: skip
-    net.connect("h", "h", density=options.density, seed=100 * seed + 99)
+    net.connect("h", "h", mask=modules(options.units, options.module, options.density, 100 * seed + 99))
     return net.add_readout("z", "h", task.n_out, decay=0.9).initialize(seed)
 
 
@@ -192,7 +198,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-_SETTINGS = ("learner", "steps", "units", "frames", "input_density", "density", "ms", "width", "theta", "rate", "batch")
+_SETTINGS = (
+    "learner", "steps", "units", "module", "frames", "input_density", "density", "ms", "width", "theta", "rate", "batch",
+)  # fmt: skip
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -203,12 +211,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     found.add_argument("--leave-one-speaker-out", action="store_true", help="tested on a speaker never heard, each in turn")
     found.add_argument("--validate", action="store_true", help="train without takes 5-7 and score these, not the test")
     found.add_argument("--learner", choices=LEARNERS, default="rtrl", help="default rtrl; bptt gives the same gradient")
-    found.add_argument("--units", type=positive, default=64, help="hidden units (default 64)")
+    found.add_argument("--units", type=positive, default=512, help="hidden units (default 512)")
+    found.add_argument("--module", type=positive, default=8, help="units of a module (default 8; as --units: a single one)")
     found.add_argument(
         "--frames", type=positive, default=3, help="frames that a unit hears: this one and those before (default 3)"
     )
-    found.add_argument("--input-density", type=float, default=0.1, help="share of input connections that exist (default 0.1)")
-    found.add_argument("--density", type=float, default=0.05, help="share of recurrent connections that exist (default 0.05)")
+    found.add_argument("--input-density", type=float, default=0.05, help="share of input connections that exist (default 0.05)")
+    found.add_argument("--density", type=float, default=1.0, help="share of connections within a module (default 1)")
     found.add_argument("--ms", type=positive, default=20, help="length of a frame in ms (default 20)")
     found.add_argument("--width", type=float, default=0.5, help="half width of the pseudo-derivative (default 0.5)")
     found.add_argument("--theta", type=float, default=0.05, help="initial threshold (default 0.05)")

@@ -94,7 +94,7 @@ class Session:
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = simulator(self.net).run(self.sim, x)
-        told = signal_of(self.net, loss, tape, start, total)
+        told = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
         gradient = self.learner.update(self.memory, tape, told)
         self._check(told.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))

@@ -1,7 +1,7 @@
 """Checkpoints: any tree of dataclasses, containers, arrays and numbers as one .npz file without pickle, written atomically.
 
 Index arrays of the network (its ``Wiring``) are not stored: the network is code, and a checkpoint is read into the same
-network.
+network. A dataclass may name arrays in ``forgotten`` whose values have no meaning at present: they are read back as zeros.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .wiring import Wiring
 
-VERSION = 2
+VERSION = 3
 
 
 def save(path: str | Path, tree: Any) -> Path:
@@ -76,11 +76,16 @@ def _encode(value: Any, arrays: list[np.ndarray], where: str) -> Any:
     if isinstance(value, np.random.Generator):
         return {"@": "rng", "v": _encode(value.bit_generator.state, arrays, where)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in dataclasses.fields(value) if f.init]
-        fields = {n: _encode(getattr(value, n), arrays, f"{where}.{n}") for n in names}
+        names, blank = [f.name for f in dataclasses.fields(value) if f.init], getattr(value, "forgotten", ())
+        fields = {n: _encode(getattr(value, n), arrays, f"{where}.{n}") for n in names if n not in blank}
+        fields |= {n: _blank(getattr(value, n)) for n in blank}
         return {"@": "data", "c": f"{type(value).__module__}:{type(value).__qualname__}", "v": fields}
     allowed = "arrays, numbers, containers and dataclasses"
     raise TypeError(f"cannot store {where}: a {type(value).__name__}; a learner's state may hold {allowed}")
+
+
+def _blank(array: np.ndarray) -> dict[str, Any]:
+    return {"@": "zeros", "shape": list(array.shape), "dtype": array.dtype.str}
 
 
 def _decode(value: Any, file: Any, wiring: Wiring | None) -> Any:
@@ -89,6 +94,8 @@ def _decode(value: Any, file: Any, wiring: Wiring | None) -> Any:
     kind = value["@"]
     if kind == "array":
         return file[f"a{value['i']}"]
+    if kind == "zeros":
+        return np.zeros(value["shape"], value["dtype"])
     if kind == "wiring":
         return wiring
     if kind in ("list", "tuple"):

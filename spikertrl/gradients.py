@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .optimizers import Optimizer
 
 
-def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int) -> Signal:
-    """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays."""
+def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:
+    """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays; with ``ends`` nothing comes after ``total``."""
     w = net.wiring
     readouts = {r.name: tape.z[:, :, r.start : r.start + r.size] for r in net.readouts}
     y = tape.units(w)
@@ -35,7 +35,7 @@ def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int) -> S
     for name, part in found.dy.items():
         population = net.populations[name]
         dy[:, :, population.start : population.start + population.size] = part  # type: ignore[index]
-    return Signal(float(found.value), dz, dy)
+    return Signal(float(found.value), dz, dy, last=ends and start + tape.tau == total)
 
 
 def descend(net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray) -> None:
@@ -71,7 +71,7 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
     with one_pool():
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
-            signal = signal_of(net, loss, tape, part.start, len(x))
+            signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
             value += signal.value
             grad += learner.update(memory, tape, signal)
     return value, grad
@@ -124,7 +124,7 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     with one_pool():
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
-            signal = signal_of(net, loss, tape, part.start, len(x))
+            signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
             value += signal.value
             for name, learner, memory in zip(names, learners, memories, strict=True):
                 gradients[name] += learner.update(memory, tape, signal)

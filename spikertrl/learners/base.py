@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Signal:
-    """What the loss says about a piece: its ``value``, dL/dz (tau, B, O) and dL/dy (tau, B, N) or None when zero."""
+    """What the loss says about a piece: its ``value``, dL/dz (tau, B, O) and dL/dy (tau, B, N) or None when zero.
+
+    ``last``: nothing follows, every lane begins anew after this piece; a learner need not bring its state up to date.
+    """
 
     value: float
     dz: np.ndarray
     dy: np.ndarray | None = None
+    last: bool = False
 
 
 @runtime_checkable

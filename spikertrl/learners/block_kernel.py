@@ -16,21 +16,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import FAST, combine, combine_panel, combine_slots
+from .vector import FAST, combine, combine_panel, combine_slots, sum_rows, sum_slots
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
-
-
-@njit(fastmath=FAST, cache=True)
-def _sum_rows(target, at, scale, source, places, weights, n, width):
-    """``combine`` as a call: where it is used often, one compiled copy is enough."""
-    combine(target, at, scale, source, places, weights, n, width)
-
-
-@njit(fastmath=FAST, cache=True)
-def _sum_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
-    """``combine_slots`` as a call."""
-    combine_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width)
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
@@ -67,7 +55,7 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
                     if a != 0:
                         places[n], weights[n] = r * stride, a
                         n += 1
-            _sum_rows(M, at + s * stride, zero, old, places, weights, n, wide)
+            sum_rows(M, at + s * stride, zero, old, places, weights, n, wide)
             done += n * w
         n = 0
         if complete:
@@ -75,12 +63,12 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
                 n = end - first
             if n or S == 1:
                 row = s * coef.shape[1] + first
-                _sum_slots(M, at + s * stride, scale, E, ring, stride, slots, first, flat_coef, row, n, wide)
+                sum_slots(M, at + s * stride, scale, E, ring, stride, slots, first, flat_coef, row, n, wide)
         else:
             if hears[s]:
                 n = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
             if n or S == 1:
-                _sum_rows(M, at + s * stride, scale, E, places, weights, n, wide)
+                sum_rows(M, at + s * stride, scale, E, places, weights, n, wide)
         done += n * w
     return done
 
@@ -145,8 +133,9 @@ def _add_terms(M, into, begin, end, line, gain, value):
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
           tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, placed, run_of, run_ptr, runs,
           run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
-          slot, row_live, position, width, Z, messages, history, n_active, active_units, past_active, starts, pre, sent, lag,
-          coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts):  # fmt: skip
+          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active, starts,
+          pre, sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts,
+          last):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
@@ -157,9 +146,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
     ``all_to_all``: the couplings come from ``couple_all``. Losses of the tape reach E through ``direct``, which holds the
     leak of the readouts; their rows Z are read for what came before the tape (``past``, B, L) and written once, at the end,
     from sums of E that decay (``powers`` (decays, steps), ``kind`` of every leaky output, ``kept`` its decay over all steps).
+    They are not written if this is the ``last`` tape before all lanes begin anew.
     """
     N = len(S)
-    L = len(leaky)
+    L, told = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = coef.reshape(-1)
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     plain = D == 1 and S.max() == 1 and not memoryless.any()
@@ -183,13 +173,13 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
         address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
-        summed = L > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
+        summed = told > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
         F = np.zeros(len(powers) * units * stride if summed else 0, dtype)
         touched, heard = np.zeros(units, np.bool_), np.zeros(units, np.bool_)
-        for u in range(units):
+        for u in range(units if summed else 0):
             for o in range(L):
                 heard[u] |= out_weight[leaky[o], reach[first + u]] != 0
-        places, rows_now = np.zeros(most, np.int64), np.zeros(N, np.int64)
+        places, rows_now, units_now = np.zeros(most, np.int64), np.zeros(N, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
         # the rows sent in the last step, if they are not stored
         senders, gains, tile = np.zeros(N, np.int64), np.zeros(N, dtype), np.zeros(N * TILE if all_to_all else 0, dtype)
@@ -222,7 +212,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
             for o in range(L):
                 if past[b, o] != 0:
                     places[0], weights[0] = z_base + o * stride, past[b, o]
-                    _sum_rows(g, 0, one, Z, places, weights, 1, (w + lanes - 1) // lanes * lanes)
+                    sum_rows(g, 0, one, Z, places, weights, 1, (w + lanes - 1) // lanes * lanes)
                     read += w
             for u in range(units if summed else 0):
                 if touched[u]:
@@ -296,7 +286,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                                     place = address[r * N + reach[first + u]]
                                     if place >= 0:
                                         E[place + fresh : place + wide] = 0
-                            for o in range(L):
+                            for o in range(told):
                                 Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
                     line = tape_P[t] if source == -2 else tape_B[t]
                     if single:
@@ -312,7 +302,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     if address[now * N + reach[first + u]] >= 0:
                         slot[slots + now * units + u] = -1
                         address[now * N + reach[first + u]] = -1
-                stored = not all_to_all or L > 0 or t == t1 - 1
+                stored = not all_to_all or told > 0 or (t == t1 - 1 and not last)
                 for a in range(0 if stored else n_active[t, b]):
                     stored |= direct[t, b, active_units[t, b, a]] != 0
                 explicit = 0
@@ -326,10 +316,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                             q_value[explicit] = tape_q[t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]]
                             explicit += 1
                 n = 0
-                for a in range(n_active[t, b] if stored else 0):
-                    j = active_units[t, b, a]
+                for a in range((n_active[t, b] if units == N else units) if stored else 0):
+                    j = active_units[t, b, a] if units == N else reach[first + a]
                     u = where[j]
-                    if u < 0 or not (row_live[lives + u] or (plain and units == N)):
+                    if active_slot[t, b, j] < 0 or not (row_live[lives + u] or (plain and units == N)):
                         continue
                     at = a if units == N else n
                     place = ring + (now * units + at) * stride
@@ -340,7 +330,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     for s in range(m):
                         places[s] = base + (row_of[first + u] + s) * stride
                         weights[s] = tape_o[t, at_o + s * size[j]]
-                    _sum_rows(E, place, zero, M, places, weights, m, wide)
+                    sum_rows(E, place, zero, M, places, weights, m, wide)
                     emit += m * w
                     if own[u]:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
@@ -351,28 +341,25 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                         touched[u] = True
                         for k in range(len(powers)):
                             places[0], weights[0] = place, powers[k, t - t0]
-                            _sum_rows(F, (k * units + u) * stride, one, E, places, weights, 1, wide)
+                            sum_rows(F, (k * units + u) * stride, one, E, places, weights, 1, wide)
                             read += w
-                    rows_now[n], signals[n] = place, direct[t, b, j]
+                    rows_now[n], signals[n], units_now[n] = place, direct[t, b, j], j
                     n += 1
                 before = n_active[t, b]
                 complete = all_to_all or (D == 1 and units == N and n == before)
                 # readout: rows of leaky ones (of a single step), then the signal
-                for o in range(0 if summed else L):
-                    m = 0
-                    for a in range(n_active[t, b]):
-                        if where[active_units[t, b, a]] >= 0 and address[now * N + active_units[t, b, a]] >= 0:
-                            weights[m] = out_weight[leaky[o], active_units[t, b, a]]
-                            m += 1
-                    _sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, m, wide)
-                    read += (m + 1) * w
+                for o in range(0 if summed else told):
+                    for a in range(n):
+                        weights[a] = out_weight[leaky[o], units_now[a]]
+                    sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, n, wide)
+                    read += (n + 1) * w
                 m = 0
                 for a in range(n):
                     if signals[a] != 0:
                         signals[m], rows_now[m] = signals[a], rows_now[a]
                         m += 1
                 if m:
-                    _sum_rows(g, 0, one, E, rows_now, signals, m, wide)
+                    sum_rows(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
             for o in range(L if summed else 0):
                 m = 0
@@ -380,7 +367,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     if touched[u]:
                         places[m], weights[m] = (kind[o] * units + u) * stride, out_weight[leaky[o], reach[first + u]]
                         m += 1
-                _sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, (w + lanes - 1) // lanes * lanes)
+                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, (w + lanes - 1) // lanes * lanes)
                 read += (m + 1) * w
             width[b, gr] = w
             for run in range(run_ptr[gr], run_ptr[gr + 1]):

@@ -14,12 +14,14 @@ from ..wiring import Wiring
 from . import block_kernel as kernel
 from . import couplings
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
+from .event_kernel import sweep_events
 from .layout import Layout, layout, tasks
 from .local import local_bytes
 from .local_layout import is_local
+from .schedule import is_worthwhile, schedule, stretches
 from .vector import aligned, lanes, zeros_on_demand
 
-_COUPLING_BYTES = 32 << 20  # how much of the tape's couplings is laid out at a time
+_COUPLING_BYTES = 128 << 20  # how much of the tape's couplings is laid out at a time
 
 
 @dataclass
@@ -46,12 +48,18 @@ class BlockState:
     clock: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
+    over: bool = False  # all lanes begin anew: what the arrays hold has no meaning
     scratch: couplings.Couplings | None = field(default=None, init=False, repr=False)  # reused for tapes of the same length
 
     @property
     def layout(self) -> Layout:
         """Where everything lies."""
         return layout(self.wiring, self.hops)
+
+    @property
+    def forgotten(self) -> tuple[str, ...]:
+        """Arrays that a checkpoint need not hold."""
+        return ("M", "E", "Z") if self.over else ()
 
 
 def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
@@ -101,9 +109,14 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
 
 def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     w, batch = state.wiring, tape.batch
+    if state.over and not tape.reset.all():
+        going_on = np.flatnonzero(~tape.reset).tolist()
+        raise ValueError(
+            f"RTRL, step {tape.start}: lanes {going_on} go on after their last piece; reset_lanes() puts them back first"
+        )
     _reset(state, tape.reset)
     D = len(state.sent)
-    count, units, _ = tape.active(w)
+    count, units, place = tape.active(w)
     sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
@@ -125,14 +138,29 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
             if state.scratch is None or len(state.scratch.starts) != rows:
                 state.scratch = couplings.allocate(w, blocks, rows)
             coupled = couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
+        active, last = sent[D + t0 - 1 : D + t0], signal.last and t1 == tape.tau
+        leaks, ago = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
+        cuts, store = stretches(blocks, w, sent[D + t0 - 1 : D + t1])
+        if is_worthwhile(w, blocks, coupled, cuts, sent[D + t0 - 1 : D + t1]):
+            plan = schedule(coupled, w, tape, t0, cuts, store, active[0], powers)
+            sweep_events(
+                shared, plan.cuts, batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B,
+                tape.P, tape.o, tape.q, w.col_ptr, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr,
+                blocks.runs, blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.stride,
+                blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
+                state.width, state.Z, tape.messages, tape.history, count, units, active[0], *plan[1:], coupled.starts,
+                coupled.slot, coupled.coef, direct, leaky, kind, leaks, ago, weights, columns, counts,
+                last,
+            )  # fmt: skip
+            continue
         kernel.sweep(
             shared, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
             w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
             blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
             blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride,
             blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
-            state.width, state.Z, tape.messages, tape.history, count, units, sent[D + t0 - 1 : D + t0], *coupled, direct, leaky,
-            kind, powers, (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0), weights, columns, counts,
+            state.width, state.Z, tape.messages, tape.history, count, units, place, active, *coupled, direct, leaky,
+            kind, powers, leaks, ago, weights, columns, counts, last,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
@@ -141,6 +169,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
     state.counts += counts.sum(0)
     state.lane_steps += batch * tape.tau
+    state.over = signal.last
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
 

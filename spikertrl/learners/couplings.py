@@ -39,7 +39,7 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
     pairs = len(w.pair_pre)
-    whole = _is_plain(w) and len(blocks.reach) == len(blocks.stride) * w.n_units
+    whole = is_whole(w, blocks)
     all_to_all = whole and pairs >= ALL_TO_ALL * w.n_units**2
     entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
     names = 0 if whole else entries
@@ -88,6 +88,7 @@ def _dense_places(w: Wiring) -> np.ndarray:
     return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]
 
 
-def _is_plain(w: Wiring) -> bool:
-    """One state per unit, carried, and no delay beyond one step: rows then arrive by their slot alone."""
-    return max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
+def is_whole(w: Wiring, blocks: Layout) -> bool:
+    """Every block holds all units, of one state that is carried, and delays are one step: rows arrive by their slot alone."""
+    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
+    return plain and len(blocks.reach) == len(blocks.stride) * w.n_units

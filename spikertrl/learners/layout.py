@@ -11,6 +11,7 @@ import numpy as np
 from ..wiring import PHI, Wiring, reachable
 from .vector import padded
 
+_LANES_AT_A_TIME = 4
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
 _ROW_OVERHEAD, _BLOCK_OVERHEAD = 256, 1024  # elements whose update costs as much as handling one row, one block
 
@@ -117,7 +118,10 @@ def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
 
 @functools.lru_cache(maxsize=32)
 def tasks(groups: int, batch: int, threads: int) -> tuple[np.ndarray, int]:
-    """(group, lane chunk, first lane, last lane) of every parallel task, and the number of lane chunks."""
-    chunks = min(batch, max(1, -(-4 * threads // groups)))
+    """(group, lane chunk, first lane, last lane) of every parallel task, and the number of lane chunks.
+
+    All groups take a few lanes, then the next ones: what a tape holds of these lanes is read from the cache.
+    """
+    chunks = min(batch, max(-(-batch // _LANES_AT_A_TIME), -(-4 * threads // groups)))
     edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
-    return np.array([(g, c, edges[c], edges[c + 1]) for g in range(groups) for c in range(chunks)], np.int64), chunks
+    return np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in range(groups)], np.int64), chunks

@@ -16,13 +16,13 @@ from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 BYTES = 32  # one 256-bit register
-HUGE_PAGE = 1 << 21  # bytes
+HUGE_PAGE, LINE = 1 << 21, 64  # bytes
 TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``
 PANEL_TILES = (3, 2, 1)
@@ -41,9 +41,9 @@ def padded(width: np.ndarray | int, dtype: np.dtype | str) -> np.ndarray | int:
 
 def aligned(elements: int, dtype: np.dtype | str) -> np.ndarray:
     """Zeros that start at a cache line, so that no register is loaded across two."""
-    item, line = np.dtype(dtype).itemsize, 64
-    room = np.zeros(elements + line // item, dtype)
-    first = -room.ctypes.data % line // item
+    item = np.dtype(dtype).itemsize
+    room = np.zeros(elements + LINE // item, dtype)
+    first = -room.ctypes.data % LINE // item
     return room[first : first + elements]
 
 
@@ -81,16 +81,55 @@ def _combine_slots(typingctx, target, at, scale, source, base, stride, slots, fi
     signature = types.void(target, size, target.dtype, source, size, size, slots, size, weights, size, size, size)
 
     def codegen(context, builder, sig, args):
-        element = context.get_data_type(sig.args[0].dtype)
-        arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
-        target, source, slots, weights = arrays
-        slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
+        _slot_writer(context, builder, sig, args).row(args[11])
+        return context.get_dummy_value()
 
-        def place(index):
-            slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
-            return builder.add(args[4], builder.mul(slot, args[5]))
+    return signature, codegen
 
-        _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10]).row(args[11])
+
+def _combine_sent(typingctx, target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to,
+                  gain):  # fmt: skip
+    """As ``combine_slots``, and ``gain`` times the new row is written to ``source[to : to + width]``."""
+    size, number = types.intp, target.dtype
+    signature = types.void(target, size, number, source, size, size, slots, size, weights, size, size, size, size, number)
+
+    def codegen(context, builder, sig, args):
+        writer = _slot_writer(context, builder, sig, args)
+        writer.copy_at, writer.copy_scale = args[12], args[13]
+        writer.row(args[11])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _slot_writer(context, builder, sig, args) -> _Writer:
+    element = context.get_data_type(sig.args[0].dtype)
+    arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
+    target, source, slots, weights = arrays
+    slots, weights = builder.gep(slots, [args[7]]), builder.gep(weights, [args[9]])
+
+    def place(index):
+        slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
+        return builder.add(args[4], builder.mul(slot, args[5]))
+
+    return _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10])
+
+
+def _prefetch(typingctx, array, at, width):
+    """Ask for ``array[at : at + width]`` to be brought into the cache."""
+    signature = types.void(array, types.intp, types.intp)
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        item = 4 if sig.args[0].dtype == types.float32 else 8
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        ask = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), (byte, word, word, word)), "llvm.prefetch.p0i8"
+        )
+        begin = builder.gep(data, [args[1]])
+        with cgutils.for_range_slice(builder, _size(0), args[2], _size(LINE // item)) as (column, _):
+            line = builder.bitcast(builder.gep(begin, [column]), byte)
+            builder.call(ask, [line, word(1), word(3), word(1)])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -141,7 +180,27 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, ap
 
 combine: Callable[..., None] = intrinsic(_combine)
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)
+combine_sent: Callable[..., None] = intrinsic(_combine_sent)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
+prefetch: Callable[..., None] = intrinsic(_prefetch)
+
+
+@njit(fastmath=FAST, cache=True)
+def sum_rows(target, at, scale, source, places, weights, n, width):
+    """``combine`` as a call: where it is used often, one compiled copy is enough."""
+    combine(target, at, scale, source, places, weights, n, width)
+
+
+@njit(fastmath=FAST, cache=True)
+def sum_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
+    """``combine_slots`` as a call."""
+    combine_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width)
+
+
+@njit(fastmath=FAST, cache=True)
+def send_sum(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain):
+    """``combine_sent`` as a call."""
+    combine_sent(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain)
 
 
 def _size(value: int) -> ir.Constant:
@@ -166,6 +225,7 @@ class _Writer:
         self.builder, self.element, self.target, self.source, self.weights = builder, element, target, source, weights
         self.place, self.n, self.rows, self.scales = place, n, [at], [scale]
         self.weight_at = lambda index: [index]
+        self.copy_at, self.copy_scale = None, None  # where in the source a multiple of the row is written, too
         self.align = 4 if isinstance(element, ir.FloatType) else 8
         self.size = BYTES // self.align
         self.vector = ir.VectorType(element, self.size)
@@ -203,6 +263,9 @@ class _Writer:
         for at, line in zip(self.rows, sums, strict=True):
             for s, offset in zip(line, offsets, strict=True):
                 b.store(b.load(s), self._pointer(self.target, b.add(at, offset)), align=self.align)
+                if self.copy_at is not None:
+                    copy = b.fmul(self._splat(self.copy_scale), b.load(s), flags=flags)
+                    b.store(copy, self._pointer(self.source, b.add(self.copy_at, offset)), align=self.align)
 
     def _begin(self, at, scale, line, offsets) -> None:
         """Sums start as scale * old row; with scale 0 the old row is not read."""

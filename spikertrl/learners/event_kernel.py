@@ -1,0 +1,209 @@
+"""Compiled loops of exact sparse RTRL where units are seldom gradient-active: rows are advanced by events, not by steps.
+
+Blocks lie as in ``block_kernel``, which advances every row at every step. Here a row is touched when its unit sends, and at the
+end of a stretch; a ``schedule.Schedule`` says what has arrived in between. Only the rows that gain immediate terms, those of a
+block's own units, are advanced at every step. For units with one state that is carried, no delays, blocks that hold all units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from .vector import FAST, prefetch, send_sum, sum_rows, sum_slots
+
+
+@njit(fastmath=FAST, cache=True)
+def _wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w):
+    """Give every run of columns that comes alive in a stretch its place; return the width then."""
+    asleep = 0
+    for run in range(r0, r1):
+        asleep += position[b, run] < 0
+    for t in range(begins, ends if asleep else begins):
+        for run in range(r0, r1):
+            source = run_source[run]
+            if position[b, run] < 0 and (source < 0 or messages[history + t - run_delay[run], b, source] != 0):
+                position[b, run] = w
+                w += runs[run + 1] - runs[run]
+    return w
+
+
+@njit(fastmath=FAST, cache=True)
+def _add_immediate(M, t, b, r0, r1, c0, run_source, run_delay, runs, into, gain, tape_B, tape_P, messages, history):
+    """Immediate terms of one step, in the rows of each column's own unit. Returns multiply-adds done."""
+    done = 0
+    for run in range(r0, r1):
+        source = run_source[run]
+        value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
+        if value == 0:
+            continue
+        line = tape_P[t] if source == -2 else tape_B[t]
+        for x in range(np.uint64(runs[run] - c0), np.uint64(runs[run + 1] - c0)):
+            M[np.uint64(into[x])] += line[np.uint64(gain[x])] * value
+        done += runs[run + 1] - runs[run]
+    return done
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
+                 col_ptr, col_port, order, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
+                 stride_of, first_M, first_E, first_Z, M, E, slot, row_live, position, width, Z, messages, history, n_active,
+                 active_units, past_active, store, first, begin, count, scale, arriving, weight, sent_ptr, sent_slot,
+                 sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient, counts,
+                 last):  # fmt: skip
+    """As ``block_kernel.sweep``, by events. ``starts``, ``heard`` (slots), ``coef``: couplings step by step, for own rows.
+
+    In the ``last`` tape before all lanes begin anew, the readouts' rows and those that send no more are left as they are.
+    """
+    N, L, K, t0 = len(size), len(leaky), len(sent_power), cuts[0]
+    told = 0 if last else L  # leaky outputs whose rows are written
+    rows, steps = N, cuts[-1] - cuts[0]
+    flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
+    for task in prange(len(tasks)):
+        gr, chunk = tasks[task, 0], tasks[task, 1]
+        k0, k1 = group[gr], group[gr + 1]
+        c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
+        stride = stride_of[gr]
+        dtype = M.dtype
+        zero, one = dtype.type(0), dtype.type(1)
+        sent, g = np.empty(store * stride, dtype), np.zeros(stride, dtype)
+        F = np.empty(K * N * stride if told else 0, dtype)  # decaying sums of the rows that each unit sends
+        summed = np.zeros(N, np.bool_)
+        room = max(store, K * N, N, 1)
+        places, weights = np.zeros(room, np.int64), np.zeros(room, dtype)
+        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        speaks = np.zeros(N, np.bool_)
+        for o in range(told):
+            for i in range(N):
+                speaks[i] |= out_weight[leaky[o], i] != 0
+        propagate, immediate, emit, read = 0, 0, 0, 0
+        for b in range(tasks[task, 2], tasks[task, 3]):
+            base = B * first_M[gr] + b * rows * stride
+            ring = B * first_E[gr] + b * N * stride
+            slots = (B * gr + b) * N
+            lives = slots
+            z_base = (B * first_Z[gr] + b * stride) * L
+            w = width[b, gr]
+            wide = (w + lanes - 1) // lanes * lanes
+            g[:] = 0
+            summed[:] = False
+            for o in range(L):
+                if past[b, o] != 0:
+                    places[0], weights[0] = z_base + o * stride, past[b, o]
+                    sum_rows(g, 0, one, Z, places, weights, 1, wide)
+                    read += w
+            before = past_active[b]
+            for c in range(len(cuts) - 1):
+                begins, ends = cuts[c], cuts[c + 1]
+                lot = c * B + b
+                # columns come alive; rows sent before the stretch
+                sent[: before * stride] = E[ring : ring + before * stride]
+                w = _wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
+                fresh, wide = wide, (w + lanes - 1) // lanes * lanes
+                if wide > fresh:
+                    for i in range(N):
+                        if row_live[lives + i]:
+                            M[base + i * stride + fresh : base + i * stride + wide] = 0
+                        if summed[i]:
+                            for k in range(K):
+                                F[(k * N + i) * stride + fresh : (k * N + i) * stride + wide] = 0
+                    for a in range(before):
+                        sent[a * stride + fresh : a * stride + wide] = 0
+                    for o in range(told):
+                        Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
+                for run in range(r0, r1):
+                    for x in range(runs[run], runs[run + 1]):
+                        gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
+                        into[x - c0] = base + own_row[x] + max(position[b, run], 0) + x - runs[run]
+                m = 0  # rows sent that a loss sees
+                for t in range(begins, ends):
+                    row = (t - t0) * B + b
+                    line_A, line_o = tape_A[t], tape_o[t]
+                    earlier = 0 if t == begins else first[row - B] * stride
+                    for i in range(k0, k1):
+                        at, n = starts[row, i], starts[row, i + 1] - starts[row, i]
+                        leak = line_A[start_A[i] * B + b * size[i] + local[i]] if row_live[lives + i] else zero
+                        row_live[lives + i] = True
+                        sum_slots(M, base + i * stride, leak, sent, earlier, stride, heard, at, flat_coef, at, n, wide)
+                        propagate += (n + (leak != 0)) * w
+                    immediate += _add_immediate(
+                        M, t, b, r0, r1, c0, run_source, run_delay, runs, into, gain, tape_B, tape_P, messages, history
+                    )
+                    for a in range(n_active[t, b]):
+                        i = active_units[t, b, a]
+                        place, factor = (first[row] + a) * stride, line_o[start_o[i] * B + b * size[i] + local[i]]
+                        if a + 1 < n_active[t, b]:
+                            prefetch(M, base + active_units[t, b, a + 1] * stride, wide)
+                        emit += w
+                        if not k0 <= i < k1:
+                            n, leak = count[row, a], scale[row, a]
+                            if not row_live[lives + i]:
+                                if n == 0:
+                                    sent[place : place + wide] = 0
+                                    continue
+                                row_live[lives + i] = True
+                                leak = zero
+                            at = begin[row, a]
+                            send_sum(
+                                M, base + i * stride, leak, sent, 0, stride, arriving, at, weight, at, n, wide, place, factor
+                            )
+                            propagate += (n + (leak != 0)) * w
+                            continue
+                        places[0], weights[0] = base + i * stride, factor
+                        sum_rows(sent, place, zero, M, places, weights, 1, wide)
+                        for x in range(col_ptr[i + 1] - Q[i], col_ptr[i + 1]):
+                            run = run_of[x]
+                            at_q = start_q[i] * B + (b * Q[i] + col_port[x]) * size[i] + local[i]
+                            sent[place + position[b, run] + placed[x] - runs[run]] += tape_q[t, at_q]
+                for t in range(begins, ends):
+                    for a in range(n_active[t, b]):
+                        signal = direct[t, b, active_units[t, b, a]]
+                        if signal != 0:
+                            places[m], weights[m] = (first[(t - t0) * B + b] + a) * stride, signal
+                            m += 1
+                if m:
+                    sum_rows(g, 0, one, sent, places, weights, m, wide)
+                    read += m * w
+                if last and c == len(cuts) - 2:
+                    break
+                for i in range(N):
+                    event = steps * B + lot
+                    n, leak = count[event, i], scale[event, i]
+                    if i + 1 < N and count[event, i + 1] >= 0:
+                        prefetch(M, base + (i + 1) * stride, wide)
+                    if not k0 <= i < k1 and n >= 0 and (n > 0 or row_live[lives + i]):
+                        leak = leak if row_live[lives + i] else zero
+                        row_live[lives + i] = True
+                        at = begin[event, i]
+                        sum_slots(M, base + i * stride, leak, sent, 0, stride, arriving, at, weight, at, n, wide)
+                        propagate += (n + (leak != 0)) * w
+                    at, n = sent_ptr[lot, i], sent_ptr[lot, i + 1] - sent_ptr[lot, i]
+                    if n and speaks[i]:
+                        for k in range(K):
+                            sum_slots(F, (k * N + i) * stride, one if summed[i] else zero, sent, 0, stride, sent_slot, at,
+                                       flat_power, k * sent_power.shape[1] + at, n, wide)  # fmt: skip
+                        summed[i] = True
+                        read += K * n * w
+                before = n_active[ends - 1, b]
+                newest = first[(ends - 1 - t0) * B + b] * stride
+                E[ring : ring + before * stride] = sent[newest : newest + before * stride]
+            for o in range(told):
+                m = 0
+                for i in range(N):
+                    if summed[i]:
+                        places[m], weights[m] = (kind[o] * N + i) * stride, out_weight[leaky[o], i]
+                        m += 1
+                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
+                read += (m + 1) * w
+            slot[slots : slots + N] = -1
+            for a in range(before):
+                slot[slots + active_units[cuts[-1] - 1, b, a]] = a
+            width[b, gr] = w
+            for run in range(r0, r1):
+                if position[b, run] >= 0:
+                    for x in range(runs[run], runs[run + 1]):
+                        gradient[chunk, order[x]] += g[position[b, run] + x - runs[run]]
+        counts[task, 0] += propagate
+        counts[task, 1] += immediate
+        counts[task, 2] += emit
+        counts[task, 3] += read

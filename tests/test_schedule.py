@@ -1,0 +1,111 @@
+"""Rows of the influence advanced by events are those advanced step by step: the same gradient, with fewer passes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import spikertrl as srl
+from spikertrl import checkpoint
+from spikertrl.learners import blocks, schedule
+from spikertrl.learners.base import Signal
+from spikertrl.run import simulator
+
+RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order, leaks multiplied beforehand
+TAPES = (9, 1, 16, 2, 12)
+
+
+def network(decay: float, heard: float = 0.5) -> srl.Network:
+    """Seldom gradient-active units; half of the inputs are silent at first, so that columns come alive one after the other."""
+    narrow = srl.surrogates.triangle(0.7, 0.3)
+    net = srl.Network("float64").add_input("x", 8, kind="event")
+    net.add_population("h", srl.models.egru, 30, surrogate=narrow, theta=0.25).add_population("r", srl.models.gru, 2)
+    net.connect("x", "h", density=heard, seed=3, weight=2.0).connect("h", "h", density=0.3, seed=1)
+    net.connect("h", "r", density=0.5, seed=4).connect("r", "h", density=0.5, seed=5)
+    net.add_readout("fast", "h", 2).add_readout("slow", "h", 2, decay=decay)
+    return net.initialize(1)
+
+
+def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
+    """Gradients over several tapes, with losses in their midst and at their ends; one lane is reset before one of them."""
+    rng, machine = np.random.default_rng(0), simulator(net)
+    start, found = machine.start(lanes), {name: [] for name in ways}
+    kept = {name: learner.init(net, lanes) for name, (learner, *_) in ways.items()}
+    for number, tau in enumerate(TAPES):
+        x = (rng.random((tau, lanes, 8)) < 0.1) * (np.arange(8) < 4 + number)
+        if number == 3:
+            start.reset_lanes(np.arange(lanes) == lanes - 1)
+        tape = machine.run(start, x.astype(float))
+        signal = Signal(0.0, np.zeros_like(tape.z))
+        signal.dz[[tau // 2, -1]] = rng.normal(size=signal.dz[[tau // 2, -1]].shape)
+        for name, (learner, store, most) in ways.items():
+            monkeypatch.setattr(schedule, "STORE_BYTES", store)
+            monkeypatch.setattr(schedule, "MOST_VISITS", most)
+            found[name].append(learner.update(kept[name], tape, signal))
+    return found
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay):
+    used = []
+    sweep = blocks.sweep_events
+    monkeypatch.setattr(blocks, "sweep_events", lambda *a: (used.append(len(a[1]) - 1), sweep(*a)))
+    ways = {
+        "dense": (srl.RTRL(dense=True), 0, 0), "steps": (srl.RTRL(), 1 << 20, 0),
+        "one stretch": (srl.RTRL(), 1 << 20, 9), "short stretches": (srl.RTRL(), 8 << 10, 9),
+    }  # fmt: skip
+    found = drive(network(decay), lanes, ways, monkeypatch)
+    assert max(used) > 2 and 1 in used  # both stores were used, one of them in several stretches
+    for name in ("steps", "one stretch", "short stretches"):
+        for tape, (expected, gradient) in enumerate(zip(found["dense"], found[name], strict=True)):
+            assert np.abs(expected).max() > 1e-3
+            room = ATOL * np.abs(expected).max()
+            np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=room, err_msg=f"{name}, tape {tape}")
+
+
+def test_last_piece_gives_the_same_gradient_and_ends_the_sequence():
+    net, rng = network(0.8), np.random.default_rng(1)
+    machine, x = simulator(net), (rng.random((14, 2, 8)) < 0.2).astype(float)
+    signal = np.zeros((14, 2, 4))
+    signal[[3, 6, 13]] = rng.normal(size=(3, 2, 4))
+    found = []
+    for last in (False, True):
+        start, kept = machine.start(2), srl.RTRL().init(net, 2)
+        for _ in range(2):  # the second sequence begins anew on what the first has left
+            start.reset_lanes()
+            for part in (slice(0, 5), slice(5, 14)):
+                tape = machine.run(start, x[part])
+                told = Signal(0.0, signal[part].copy(), last=last and part.stop == 14)
+                found.append(srl.RTRL().update(kept, tape, told))
+    assert all(np.abs(gradient).max() > 1e-3 for gradient in found)
+    np.testing.assert_allclose(found[4:], found[:4], rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError, match=r"lanes \[0, 1\] go on after their last piece"):
+        srl.RTRL().update(kept, machine.run(start, x), Signal(0.0, signal))
+
+
+def test_a_checkpoint_leaves_out_what_has_no_meaning(tmp_path):
+    net = network(0.8)
+    machine, kept, x = simulator(net), srl.RTRL().init(net, 2), np.ones((6, 2, 8))
+    tape = machine.run(machine.start(2), x)
+    sizes = {}
+    for last in (False, True):
+        kept.over = False
+        srl.RTRL().update(kept, tape, Signal(0.0, np.ones((6, 2, 4)), last=last))
+        path = checkpoint.save(tmp_path / f"{last}.npz", kept)
+        again = checkpoint.load(path, net.wiring)
+        assert again.M.shape == kept.M.shape and again.M.any() == (not last)
+        sizes[last] = path.stat().st_size
+    assert sizes[True] < sizes[False] - kept.M.nbytes / 2
+
+
+def test_stretches_fit_into_the_store(monkeypatch):
+    net = network(0.0)
+    wiring = net.wiring
+    kept = srl.RTRL().init(net, 1)
+    monkeypatch.setattr(schedule, "STORE_BYTES", 40 * int(kept.layout.stride.max()) * 8)
+    sent = np.random.default_rng(0).integers(0, 16, (31, 2)).astype(np.int32)
+    cuts, store = schedule.stretches(kept.layout, wiring, sent)
+    held = [sent[a : b + 1].max(1).sum() for a, b in itertools.pairwise(cuts)]
+    assert cuts[0] == 0 and cuts[-1] == 30 and (np.diff(cuts) > 0).all()
+    assert max(held) == store <= 40

@@ -44,7 +44,7 @@ class Schedule(NamedTuple):
 
 def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, int]:
     """Cut steps, so that the rows sent in one stretch and just before it, (1 + steps, B), fit into the store."""
-    room = max(1, STORE_BYTES // (int(blocks.stride.max()) * w.dtype.itemsize))
+    room = max(1, STORE_BYTES // (max(int(blocks.stride.max()), 1) * w.dtype.itemsize))
     most = sent.max(axis=1)
     cuts, held, store = [0], int(most[0]), 0
     for t in range(len(most) - 1):

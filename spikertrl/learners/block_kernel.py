@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from .sending import send_again
 from .vector import FAST, combine, combine_panel, combine_slots, sum_rows, sum_slots
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
@@ -133,9 +134,9 @@ def _add_terms(M, into, begin, end, line, gain, value):
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
           tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, placed, run_of, run_ptr, runs,
           run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
-          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active, starts,
-          pre, sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past, out_weight, gradient, counts,
-          last):  # fmt: skip
+          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active,
+          past_units, past_o, past_q, starts, pre, sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past,
+          out_weight, gradient, counts, last):  # fmt: skip
     """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
@@ -185,25 +186,34 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
         senders, gains, tile = np.zeros(N, np.int64), np.zeros(N, dtype), np.zeros(N * TILE if all_to_all else 0, dtype)
         q_row, q_column, q_value = np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, dtype)
         explicit = 0
+        whole = plain and units == N  # the rows sent are made again from M when a tape begins, and need not be kept
+        room_sent = np.empty(N * stride if whole else 0, dtype)
+        sent_rows = room_sent if whole else E
         # per column, in the order of sources, in one lane: its place in tape_B (or tape_P), and in its own unit's row of M
         gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * rows * stride
-            ring = (B * first_E[gr] + b * units * stride) * D
+            ring = 0 if whole else (B * first_E[gr] + b * units * stride) * D
             slots = (B * first + b * units) * D
             lives = B * first + b * units
             z_base = (B * first_Z[gr] + b * stride) * L
             there = 0
-            for r in range(D):
+            for r in range(0 if whole else D):
                 for u in range(units):
                     a = slot[slots + r * units + u]
                     address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                     there += a >= 0
             stored = True
             before = past_active[0, b]  # gradient-active units of the last step
-            complete = D == 1 and units == N and there == before
+            complete = whole or (D == 1 and units == N and there == before)
             w = width[b, gr]
+            if whole:
+                send_again(
+                    sent_rows, M, base, stride, (w + lanes - 1) // lanes * lanes, row_live, lives, past_units[b], before, k0,
+                    k1, past_o, past_q, b, B, size, local, start_o, start_q, Q, col_ptr, col_port, run_of, placed, runs,
+                    position, places, weights,
+                )  # fmt: skip
             for run in range(run_ptr[gr], run_ptr[gr + 1]):
                 for x in range(runs[run], runs[run + 1]):
                     gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
@@ -226,14 +236,14 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                 # rows: M <- A M + sum of arriving rows
                 if all_to_all:  # complete by construction
                     propagate += _advance_all(
-                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, E, ring,
-                        flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile,
+                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, sent_rows,
+                        ring, flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile,
                         places, weights,
                     )  # fmt: skip
                 elif plain and complete:
                     propagate += _advance_lean(
                         M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, starts[step],
-                        flat_coef, sent, ring, E, zero,
+                        flat_coef, sent, ring, sent_rows, zero,
                     )  # fmt: skip
                 for u in range(0 if all_to_all or (plain and complete) else units):
                     i = reach[first + u]
@@ -258,7 +268,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     propagate += _advance_states(
                         M, base + row_of[first + u] * stride, stride, w, wide, S[i], a_place[u] + b * a_lane[u], size[i],
                         tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t,
-                        D, address, N, E, places, weights, unit,
+                        D, address, N, sent_rows, places, weights, unit,
                     )  # fmt: skip
                 # immediate terms, in the rows of each column's own unit; columns come alive
                 for run in range(run_ptr[gr], run_ptr[gr + 1]):
@@ -285,7 +295,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                                 for r in range(D if D > 1 else 0):
                                     place = address[r * N + reach[first + u]]
                                     if place >= 0:
-                                        E[place + fresh : place + wide] = 0
+                                        sent_rows[place + fresh : place + wide] = 0
                             for o in range(told):
                                 Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
                     line = tape_P[t] if source == -2 else tape_B[t]
@@ -298,11 +308,11 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                                 M[into[x] + s * stride] += line[gain[x] + s * term[c0 + x, 3]] * value
                                 immediate += 1
                 # messages: E <- o M + q for gradient-active units
-                for u in range(units):
+                for u in range(0 if whole else units):
                     if address[now * N + reach[first + u]] >= 0:
                         slot[slots + now * units + u] = -1
                         address[now * N + reach[first + u]] = -1
-                stored = not all_to_all or told > 0 or (t == t1 - 1 and not last)
+                stored = not all_to_all or told > 0
                 for a in range(0 if stored else n_active[t, b]):
                     stored |= direct[t, b, active_units[t, b, a]] != 0
                 explicit = 0
@@ -319,29 +329,30 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                 for a in range((n_active[t, b] if units == N else units) if stored else 0):
                     j = active_units[t, b, a] if units == N else reach[first + a]
                     u = where[j]
-                    if active_slot[t, b, j] < 0 or not (row_live[lives + u] or (plain and units == N)):
+                    if active_slot[t, b, j] < 0 or not (row_live[lives + u] or whole):
                         continue
                     at = a if units == N else n
                     place = ring + (now * units + at) * stride
-                    slot[slots + now * units + u] = at
-                    address[now * N + j] = place
+                    if not whole:
+                        slot[slots + now * units + u] = at
+                        address[now * N + j] = place
                     at_o = start_o[j] * B + b * S[j] * size[j] + local[j]
                     m = S[j] if row_live[lives + u] else 0  # a row of zeros keeps the lean path open
                     for s in range(m):
                         places[s] = base + (row_of[first + u] + s) * stride
                         weights[s] = tape_o[t, at_o + s * size[j]]
-                    sum_rows(E, place, zero, M, places, weights, m, wide)
+                    sum_rows(sent_rows, place, zero, M, places, weights, m, wide)
                     emit += m * w
                     if own[u]:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
                             at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
                             run = run_of[c]
-                            E[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
+                            sent_rows[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
                     if summed and heard[u]:
                         touched[u] = True
                         for k in range(len(powers)):
                             places[0], weights[0] = place, powers[k, t - t0]
-                            sum_rows(F, (k * units + u) * stride, one, E, places, weights, 1, wide)
+                            sum_rows(F, (k * units + u) * stride, one, sent_rows, places, weights, 1, wide)
                             read += w
                     rows_now[n], signals[n], units_now[n] = place, direct[t, b, j], j
                     n += 1
@@ -351,7 +362,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                 for o in range(0 if summed else told):
                     for a in range(n):
                         weights[a] = out_weight[leaky[o], units_now[a]]
-                    sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, n, wide)
+                    sum_rows(Z, z_base + o * stride, kept[o], sent_rows, rows_now, weights, n, wide)
                     read += (n + 1) * w
                 m = 0
                 for a in range(n):
@@ -359,7 +370,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                         signals[m], rows_now[m] = signals[a], rows_now[a]
                         m += 1
                 if m:
-                    sum_rows(g, 0, one, E, rows_now, signals, m, wide)
+                    sum_rows(g, 0, one, sent_rows, rows_now, signals, m, wide)
                     read += m * w
             for o in range(L if summed else 0):
                 m = 0

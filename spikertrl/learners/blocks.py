@@ -43,7 +43,7 @@ class BlockState:
     Z: np.ndarray
     sent: np.ndarray  # (D, B) int32: how many units were gradient-active in the last steps
     senders: np.ndarray  # (D, B, N) int32: which
-    o: np.ndarray  # last step's dO/ds and dO/dphi, to read the message's influence
+    o: np.ndarray  # last step's dO/ds and dO/dphi: what the rows sent were made of
     q: np.ndarray
     clock: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
@@ -140,6 +140,8 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
             coupled = couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
         active, last = sent[D + t0 - 1 : D + t0], signal.last and t1 == tape.tau
         leaks, ago = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
+        o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])
+        before = senders[D + t0 - 1], o, q  # what was sent just before
         cuts, store = stretches(blocks, w, sent[D + t0 - 1 : D + t1])
         if is_worthwhile(w, blocks, coupled, cuts, sent[D + t0 - 1 : D + t1]):
             plan = schedule(coupled, w, tape, t0, cuts, store, active[0], powers)
@@ -147,8 +149,8 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
                 shared, plan.cuts, batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B,
                 tape.P, tape.o, tape.q, w.col_ptr, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr,
                 blocks.runs, blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.stride,
-                blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
-                state.width, state.Z, tape.messages, tape.history, count, units, active[0], *plan[1:], coupled.starts,
+                blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
+                tape.history, count, units, active[0], *before, *plan[1:], coupled.starts,
                 coupled.slot, coupled.coef, direct, leaky, kind, leaks, ago, weights, columns, counts,
                 last,
             )  # fmt: skip
@@ -159,7 +161,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
             blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
             blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride,
             blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
-            state.width, state.Z, tape.messages, tape.history, count, units, place, active, *coupled, direct, leaky,
+            state.width, state.Z, tape.messages, tape.history, count, units, place, active, *before, *coupled, direct, leaky,
             kind, powers, leaks, ago, weights, columns, counts, last,
         )  # fmt: skip
     gradient = np.zeros(w.n_parameters, w.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import Wiring
 from .coupling_kernel import couple, couple_all
-from .layout import Layout
+from .layout import Layout, is_whole
 from .vector import PANEL
 
 ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
@@ -86,9 +86,3 @@ def _dense_places(w: Wiring) -> np.ndarray:
     pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
     pair, rank = np.divmod(w.syn_place, most)
     return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]
-
-
-def is_whole(w: Wiring, blocks: Layout) -> bool:
-    """Every block holds all units, of one state that is carried, and delays are one step: rows arrive by their slot alone."""
-    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
-    return plain and len(blocks.reach) == len(blocks.stride) * w.n_units

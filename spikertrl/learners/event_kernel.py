@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from .sending import send_again
 from .vector import FAST, prefetch, send_sum, sum_rows, sum_slots
 
 
@@ -47,9 +48,9 @@ def _add_immediate(M, t, b, r0, r1, c0, run_source, run_delay, runs, into, gain,
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
                  col_ptr, col_port, order, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
-                 stride_of, first_M, first_E, first_Z, M, E, slot, row_live, position, width, Z, messages, history, n_active,
-                 active_units, past_active, store, first, begin, count, scale, arriving, weight, sent_ptr, sent_slot,
-                 sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient, counts,
+                 stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active, active_units,
+                 past_active, past_units, past_o, past_q, store, first, begin, count, scale, arriving, weight, sent_ptr,
+                 sent_slot, sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient, counts,
                  last):  # fmt: skip
     """As ``block_kernel.sweep``, by events. ``starts``, ``heard`` (slots), ``coef``: couplings step by step, for own rows.
 
@@ -79,9 +80,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * rows * stride
-            ring = B * first_E[gr] + b * N * stride
-            slots = (B * gr + b) * N
-            lives = slots
+            lives = (B * gr + b) * N
             z_base = (B * first_Z[gr] + b * stride) * L
             w = width[b, gr]
             wide = (w + lanes - 1) // lanes * lanes
@@ -97,7 +96,13 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                 begins, ends = cuts[c], cuts[c + 1]
                 lot = c * B + b
                 # columns come alive; rows sent before the stretch
-                sent[: before * stride] = E[ring : ring + before * stride]
+                units, o, q = past_units[b], past_o, past_q
+                if c > 0:
+                    units, o, q = active_units[begins - 1, b], tape_o[begins - 1], tape_q[begins - 1]
+                send_again(
+                    sent, M, base, stride, wide, row_live, lives, units, before, k0, k1, o, q, b, B, size, local, start_o,
+                    start_q, Q, col_ptr, col_port, run_of, placed, runs, position, places, weights,
+                )  # fmt: skip
                 w = _wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
                 fresh, wide = wide, (w + lanes - 1) // lanes * lanes
                 if wide > fresh:
@@ -185,8 +190,6 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                         summed[i] = True
                         read += K * n * w
                 before = n_active[ends - 1, b]
-                newest = first[(ends - 1 - t0) * B + b] * stride
-                E[ring : ring + before * stride] = sent[newest : newest + before * stride]
             for o in range(told):
                 m = 0
                 for i in range(N):
@@ -195,9 +198,6 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                         m += 1
                 sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
-            slot[slots : slots + N] = -1
-            for a in range(before):
-                slot[slots + active_units[cuts[-1] - 1, b, a]] = a
             width[b, gr] = w
             for run in range(r0, r1):
                 if position[b, run] >= 0:

@@ -45,7 +45,7 @@ class Layout:
 
     def elements(self, w: Wiring) -> dict[str, int]:
         """Numbers in the influence M, the rows in flight E and the readouts' rows Z, per lane."""
-        D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
+        D, leaky = 0 if is_whole(w, self) else max(w.row_history, 1), int((w.decay > 0).sum())
         return {"M": int(self.first_M[-1]), "E": D * int(self.first_E[-1]), "Z": leaky * int(self.first_Z[-1])}
 
 
@@ -65,6 +65,15 @@ def layout(w: Wiring, hops: int | None) -> Layout:
         run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
         own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order], term=_terms(w)[order],
     )  # fmt: skip
+
+
+def is_whole(w: Wiring, blocks: Layout) -> bool:
+    """Every block holds all units, of one state that is carried, and delays are one step.
+
+    Rows then arrive by their place among those sent in the step before, and can be made again from M.
+    """
+    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
+    return plain and len(blocks.reach) == len(blocks.stride) * w.n_units
 
 
 def _own_rows(w: Wiring, group: np.ndarray, reach_ptr: np.ndarray, reach: np.ndarray, states: np.ndarray, stride: np.ndarray):

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..tape import Tape
 from ..wiring import Wiring
-from .couplings import Couplings, is_whole
-from .layout import Layout
+from .couplings import Couplings
+from .layout import Layout, is_whole
 from .schedule_kernel import collect
 
 STORE_BYTES = 384 << 10  # of the rows sent in one stretch: they are read from a second-level cache

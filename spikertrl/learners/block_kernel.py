@@ -154,6 +154,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
     flat_coef = coef.reshape(-1)
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     plain = D == 1 and S.max() == 1 and not memoryless.any()
+    most_sent = max(past_active.max(), n_active[t0:t1].max())
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -187,7 +188,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
         q_row, q_column, q_value = np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, dtype)
         explicit = 0
         whole = plain and units == N  # the rows sent are made again from M when a tape begins, and need not be kept
-        room_sent = np.empty(N * stride if whole else 0, dtype)
+        room_sent = np.empty(most_sent * stride if whole else 0, dtype)
         sent_rows = room_sent if whole else E
         # per column, in the order of sources, in one lane: its place in tape_B (or tape_P), and in its own unit's row of M
         gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)

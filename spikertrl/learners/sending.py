@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from numba import njit
 
-from .vector import FAST, sum_rows
+from .vector import FAST, prefetch, sum_rows
+
+AHEAD = 3  # rows asked for in advance: they lie apart, and in an online step they come from main memory
 
 
 @njit(fastmath=FAST, cache=True)
@@ -15,7 +17,11 @@ def send_again(sent, M, base, stride, wide, row_live, lives, units, n, k0, k1, o
     Keeping them in the meantime would cost more: they would go to main memory and back.
     """
     nothing = M.dtype.type(0)
+    for a in range(min(n, AHEAD)):
+        prefetch(M, base + units[a] * stride, wide)
     for a in range(n):
+        if a + AHEAD < n:
+            prefetch(M, base + units[a + AHEAD] * stride, wide)
         j, place = units[a], a * stride
         places[0], weights[0] = base + j * stride, o[start_o[j] * B + b * size[j] + local[j]]
         sum_rows(sent, place, nothing, M, places, weights, 1 if row_live[lives + j] else 0, wide)

@@ -231,7 +231,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     found.add_argument("--batch", type=positive, default=64, help="utterances a step (default 64)")
     options = found.parse_args(argv)
     if options.quick:
-        options.steps, options.units, options.seeds = min(options.steps, 60), min(options.units, 32), min(options.seeds, 2)
+        options.steps, options.units, options.seeds = min(options.steps, 60), min(options.units, 128), min(options.seeds, 2)
     return options
 
 

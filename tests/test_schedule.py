@@ -15,14 +15,20 @@ RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order, leaks multiplied bef
 TAPES = (9, 1, 16, 2, 12)
 
 
-def network(decay: float, heard: float = 0.5) -> srl.Network:
-    """Seldom gradient-active units; half of the inputs are silent at first, so that columns come alive one after the other."""
+def network(decay: float, heard: float = 0.5, leaves: int = 0) -> srl.Network:
+    """Seldom gradient-active units; half of the inputs are silent at first, so that columns come alive one after the other.
+
+    ``leaves``: units that reach no other one.
+    """
     narrow = srl.surrogates.triangle(0.7, 0.3)
     net = srl.Network("float64").add_input("x", 8, kind="event")
     net.add_population("h", srl.models.egru, 30, surrogate=narrow, theta=0.25).add_population("r", srl.models.gru, 2)
     net.connect("x", "h", density=heard, seed=3, weight=2.0).connect("h", "h", density=0.3, seed=1)
     net.connect("h", "r", density=0.5, seed=4).connect("r", "h", density=0.5, seed=5)
     net.add_readout("fast", "h", 2).add_readout("slow", "h", 2, decay=decay)
+    if leaves:
+        net.add_population("leaf", srl.models.egru, leaves, surrogate=narrow, theta=0.25).connect("h", "leaf")
+        net.add_readout("far", "leaf", 2, decay=decay)
     return net.initialize(1)
 
 
@@ -46,8 +52,8 @@ def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: py
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-@pytest.mark.parametrize("decay", [0.0, 0.8])
-def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay):
+@pytest.mark.parametrize(("decay", "leaves"), [(0.0, 0), (0.8, 0), (0.8, 12)])
+def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay, leaves):
     used = []
     sweep = blocks.sweep_events
     monkeypatch.setattr(blocks, "sweep_events", lambda *a: (used.append(len(a[1]) - 1), sweep(*a)))
@@ -55,7 +61,10 @@ def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay):
         "dense": (srl.RTRL(dense=True), 0, 0), "steps": (srl.RTRL(), 1 << 20, 0),
         "one stretch": (srl.RTRL(), 1 << 20, 9), "short stretches": (srl.RTRL(), 8 << 10, 9),
     }  # fmt: skip
-    found = drive(network(decay), lanes, ways, monkeypatch)
+    net = network(decay, leaves=leaves)
+    whole = srl.RTRL().init(net, lanes).layout.whole
+    assert whole.any() and whole.all() == (leaves == 0)
+    found = drive(net, lanes, ways, monkeypatch)
     assert max(used) > 2 and 1 in used  # both stores were used, one of them in several stretches
     for name in ("steps", "one stretch", "short stretches"):
         for tape, (expected, gradient) in enumerate(zip(found["dense"], found[name], strict=True)):

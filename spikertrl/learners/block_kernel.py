@@ -8,7 +8,8 @@ narrow blocks still fill vector registers. Blocks never exchange anything. Insid
 * a row that is still (or again) zero is **not alive** and costs nothing;
 * only gradient-active units put a row E_j = o_j M_j + q_j into the ring, and only such rows are ever multiplied.
 
-Nothing is approximated: what is skipped is exactly zero.
+Nothing is approximated: what is skipped is exactly zero. Networks whose blocks hold all units of one state have loops of their
+own (``whole_kernel``, ``event_kernel``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .sending import send_again
-from .vector import FAST, combine, combine_panel, combine_slots, sum_rows, sum_slots
-
-TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
+from .block_parts import add_gradient, add_immediate, locate_gains, wake
+from .vector import FAST, sum_rows, sum_slots
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
@@ -75,90 +74,61 @@ def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance_lean(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, own, live, lives, starts, flat_coef, slots,
-                  ring, E, zero):  # fmt: skip
-    """``_advance_states`` for all rows of a block that holds every unit, with one state each and all arriving rows present."""
+def _add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P, messages,
+                   history, stride, states, apart):  # fmt: skip
+    """``add_immediate`` for units of several ``states``, whose derivatives lie ``apart`` (of each column)."""
     done = 0
-    for u in range(units):
-        first, end = starts[u], starts[u + 1]
-        a = tape_A[a_place[u] + b * a_lane[u]]
-        if not live[lives + u]:
-            if first == end and not own[u]:
-                continue
-            live[lives + u] = True
-            a = zero
-        combine_slots(M, base + u * stride, a, E, ring, stride, slots, first, flat_coef, first, end - first, wide)
-        done += end - first + (a != 0)
-    return done * w
+    for run in range(r0, r1):
+        source = run_source[run]
+        value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
+        if value == 0:
+            continue
+        line, at = tape_P[t] if source == -2 else tape_B[t], base + position[b, run]
+        for x in range(runs[run], runs[run + 1]):
+            for s in range(states[x - c0]):
+                M[at + own_row[x] + s * stride] += line[gain[x - c0] + s * apart[x - c0]] * value
+            done += states[x - c0]
+    return done
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance_all(M, base, stride, w, wide, units, a_place, a_lane, b, tape_A, live, lives, scales, E, ring, flat_coef, first, n,
-                 stored, senders, gains, explicit, q_row, q_column, q_value, tile, places, weights):  # fmt: skip
-    """``_advance_lean`` where every unit hears every sender: a product of matrices.
-
-    Where nothing else needed the rows sent in the last step they were not ``stored``: they are made here, columns by columns
-    (``tile``, TILE elements of each), from the senders' rows of M, their gains o, and the ``explicit`` terms q.
-    """
-    done = 0
+def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address, Z, z_base, told):
+    """Zeros in the registers that columns just alive have opened: in live rows of M, in rows of E on their way, and in Z."""
     for u in range(units):
-        scales[u] = tape_A[a_place[u] + b * a_lane[u]]
-        if not live[lives + u]:
-            live[lives + u] = True
-            scales[u] = 0
-        done += scales[u] != 0
-    if stored:
-        combine_panel(M, base, stride, units, scales, E, ring, stride, flat_coef, first, n, wide)
-        return (done + units * n) * w
-    nothing = M[base] - M[base]
-    for x in range(0, wide, TILE):
-        width = min(TILE, wide - x)
-        for a in range(n):
-            places[0], weights[0] = base + senders[a] * stride + x, gains[a]
-            combine(tile, a * TILE, nothing, M, places, weights, 1, width)
-        for e in range(explicit):
-            if x <= q_column[e] < x + width:
-                tile[q_row[e] * TILE + q_column[e] - x] += q_value[e]
-        combine_panel(M, base + x, stride, units, scales, tile, 0, TILE, flat_coef, first, n, width)
-    return (done + units * n) * w
-
-
-@njit(fastmath=FAST, cache=True)
-def _add_terms(M, into, begin, end, line, gain, value):
-    """M[into[x]] += line[gain[x]] * value for x in begin..end-1; no place repeats."""
-    for x in range(np.uint64(begin), np.uint64(end)):
-        M[np.uint64(into[x])] += line[np.uint64(gain[x])] * value
+        for r in range(row_of[u], row_of[u] + states[u] if live[u] else row_of[u]):
+            M[base + r * stride + fresh : base + r * stride + wide] = 0
+    for place in address:
+        if place >= 0:
+            E[place + fresh : place + wide] = 0
+    for o in range(told):
+        Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
           tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, placed, run_of, run_ptr, runs,
           run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
-          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active,
-          past_units, past_o, past_q, starts, pre, sent, lag, coef, all_to_all, direct, leaky, kind, powers, kept, past,
-          out_weight, gradient, counts, last):  # fmt: skip
-    """Advance all blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
+          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active, starts,
+          pre, sent, lag, coef, powers, direct, leaky, kind, kept, past, out_weight, gradient, counts, last):  # fmt: skip
+    """Advance blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
     a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts
     at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
     ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow
-    ``reach_ptr``. Run r of columns lies at ``position[b, r]`` and behind, -1 while it is not alive.
-    ``all_to_all``: the couplings come from ``couple_all``. Losses of the tape reach E through ``direct``, which holds the
-    leak of the readouts; their rows Z are read for what came before the tape (``past``, B, L) and written once, at the end,
-    from sums of E that decay (``powers`` (decays, steps), ``kind`` of every leaky output, ``kept`` its decay over all steps).
-    They are not written if this is the ``last`` tape before all lanes begin anew.
+    ``reach_ptr``. Losses of the tape reach E through ``direct``, which holds the leak of the readouts; their rows Z are read
+    for what came before the tape (``past``, B, L) and written once, at the end, from sums of E that decay (``powers`` (decays,
+    steps), ``kind`` of every leaky output, ``kept`` its decay over all steps). They are not written if this is the ``last``
+    tape before all lanes begin anew.
     """
     N = len(S)
     L, told = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = coef.reshape(-1)
-    room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
-    plain = D == 1 and S.max() == 1 and not memoryless.any()
-    most_sent = max(past_active.max(), n_active[t0:t1].max())
+    states = S[reach]
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
-        c0, c1 = col_ptr[k0], col_ptr[k1]
+        c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
         stride = stride_of[gr]
         first, units = reach_ptr[gr], reach_ptr[gr + 1] - reach_ptr[gr]
         rows = row_of[first + units - 1] + S[reach[first + units - 1]]
@@ -183,47 +153,30 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                 heard[u] |= out_weight[leaky[o], reach[first + u]] != 0
         places, rows_now, units_now = np.zeros(most, np.int64), np.zeros(N, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
-        # the rows sent in the last step, if they are not stored
-        senders, gains, tile = np.zeros(N, np.int64), np.zeros(N, dtype), np.zeros(N * TILE if all_to_all else 0, dtype)
-        q_row, q_column, q_value = np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, np.int64), np.zeros(c1 - c0, dtype)
-        explicit = 0
-        whole = plain and units == N  # the rows sent are made again from M when a tape begins, and need not be kept
-        room_sent = np.empty(most_sent * stride if whole else 0, dtype)
-        sent_rows = room_sent if whole else E
-        # per column, in the order of sources, in one lane: its place in tape_B (or tape_P), and in its own unit's row of M
-        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        # of each column, in the order of sources: its place in tape_B (or tape_P) in one lane; states; how far these lie apart
+        gain, owned, apart = np.empty(c1 - c0, np.int64), S[col_unit[order[c0:c1]]], term[c0:c1, 3]
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * rows * stride
-            ring = 0 if whole else (B * first_E[gr] + b * units * stride) * D
+            ring = (B * first_E[gr] + b * units * stride) * D
             slots = (B * first + b * units) * D
             lives = B * first + b * units
             z_base = (B * first_Z[gr] + b * stride) * L
             there = 0
-            for r in range(0 if whole else D):
+            for r in range(D):
                 for u in range(units):
                     a = slot[slots + r * units + u]
                     address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                     there += a >= 0
-            stored = True
-            before = past_active[0, b]  # gradient-active units of the last step
-            complete = whole or (D == 1 and units == N and there == before)
+            complete = D == 1 and units == N and there == past_active[b]
             w = width[b, gr]
-            if whole:
-                send_again(
-                    sent_rows, M, base, stride, (w + lanes - 1) // lanes * lanes, row_live, lives, past_units[b], before, k0,
-                    k1, past_o, past_q, b, B, size, local, start_o, start_q, Q, col_ptr, col_port, run_of, placed, runs,
-                    position, places, weights,
-                )  # fmt: skip
-            for run in range(run_ptr[gr], run_ptr[gr + 1]):
-                for x in range(runs[run], runs[run + 1]):
-                    gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
-                    into[x - c0] = base + own_row[x] + max(position[b, run], 0) + x - runs[run]
+            wide = (w + lanes - 1) // lanes * lanes
+            locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
             for o in range(L):
                 if past[b, o] != 0:
                     places[0], weights[0] = z_base + o * stride, past[b, o]
-                    sum_rows(g, 0, one, Z, places, weights, 1, (w + lanes - 1) // lanes * lanes)
+                    sum_rows(g, 0, one, Z, places, weights, 1, wide)
                     read += w
             for u in range(units if summed else 0):
                 if touched[u]:
@@ -232,21 +185,9 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                         F[(k * units + u) * stride : (k * units + u + 1) * stride] = 0
             for t in range(t0, t1):
                 now = (clock + t) % D
-                wide = (w + lanes - 1) // lanes * lanes
                 step = (t - t0) * B + b
                 # rows: M <- A M + sum of arriving rows
-                if all_to_all:  # complete by construction
-                    propagate += _advance_all(
-                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], row_live, lives, signals, sent_rows,
-                        ring, flat_coef, step * room, before, stored, senders, gains, explicit, q_row, q_column, q_value, tile,
-                        places, weights,
-                    )  # fmt: skip
-                elif plain and complete:
-                    propagate += _advance_lean(
-                        M, base, stride, w, wide, units, a_place, a_lane, b, tape_A[t], own, row_live, lives, starts[step],
-                        flat_coef, sent, ring, sent_rows, zero,
-                    )  # fmt: skip
-                for u in range(0 if all_to_all or (plain and complete) else units):
+                for u in range(units):
                     i = reach[first + u]
                     begin, end = starts[step, i], starts[step, i + 1]
                     live = row_live[lives + u]
@@ -269,101 +210,65 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     propagate += _advance_states(
                         M, base + row_of[first + u] * stride, stride, w, wide, S[i], a_place[u] + b * a_lane[u], size[i],
                         tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t,
-                        D, address, N, sent_rows, places, weights, unit,
+                        D, address, N, E, places, weights, unit,
                     )  # fmt: skip
-                # immediate terms, in the rows of each column's own unit; columns come alive
-                for run in range(run_ptr[gr], run_ptr[gr + 1]):
-                    x0, x1 = runs[run], runs[run + 1]
-                    source = run_source[run]
-                    value = one
-                    if source >= 0:
-                        value = messages[history + t - run_delay[run], b, source]
-                        if value == 0:
-                            continue
-                    at = position[b, run]
-                    if at < 0:
-                        at = w
-                        position[b, run] = w
-                        for x in range(x0, x1):
-                            into[x - c0] = base + own_row[x] + at + x - x0
-                        w += x1 - x0
-                        fresh, wide = wide, (w + lanes - 1) // lanes * lanes
-                        if wide > fresh:
-                            for u in range(units):
-                                if row_live[lives + u]:
-                                    for r in range(row_of[first + u], row_of[first + u] + S[reach[first + u]]):
-                                        M[base + r * stride + fresh : base + r * stride + wide] = 0
-                                for r in range(D if D > 1 else 0):
-                                    place = address[r * N + reach[first + u]]
-                                    if place >= 0:
-                                        sent_rows[place + fresh : place + wide] = 0
-                            for o in range(told):
-                                Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
-                    line = tape_P[t] if source == -2 else tape_B[t]
-                    if single:
-                        _add_terms(M, into, x0 - c0, x1 - c0, line, gain, value)
-                        immediate += x1 - x0
-                    else:
-                        for x in range(x0 - c0, x1 - c0):
-                            for s in range(S[col_unit[order[c0 + x]]]):
-                                M[into[x] + s * stride] += line[gain[x] + s * term[c0 + x, 3]] * value
-                                immediate += 1
+                # columns come alive; immediate terms, in the rows of each column's own unit
+                w = wake(t, t + 1, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
+                fresh, wide = wide, (w + lanes - 1) // lanes * lanes
+                if wide > fresh:
+                    ahead = address[: D * N if D > 1 else 0]
+                    _widen(M, base, stride, fresh, wide, units, row_of[first:], states[first:], row_live[lives:], E, ahead, Z,
+                           z_base, told)  # fmt: skip
+                if single:
+                    immediate += add_immediate(
+                        M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
+                        messages, history,
+                    )  # fmt: skip
+                else:
+                    immediate += _add_immediate(
+                        M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
+                        messages, history, stride, owned, apart,
+                    )  # fmt: skip
                 # messages: E <- o M + q for gradient-active units
-                for u in range(0 if whole else units):
+                for u in range(units):
                     if address[now * N + reach[first + u]] >= 0:
                         slot[slots + now * units + u] = -1
                         address[now * N + reach[first + u]] = -1
-                stored = not all_to_all or told > 0
-                for a in range(0 if stored else n_active[t, b]):
-                    stored |= direct[t, b, active_units[t, b, a]] != 0
-                explicit = 0
-                for a in range(0 if stored else n_active[t, b]):
-                    j = active_units[t, b, a]
-                    senders[a], gains[a] = where[j], tape_o[t, start_o[j] * B + b * size[j] + local[j]]
-                    emit += w
-                    if own[where[j]]:
-                        for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
-                            q_row[explicit], q_column[explicit] = a, position[b, run_of[c]] + placed[c] - runs[run_of[c]]
-                            q_value[explicit] = tape_q[t, start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]]
-                            explicit += 1
                 n = 0
-                for a in range((n_active[t, b] if units == N else units) if stored else 0):
+                for a in range(n_active[t, b] if units == N else units):
                     j = active_units[t, b, a] if units == N else reach[first + a]
                     u = where[j]
-                    if active_slot[t, b, j] < 0 or not (row_live[lives + u] or whole):
+                    if active_slot[t, b, j] < 0 or not row_live[lives + u]:
                         continue
                     at = a if units == N else n
                     place = ring + (now * units + at) * stride
-                    if not whole:
-                        slot[slots + now * units + u] = at
-                        address[now * N + j] = place
+                    slot[slots + now * units + u] = at
+                    address[now * N + j] = place
                     at_o = start_o[j] * B + b * S[j] * size[j] + local[j]
-                    m = S[j] if row_live[lives + u] else 0  # a row of zeros keeps the lean path open
-                    for s in range(m):
+                    for s in range(S[j]):
                         places[s] = base + (row_of[first + u] + s) * stride
                         weights[s] = tape_o[t, at_o + s * size[j]]
-                    sum_rows(sent_rows, place, zero, M, places, weights, m, wide)
-                    emit += m * w
+                    sum_rows(E, place, zero, M, places, weights, S[j], wide)
+                    emit += S[j] * w
                     if own[u]:
                         for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
                             at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
                             run = run_of[c]
-                            sent_rows[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
+                            E[place + position[b, run] + placed[c] - runs[run]] += tape_q[t, at_q]
                     if summed and heard[u]:
                         touched[u] = True
                         for k in range(len(powers)):
                             places[0], weights[0] = place, powers[k, t - t0]
-                            sum_rows(F, (k * units + u) * stride, one, sent_rows, places, weights, 1, wide)
+                            sum_rows(F, (k * units + u) * stride, one, E, places, weights, 1, wide)
                             read += w
                     rows_now[n], signals[n], units_now[n] = place, direct[t, b, j], j
                     n += 1
-                before = n_active[t, b]
-                complete = all_to_all or (D == 1 and units == N and n == before)
+                complete = D == 1 and units == N and n == n_active[t, b]
                 # readout: rows of leaky ones (of a single step), then the signal
                 for o in range(0 if summed else told):
                     for a in range(n):
                         weights[a] = out_weight[leaky[o], units_now[a]]
-                    sum_rows(Z, z_base + o * stride, kept[o], sent_rows, rows_now, weights, n, wide)
+                    sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, n, wide)
                     read += (n + 1) * w
                 m = 0
                 for a in range(n):
@@ -371,7 +276,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                         signals[m], rows_now[m] = signals[a], rows_now[a]
                         m += 1
                 if m:
-                    sum_rows(g, 0, one, sent_rows, rows_now, signals, m, wide)
+                    sum_rows(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
             for o in range(L if summed else 0):
                 m = 0
@@ -379,13 +284,10 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     if touched[u]:
                         places[m], weights[m] = (kind[o] * units + u) * stride, out_weight[leaky[o], reach[first + u]]
                         m += 1
-                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, (w + lanes - 1) // lanes * lanes)
+                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
             width[b, gr] = w
-            for run in range(run_ptr[gr], run_ptr[gr + 1]):
-                if position[b, run] >= 0:
-                    for x in range(runs[run], runs[run + 1]):
-                        gradient[chunk, order[x]] += g[position[b, run] + x - runs[run]]
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, order, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

@@ -11,15 +11,16 @@ from ..memory import readable, require, smaller
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import Wiring
-from . import block_kernel as kernel
 from . import couplings
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
+from .block_kernel import sweep
 from .event_kernel import sweep_events
 from .layout import Layout, layout, tasks
 from .local import local_bytes
 from .local_layout import is_local
 from .schedule import is_worthwhile, schedule, stretches
 from .vector import aligned, lanes, zeros_on_demand
+from .whole_kernel import sweep_whole
 
 _COUPLING_BYTES = 128 << 20  # how much of the tape's couplings is laid out at a time
 
@@ -116,7 +117,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
         )
     _reset(state, tape.reset)
     D = len(state.sent)
-    count, units, place = tape.active(w)
+    count, units, _ = tape.active(w)
     sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
@@ -125,45 +126,17 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
     blocks = state.layout
-    shared, chunks = tasks(len(blocks.stride), state.batch, numba.get_num_threads())
-    columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((len(shared), 4), np.int64)
-    most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
+    whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
+    columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
-        rows, powers = (t1 - t0) * batch, (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
-        if not len(w.pair_pre):
-            coupled = couplings.none_arrive(w, rows)
-        else:
-            if state.scratch is None or len(state.scratch.starts) != rows:
-                state.scratch = couplings.allocate(w, blocks, rows)
-            coupled = couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
-        active, last = sent[D + t0 - 1 : D + t0], signal.last and t1 == tape.tau
-        leaks, ago = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
-        o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])
-        before = senders[D + t0 - 1], o, q  # what was sent just before
-        cuts, store = stretches(blocks, w, sent[D + t0 - 1 : D + t1])
-        if is_worthwhile(w, blocks, coupled, cuts, sent[D + t0 - 1 : D + t1]):
-            plan = schedule(coupled, w, tape, t0, cuts, store, active[0], powers)
-            sweep_events(
-                shared, plan.cuts, batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B,
-                tape.P, tape.o, tape.q, w.col_ptr, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr,
-                blocks.runs, blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.stride,
-                blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
-                tape.history, count, units, active[0], *before, *plan[1:], coupled.starts,
-                coupled.slot, coupled.coef, direct, leaky, kind, leaks, ago, weights, columns, counts,
-                last,
-            )  # fmt: skip
-            continue
-        kernel.sweep(
-            shared, t0, t1, batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
-            w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
-            blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
-            blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride,
-            blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position,
-            state.width, state.Z, tape.messages, tape.history, count, units, place, active, *before, *coupled, direct, leaky,
-            kind, powers, leaks, ago, weights, columns, counts, last,
-        )  # fmt: skip
+        coupled = _coupled(state, tape, sent, senders, t0, t1)
+        powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
+        kept, owed = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
+        rest = (direct, leaky, kind, kept, owed, weights, columns, counts, signal.last and t1 == tape.tau)
+        _sweep_whole(state, tape, whole, sent, senders, coupled, powers, rest, t0, t1)
+        _sweep_others(state, tape, others, sent, coupled, powers, rest, t0, t1)
     gradient = np.zeros(w.n_parameters, w.dtype)
     gradient[w.col_theta] = columns.sum(0)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
@@ -174,6 +147,62 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     state.over = signal.last
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
+
+
+def _coupled(state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int) -> couplings.Couplings:
+    w, rows = state.wiring, (t1 - t0) * tape.batch
+    if not len(w.pair_pre):
+        return couplings.none_arrive(w, rows)
+    if state.scratch is None or len(state.scratch.starts) != rows:
+        state.scratch = couplings.allocate(w, state.layout, rows)
+    return couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
+
+
+def _sweep_whole(
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, coupled: couplings.Couplings,
+    powers: np.ndarray, rest: tuple, t0: int, t1: int,
+) -> None:  # fmt: skip
+    """Whole blocks: by events where that is worthwhile, else step by step."""
+    if not len(shared):
+        return
+    w, blocks, D = state.wiring, state.layout, len(state.sent)
+    count, units, _ = tape.active(w)
+    o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
+    before = sent[D + t0 - 1]
+    common = (
+        state.batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B, tape.P, tape.o,
+        tape.q, w.col_ptr, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs,
+        blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.stride,
+        blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
+        tape.history, count, units, before, senders[D + t0 - 1], o, q,
+    )  # fmt: skip
+    now = sent[D + t0 - 1 : D + t1]
+    cuts, store = stretches(blocks, w, now)
+    if is_worthwhile(w, coupled, cuts, now):
+        plan = schedule(coupled, w, tape, t0, cuts, store, before, powers)
+        sweep_events(shared, plan.cuts, *common, *plan[1:], coupled.starts, coupled.slot, coupled.coef, *rest)
+    else:
+        heard = (coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all)
+        sweep_whole(shared, t0, t1, *common, *heard, powers, *rest)
+
+
+def _sweep_others(
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, coupled: couplings.Couplings, powers: np.ndarray,
+    rest: tuple, t0: int, t1: int,
+) -> None:  # fmt: skip
+    if not len(shared):
+        return
+    w, blocks, D = state.wiring, state.layout, len(state.sent)
+    most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
+    count, units, place = tape.active(w)
+    sweep(
+        shared, t0, t1, state.batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
+        w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
+        blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
+        blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride, blocks.first_M,
+        blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z,
+        tape.messages, tape.history, count, units, place, sent[D + t0 - 1], *coupled[:-1], powers, *rest,
+    )  # fmt: skip
 
 
 def column_positions(state: BlockState, lane: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import Wiring
 from .coupling_kernel import couple, couple_all
-from .layout import Layout, is_whole
+from .layout import Layout
 from .vector import PANEL
 
 ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
@@ -39,7 +39,7 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
     pairs = len(w.pair_pre)
-    whole = is_whole(w, blocks)
+    whole = bool(blocks.whole.all())
     all_to_all = whole and pairs >= ALL_TO_ALL * w.n_units**2
     entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
     names = 0 if whole else entries

@@ -1,6 +1,6 @@
 """Compiled loops of exact sparse RTRL where units are seldom gradient-active: rows are advanced by events, not by steps.
 
-Blocks lie as in ``block_kernel``, which advances every row at every step. Here a row is touched when its unit sends, and at the
+Blocks lie as in ``whole_kernel``, which advances every row at every step. Here a row is touched when its unit sends, and at the
 end of a stretch; a ``schedule.Schedule`` says what has arrived in between. Only the rows that gain immediate terms, those of a
 block's own units, are advanced at every step. For units with one state that is carried, no delays, blocks that hold all units.
 """
@@ -10,55 +10,24 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .sending import send_again
+from .block_parts import AHEAD, add_gradient, add_immediate, locate_gains, send_rows, wake, widen
 from .vector import FAST, prefetch, send_sum, sum_rows, sum_slots
-
-
-@njit(fastmath=FAST, cache=True)
-def _wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w):
-    """Give every run of columns that comes alive in a stretch its place; return the width then."""
-    asleep = 0
-    for run in range(r0, r1):
-        asleep += position[b, run] < 0
-    for t in range(begins, ends if asleep else begins):
-        for run in range(r0, r1):
-            source = run_source[run]
-            if position[b, run] < 0 and (source < 0 or messages[history + t - run_delay[run], b, source] != 0):
-                position[b, run] = w
-                w += runs[run + 1] - runs[run]
-    return w
-
-
-@njit(fastmath=FAST, cache=True)
-def _add_immediate(M, t, b, r0, r1, c0, run_source, run_delay, runs, into, gain, tape_B, tape_P, messages, history):
-    """Immediate terms of one step, in the rows of each column's own unit. Returns multiply-adds done."""
-    done = 0
-    for run in range(r0, r1):
-        source = run_source[run]
-        value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
-        if value == 0:
-            continue
-        line = tape_P[t] if source == -2 else tape_B[t]
-        for x in range(np.uint64(runs[run] - c0), np.uint64(runs[run + 1] - c0)):
-            M[np.uint64(into[x])] += line[np.uint64(gain[x])] * value
-        done += runs[run + 1] - runs[run]
-    return done
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
                  col_ptr, col_port, order, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
-                 stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active, active_units,
-                 past_active, past_units, past_o, past_q, store, first, begin, count, scale, arriving, weight, sent_ptr,
-                 sent_slot, sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient, counts,
-                 last):  # fmt: skip
-    """As ``block_kernel.sweep``, by events. ``starts``, ``heard`` (slots), ``coef``: couplings step by step, for own rows.
+                 reach_ptr, stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active,
+                 active_units, past_active, past_units, past_o, past_q, store, first, begin, count, scale, arriving, weight,
+                 sent_ptr, sent_slot, sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient,
+                 counts, last):  # fmt: skip
+    """As ``whole_kernel.sweep_whole``, by events. ``starts``, ``heard`` (slots), ``coef``: couplings by steps, for own rows.
 
     In the ``last`` tape before all lanes begin anew, the readouts' rows and those that send no more are left as they are.
     """
     N, L, K, t0 = len(size), len(leaky), len(sent_power), cuts[0]
     told = 0 if last else L  # leaky outputs whose rows are written
-    rows, steps = N, cuts[-1] - cuts[0]
+    steps = cuts[-1] - cuts[0]
     flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
@@ -72,18 +41,19 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
         summed = np.zeros(N, np.bool_)
         room = max(store, K * N, N, 1)
         places, weights = np.zeros(room, np.int64), np.zeros(room, dtype)
-        gain, into = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64)
+        gain = np.empty(c1 - c0, np.int64)
         speaks = np.zeros(N, np.bool_)
         for o in range(told):
             for i in range(N):
                 speaks[i] |= out_weight[leaky[o], i] != 0
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
-            base = B * first_M[gr] + b * rows * stride
-            lives = (B * gr + b) * N
+            base = B * first_M[gr] + b * N * stride
+            lives = B * reach_ptr[gr] + b * N
             z_base = (B * first_Z[gr] + b * stride) * L
             w = width[b, gr]
             wide = (w + lanes - 1) // lanes * lanes
+            locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
             summed[:] = False
             for o in range(L):
@@ -99,27 +69,18 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                 units, o, q = past_units[b], past_o, past_q
                 if c > 0:
                     units, o, q = active_units[begins - 1, b], tape_o[begins - 1], tape_q[begins - 1]
-                send_again(
+                send_rows(
                     sent, M, base, stride, wide, row_live, lives, units, before, k0, k1, o, q, b, B, size, local, start_o,
-                    start_q, Q, col_ptr, col_port, run_of, placed, runs, position, places, weights,
+                    start_q, Q, col_ptr, col_port, run_of, placed, runs, position, places, weights, AHEAD,
                 )  # fmt: skip
-                w = _wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
+                w = wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
                 fresh, wide = wide, (w + lanes - 1) // lanes * lanes
                 if wide > fresh:
-                    for i in range(N):
-                        if row_live[lives + i]:
-                            M[base + i * stride + fresh : base + i * stride + wide] = 0
-                        if summed[i]:
-                            for k in range(K):
-                                F[(k * N + i) * stride + fresh : (k * N + i) * stride + wide] = 0
+                    widen(M, base, stride, fresh, wide, N, row_live[lives:], Z, z_base, told)
+                    for k in range(K if told else 0):
+                        widen(F, k * N * stride, stride, fresh, wide, N, summed, F, 0, 0)
                     for a in range(before):
                         sent[a * stride + fresh : a * stride + wide] = 0
-                    for o in range(told):
-                        Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
-                for run in range(r0, r1):
-                    for x in range(runs[run], runs[run + 1]):
-                        gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
-                        into[x - c0] = base + own_row[x] + max(position[b, run], 0) + x - runs[run]
                 m = 0  # rows sent that a loss sees
                 for t in range(begins, ends):
                     row = (t - t0) * B + b
@@ -131,9 +92,10 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                         row_live[lives + i] = True
                         sum_slots(M, base + i * stride, leak, sent, earlier, stride, heard, at, flat_coef, at, n, wide)
                         propagate += (n + (leak != 0)) * w
-                    immediate += _add_immediate(
-                        M, t, b, r0, r1, c0, run_source, run_delay, runs, into, gain, tape_B, tape_P, messages, history
-                    )
+                    immediate += add_immediate(
+                        M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
+                        messages, history,
+                    )  # fmt: skip
                     for a in range(n_active[t, b]):
                         i = active_units[t, b, a]
                         place, factor = (first[row] + a) * stride, line_o[start_o[i] * B + b * size[i] + local[i]]
@@ -199,10 +161,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                 sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
             width[b, gr] = w
-            for run in range(r0, r1):
-                if position[b, run] >= 0:
-                    for x in range(runs[run], runs[run + 1]):
-                        gradient[chunk, order[x]] += g[position[b, run] + x - runs[run]]
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, order, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

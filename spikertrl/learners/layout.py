@@ -20,6 +20,9 @@ _ROW_OVERHEAD, _BLOCK_OVERHEAD = 256, 1024  # elements whose update costs as muc
 class Layout:
     """Blocks of groups of units. ``first_M``, ``first_E``, ``first_Z`` (groups + 1): elements per lane before each block.
 
+    A block is **whole** if it holds all units, of one state that is carried, without delays. Rows then arrive by their place
+    among those sent in the step before, and can be made again from M: ``first_E`` leaves no room for them.
+
     Columns are sorted by group, then source: a **run** has one source and delay, and comes alive, or is skipped, together.
     ``order[x]`` is the column at sorted place x, ``placed`` its inverse, ``run_of`` the run of each column; group g has
     the runs ``run_ptr[g] .. run_ptr[g+1]-1``, run r the sorted places ``runs[r] .. runs[r+1]-1``.
@@ -40,12 +43,13 @@ class Layout:
     runs: np.ndarray
     run_source: np.ndarray
     run_delay: np.ndarray
-    own_row: np.ndarray  # (C), sorted: elements before the row of the column's own unit in its block
+    own_row: np.ndarray  # (C), sorted: where the column lies in the row of its own unit, if its run begins the row
     term: np.ndarray  # (C, 4), sorted: where the column's derivative lies in B (or P): first, offset, per lane, per state
+    whole: np.ndarray  # (groups)
 
     def elements(self, w: Wiring) -> dict[str, int]:
         """Numbers in the influence M, the rows in flight E and the readouts' rows Z, per lane."""
-        D, leaky = 0 if is_whole(w, self) else max(w.row_history, 1), int((w.decay > 0).sum())
+        D, leaky = max(w.row_history, 1), int((w.decay > 0).sum())
         return {"M": int(self.first_M[-1]), "E": D * int(self.first_E[-1]), "Z": leaky * int(self.first_Z[-1])}
 
 
@@ -58,22 +62,17 @@ def layout(w: Wiring, hops: int | None) -> Layout:
     before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
     stride = np.asarray(padded(np.diff(w.col_ptr[group]), w.dtype))
     order, placed, run_of, run_ptr, runs = _runs(w, group)
+    inside = np.arange(len(order)) - np.repeat(runs[:-1], np.diff(runs))  # place of a sorted column in its run
+    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
+    whole = plain & (np.diff(reach_ptr) == w.n_units)
     return Layout(
         group, reach_ptr, reach, ends - states - np.repeat(before[:-1], np.diff(reach_ptr)), stride,
-        first_M=np.append(0, np.cumsum(np.diff(before) * stride)), first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride)),
+        first_M=np.append(0, np.cumsum(np.diff(before) * stride)),
+        first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride * ~whole)),
         first_Z=np.append(0, np.cumsum(stride)), order=order, placed=placed, run_of=run_of, run_ptr=run_ptr, runs=runs,
         run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
-        own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order], term=_terms(w)[order],
+        own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order] + inside, term=_terms(w)[order], whole=whole,
     )  # fmt: skip
-
-
-def is_whole(w: Wiring, blocks: Layout) -> bool:
-    """Every block holds all units, of one state that is carried, and delays are one step.
-
-    Rows then arrive by their place among those sent in the step before, and can be made again from M.
-    """
-    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
-    return plain and len(blocks.reach) == len(blocks.stride) * w.n_units
 
 
 def _own_rows(w: Wiring, group: np.ndarray, reach_ptr: np.ndarray, reach: np.ndarray, states: np.ndarray, stride: np.ndarray):
@@ -126,11 +125,14 @@ def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 @functools.lru_cache(maxsize=32)
-def tasks(groups: int, batch: int, threads: int) -> tuple[np.ndarray, int]:
-    """(group, lane chunk, first lane, last lane) of every parallel task, and the number of lane chunks.
+def tasks(blocks: Layout, batch: int, threads: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(group, lane chunk, first lane, last lane) of every parallel task: of whole blocks, of others; number of lane chunks.
 
     All groups take a few lanes, then the next ones: what a tape holds of these lanes is read from the cache.
     """
+    groups = len(blocks.stride)
     chunks = min(batch, max(-(-batch // _LANES_AT_A_TIME), -(-4 * threads // groups)))
     edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
-    return np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in range(groups)], np.int64), chunks
+    every = np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in range(groups)], np.int64)
+    whole = blocks.whole[every[:, 0]]
+    return every[whole], every[~whole], chunks

@@ -17,7 +17,7 @@ import numpy as np
 from ..tape import Tape
 from ..wiring import Wiring
 from .couplings import Couplings
-from .layout import Layout, is_whole
+from .layout import Layout
 from .schedule_kernel import collect
 
 STORE_BYTES = 384 << 10  # of the rows sent in one stretch: they are read from a second-level cache
@@ -43,8 +43,8 @@ class Schedule(NamedTuple):
 
 
 def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, int]:
-    """Cut steps, so that the rows sent in one stretch and just before it, (1 + steps, B), fit into the store."""
-    room = max(1, STORE_BYTES // (max(int(blocks.stride.max()), 1) * w.dtype.itemsize))
+    """Cut steps: rows sent, (1 + steps, B), in one stretch and just before it fit into the store of whole blocks."""
+    room = max(1, STORE_BYTES // (int(blocks.stride[blocks.whole].max(initial=1)) * w.dtype.itemsize))
     most = sent.max(axis=1)
     cuts, held, store = [0], int(most[0]), 0
     for t in range(len(most) - 1):
@@ -56,10 +56,10 @@ def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, 
     return np.array([*cuts, len(most) - 1], np.int64), store
 
 
-def is_worthwhile(w: Wiring, blocks: Layout, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
-    """Rows arrive by their slot alone (see ``couplings``), in lists, and are seldom visited: by events and at ends."""
+def is_worthwhile(w: Wiring, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
+    """Rows are seldom visited, by events and at ends, and what arrives is listed."""
     visits = sent[1:].mean() / w.n_units + (len(cuts) - 1) / cuts[-1]
-    return visits <= MOST_VISITS and is_whole(w, blocks) and not coupled.all_to_all
+    return visits <= MOST_VISITS and not coupled.all_to_all
 
 
 def schedule(

@@ -1,8 +1,9 @@
 # Everything runs in .venv, which is made on first use. Needs Python >= 3.11, make and a package registry.
+# Bytecode is made when a module is first imported: most of what is installed never is.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
 .PHONY: demo test check docs clean
 

@@ -94,18 +94,24 @@ class ReadoutLoss(Loss):
         name = _pick(readouts, self.readout)
         z = readouts[name]
         tau, batch, n_out = z.shape
-        mask = counted_steps(self.at, total, batch)
-        counted, count = mask[start : start + tau], int(mask.sum())
         item = () if self.kind == "cross_entropy" else (n_out,)
         labels = align(self.labels, self.at, total, batch, item, self.kind)
-        if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
-            _check_values(self.kind, labels[mask], n_out)
-        dz = np.zeros_like(z)
-        if not counted.any():
-            return Signal(0.0, {name: dz})
         rule = _squared_error if self.kind == "squared_error" else _binary if n_out == 1 else _softmax_cross_entropy
-        values, slope = rule(z[counted], labels[start : start + tau][counted])
-        dz[counted] = slope / count
+        every = isinstance(self.at, str) and (self.at == "each" or total == 1)
+        mask = None if every else counted_steps(self.at, total, batch)
+        if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
+            _check_values(self.kind, labels if mask is None else labels[mask], n_out)
+        if mask is None:
+            count = total * batch
+            values, slope = rule(z.reshape(-1, n_out), labels[start : start + tau].reshape(-1, *item))
+            dz = (slope / count).reshape(z.shape)
+        else:
+            dz = np.zeros_like(z)
+            counted, count = mask[start : start + tau], int(mask.sum())
+            if not counted.any():
+                return Signal(0.0, {name: dz})
+            values, slope = rule(z[counted], labels[start : start + tau][counted])
+            dz[counted] = slope / count
         return Signal(float(values.sum(dtype=np.float64)) / count, {name: dz})
 
 

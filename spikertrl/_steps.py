@@ -72,6 +72,8 @@ def align(labels: np.ndarray, at: At, total: int, batch: int, item: tuple[int, .
     >>> align(np.array([3, 4]), "last", 5, 2, (), "cross_entropy").shape
     (5, 2)
     """
+    if labels.shape == (total, batch, *item):
+        return labels
     per_lane = total == 1 or not (isinstance(at, str) and at == "each")
     legal = {(total, batch): True} | ({(batch,): False} if per_lane else {})
     if batch == 1:

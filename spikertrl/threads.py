@@ -20,8 +20,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # threads that wait do not hol
 def threads_for(work: float):
     """Inside, compiled parallel loops use one thread if ``work`` (multiply-adds) is too small to share."""
     before = numba.get_num_threads()
-    if work < SMALL_WORK:
-        numba.set_num_threads(1)
+    if work >= SMALL_WORK or before == 1:
+        yield
+        return
+    numba.set_num_threads(1)
     try:
         yield
     finally:

@@ -156,14 +156,18 @@ def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.n
 
 def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
     """Adjoint of the readouts' leak inside a piece: zbar(t) = dz(t) + decay * zbar(t+1), (tau, B, O)."""
-    leaky = wiring.decay > 0
-    if not leaky.any():
+    if not _leaks(wiring):
         return dz
-    found = dz.copy()
+    leaky, found = wiring.decay > 0, dz.copy()
     decay = wiring.decay[leaky].astype(dz.dtype)
     for t in range(len(dz) - 2, -1, -1):
         found[t, :, leaky] += decay[:, None] * found[t + 1, :, leaky]
     return found
+
+
+@functools.lru_cache(maxsize=16)
+def _leaks(wiring: Wiring) -> bool:
+    return bool((wiring.decay > 0).any())
 
 
 def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: np.ndarray) -> None:
@@ -172,16 +176,17 @@ def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: n
         return
     zbar = through_decay(wiring, signal.dz)
     told, y = zbar.reshape(-1, zbar.shape[2]), tape.units(wiring)
+    single = len(told) == 1
     y = y.reshape(len(told), -1)
     for block in readout_blocks(wiring):
         if not block.trained:
             continue
         mine, heard = told[:, block.rows], y[:, block.units]
-        if len(told) == 1:
+        if single:
             add_outer(gradient[block.weight], mine[0], heard[0])
         else:
             gradient[block.weight] += (mine.T @ heard).reshape(-1)
-        gradient[block.bias] += mine.sum(0)
+        gradient[block.bias] += mine[0] if single else mine.sum(0)
         if block.decay in tape.traces:
             past = zbar[0][:, block.rows] * zbar.dtype.type(block.decay)  # (B, O): what is owed to the traces before the piece
             gradient[block.weight] += (past.T @ tape.traces[block.decay][:, block.units]).reshape(-1)

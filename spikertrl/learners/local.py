@@ -93,20 +93,24 @@ def update_local(
     zbar = through_decay(w, signal.dz)
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     # what the tape's losses owe to the rows before it, per decay
-    past = [(zbar[0][:, w.decay == d] * w.dtype.type(d)) @ weights[w.decay == d] for d in decays]
-    powers = (decays[:, None] ** np.arange(tape.tau - 1, -1, -1)).astype(w.dtype)
+    past, powers = np.empty((len(decays), batch, w.n_units), w.dtype), np.empty((len(decays), tape.tau), w.dtype)
+    for d, decay in enumerate(decays):
+        alike = w.decay == decay
+        past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
+        powers[d] = decay ** np.arange(tape.tau - 1, -1, -1)
     with threads_for(float(len(state.M)) * tape.tau):
         tasks, chunks = shared_out(w, lane_groups(w, batch)[0], numba.get_num_threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
-        gradient[:, at.behind :] = gradient[:, w.frozen] = 0  # the rest are columns
+        gradient[:, at.behind :] = 0  # the rest are columns
+        if len(w.frozen):
+            gradient[:, w.frozen] = 0
         model = (
             w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B, tape.P,
             tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta,
             at.loop_port, tape.theta,
         )  # fmt: skip
         signals = (
-            direct, np.array(past, w.dtype).reshape(len(decays), batch, w.n_units), powers, (decays**tape.tau).astype(w.dtype),
-            at.heard,
+            direct, past, powers, (decays**tape.tau).astype(w.dtype), at.heard,
         )  # fmt: skip
         rows = state.M, state.F.reshape(-1), *signals, gradient.reshape(-1), counts
         (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)

@@ -35,6 +35,34 @@ def _blend(target, at, scale, source, start, gain, n):
 
 
 @njit(fastmath=FAST, cache=True)
+def _blend_and_read(M, at, scale, source, start, gain, gradient, to, told, begun, n):
+    """``_blend`` a row, and in the same pass gradient[to + i] = begun * gradient[to + i] + told * (new row)[i]."""
+    row, y, out = M[at : at + n], source[start : start + n], gradient[to : to + n]
+    if told == 0 or gain == 0:
+        _blend(M, at, scale, source, start, gain, n)
+        if told != 0:
+            _blend(gradient, to, begun, M, at, told, n)
+    elif scale == 0 and begun == 0:
+        for i in range(n):
+            new = gain * y[i]
+            row[i], out[i] = new, told * new
+    elif scale == 0:
+        for i in range(n):
+            new = gain * y[i]
+            row[i] = new
+            out[i] += told * new
+    elif begun == 0:
+        for i in range(n):
+            new = scale * row[i] + gain * y[i]
+            row[i], out[i] = new, told * new
+    else:
+        for i in range(n):
+            new = scale * row[i] + gain * y[i]
+            row[i] = new
+            out[i] += told * new
+
+
+@njit(fastmath=FAST, cache=True)
 def _hear(target, start, w, states, scale, k, t, at_B, n, inputs, synapses, run_ptr, runs, c0, offset, port, explicit, base,
           messages, x, line_B, at_P, Q, line_P):  # fmt: skip
     """Immediate terms: target row s = scale * target row s + dF_s/dI y (or dF_s/dphi). Returns multiply-adds done."""
@@ -137,7 +165,40 @@ def sweep(tasks, most, widest, S, G, Q, size, local, start_A, start_B, start_P, 
                     begun = one
                     read += w
             aged = not listened  # F has been multiplied by its decay
-            for t in range(tau):
+            lean = states == 1 and loops == 0 and not listened
+            for t in range(tau if lean else 0):  # the row and the gradient in one pass
+                scale, signal, base = tape_A[t, at_A], direct[t, 0, k], begin + t * room
+                told = signal * tape_o[t, at_o]
+                for r in range(run_ptr[k], run_ptr[k + 1]):
+                    at, length, gain = row + runs[r, 0], runs[r, 1], tape_B[t, at_B + runs[r, 2] * n]
+                    if runs[r, 4]:
+                        start = base + offset[c0 + runs[r, 0]]
+                        _blend_and_read(M, at, scale, messages, start, gain, gradient, runs[r, 3], told, begun, length)
+                    else:
+                        for i in range(length):
+                            x[i] = messages[base + offset[c0 + runs[r, 0] + i]]
+                        _blend_and_read(M, at, scale, x, 0, gain, gradient, runs[r, 3], told, begun, length)
+                    immediate += (gain != 0) * length
+                for c in range(c0 + syn, c0 + w):
+                    term = tape_P[t, at_P + port[c] * n] if explicit[c] else tape_B[t, at_B + port[c] * n]
+                    place = row + c - c0
+                    M[place] = term if scale == 0 else scale * M[place] + term
+                    if told != 0:
+                        gradient[theta[c]] = told * M[place] + (gradient[theta[c]] if begun else zero)
+                immediate += w - syn
+                propagate += (scale != 0) * w
+                if told != 0:
+                    begun = one
+                    read += w
+                for c in range(c0 + syn, c0 + w):
+                    q = tape_q[t, at_q + port[c] * n] if explicit[c] and signal != 0 else zero
+                    if q != 0:
+                        if begun == 0:
+                            _spread(gradient, k, run_ptr, runs, theta, c0, syn, w, M, row, zero, begun)
+                            begun = one
+                        gradient[theta[c]] += signal * q
+                        read += 1
+            for t in range(0 if lean else tau):
                 # the unit's own Jacobian, and its message of the last step where it hears itself
                 for s in range(states):
                     for r in range(states):

@@ -1,0 +1,75 @@
+"""One online step (tau = 1, one lane, float32, one thread), taken apart: simulation, loss, the learner's update.
+
+A network of dense tanh units hears a few noisy inputs and is told a target at every step; e-prop is also timed on LIF neurons.
+Learners take turns, block after block, so that a busy machine slows all alike. Minima and medians in milliseconds.
+
+    OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/online_step.py
+    python benchmarks/online_step.py --inputs 60 --outputs 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import spikertrl as srl
+from spikertrl.gradients import signal_of
+from spikertrl.models import load
+from spikertrl.run import simulator
+from spikertrl.threads import one_pool
+
+PARTS = ("simulation", "loss", "update", "step")
+BLOCK = 50  # steps of one learner before it is the next one's turn
+
+
+def stepper(model: str, learner: srl.learners.Learner, units: int, inputs: int, outputs: int) -> Callable[[], list[float]]:
+    """A function that takes one step and returns the milliseconds of its ``PARTS``."""
+    net = srl.Network().add_input("x", inputs).add_population("h", load(model), units)
+    net.connect("x", "h").connect("h", "h").add_readout("z", "h", outputs).initialize(0)
+    machine, rng = simulator(net), np.random.default_rng(0)
+    state, memory = machine.start(1), learner.init(net, 1)
+
+    def step() -> list[float]:
+        x, target = rng.normal(size=(1, 1, inputs)).astype(net.dtype), rng.normal(size=(1, 1, outputs))
+        marks = [time.perf_counter()]
+        tape = machine.run(state, x)
+        marks.append(time.perf_counter())
+        signal = signal_of(net, srl.losses.squared_error(target), tape, 0, 1)
+        marks.append(time.perf_counter())
+        learner.update(memory, tape, signal)
+        marks.append(time.perf_counter())
+        return [1e3 * part for part in (*np.diff(marks), marks[-1] - marks[0])]
+
+    return step
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--inputs", type=int, default=8)
+    parser.add_argument("--outputs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=40, help=f"turns of {BLOCK} steps")
+    options = parser.parse_args(argv)
+    size = options.units, options.inputs, options.outputs
+    learners = [srl.KFRTRL(), srl.UORO(), srl.SnAp(1), srl.RFLO(), srl.EProp()]
+    ways = {f"rnn, {type(learner).__name__}": stepper("rnn", learner, *size) for learner in learners}
+    ways["lif, EProp"] = stepper("lif", srl.EProp(), *size)
+    times: dict[str, list[list[float]]] = {name: [] for name in ways}
+    with one_pool():
+        for number in range(options.rounds + 1):
+            for name, step in ways.items():
+                taken = [step() for _ in range(BLOCK)]
+                times[name] += taken if number else []  # the first turn compiles
+    print(f"{'minimum (median), ms':20}" + "".join(f"{part:>18}" for part in PARTS))
+    for name, rows in times.items():
+        cells = (f"{low:.3f} ({middle:.3f})" for low, middle in zip(np.min(rows, 0), np.median(rows, 0), strict=True))
+        print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -10,7 +10,7 @@ threshold 0.6, Adam 0.005, firing rate regularized to 10 Hz. Unlike in the paper
 reset is part of the gradient.
 
     spikertrl run bellec_2020_evidence --methods eprop_random --steps 500
-    spikertrl run bellec_2020_evidence
+    spikertrl run bellec_2020_evidence --methods eprop_random eprop_symmetric snap1 rtrl --units 40
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def network(units: int, seed: int) -> srl.Network:
 def run(args: Any, method: str, seed: int, path: Path) -> dict[str, Any]:
     """Training curve of one method; goes on from its checkpoint."""
     task = Evidence(seed, **({"cues": 3, "cue": 10, "every": 15, "steps": 80} if args.quick else PAPER))
-    net, optimizer = network(8 if args.quick else 100, seed), srl.optimizers.adam(5e-3)
+    net, optimizer = network(args.units, seed), srl.optimizers.adam(5e-3)
     rate = srl.losses.activity("h", target=0.01, weight=1.0)
 
     def enough(history: Any) -> bool:
@@ -120,16 +120,17 @@ def main(argv: list[str] | None = None) -> int:
     """Run all methods, print the table, write results and the figure."""
     options = common.parser("bellec_2020_evidence", __doc__, 500, 1)
     options.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    options.add_argument("--units", type=common.positive, default=100)
     options.add_argument("--batch", type=common.positive, default=64)
     options.add_argument("--validate-every", type=common.positive, default=10)
     options.add_argument("--all-steps", action="store_true", help="go on when the error was below 7%% twice")
     args = options.parse_args(argv)
     if args.quick:
-        args.steps, args.batch, args.validate_every = min(args.steps, 4), 4, 2
+        args.steps, args.units, args.batch, args.validate_every = min(args.steps, 4), 8, 4, 2
     ax, rows = common.axes(), []
     for method in args.methods:
         for seed in range(args.seeds):
-            path = args.out / f"{method}_{args.batch}_{args.steps}_seed{seed}.json"
+            path = args.out / f"{method}_{args.units}x{args.batch}_{args.steps}_seed{seed}.json"
             found = common.load(path, args.again) or common.store(path, run(args, method, seed, path))
             label = f"{METHODS[method][0]}, seed {seed}"
             ax.plot(found["steps"], found["errors"], label=label)

@@ -97,21 +97,23 @@ class ReadoutLoss(Loss):
         item = () if self.kind == "cross_entropy" else (n_out,)
         labels = align(self.labels, self.at, total, batch, item, self.kind)
         rule = _squared_error if self.kind == "squared_error" else _binary if n_out == 1 else _softmax_cross_entropy
-        every = isinstance(self.at, str) and (self.at == "each" or total == 1)
-        mask = None if every else counted_steps(self.at, total, batch)
-        if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
-            _check_values(self.kind, labels if mask is None else labels[mask], n_out)
-        if mask is None:
-            count = total * batch
-            values, slope = rule(z.reshape(-1, n_out), labels[start : start + tau].reshape(-1, *item))
-            dz = (slope / count).reshape(z.shape)
+        counted: slice | np.ndarray
+        if isinstance(self.at, str):  # whole steps: from ``first`` on
+            first = 0 if self.at == "each" else total - 1
+            counted, those, count = slice(max(first - start, 0), tau), slice(first, total), (total - first) * batch
+            empty = start + tau <= first
         else:
-            dz = np.zeros_like(z)
-            counted, count = mask[start : start + tau], int(mask.sum())
-            if not counted.any():
-                return Signal(0.0, {name: dz})
-            values, slope = rule(z[counted], labels[start : start + tau][counted])
-            dz[counted] = slope / count
+            those = counted_steps(self.at, total, batch)
+            counted, count = those[start : start + tau], int(those.sum())
+            empty = not counted.any()
+        if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
+            _check_values(self.kind, labels[those], n_out)
+        dz = np.zeros_like(z)
+        if empty:
+            return Signal(0.0, {name: dz})
+        said = z[counted]
+        values, slope = rule(said.reshape(-1, n_out), labels[start : start + tau][counted].reshape(-1, *item))
+        dz[counted] = (slope / count).reshape(said.shape)
         return Signal(float(values.sum(dtype=np.float64)) / count, {name: dz})
 
 

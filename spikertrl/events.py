@@ -41,8 +41,8 @@ class EventQueue:
         for mine, theirs in ((self.values, window.values), (self.fired, window.fired), (self.n_fired, window.n_fired)):
             mine[...] = theirs[len(theirs) - self.history :]
 
-    def forget(self, lanes: np.ndarray) -> None:
-        """Drop everything that the given lanes (bool) have in flight."""
+    def forget(self, lanes: np.ndarray | slice) -> None:
+        """Drop everything that the given lanes (bool, or a slice) have in flight."""
         self.values[:, lanes] = 0.0
         self.n_fired[:, lanes] = 0
 

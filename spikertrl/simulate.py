@@ -44,14 +44,14 @@ class SimState:
 
     def reset_lanes(self, lanes: np.ndarray | None = None) -> None:
         """Put lanes (bool (B,), default all) back to the start: states, messages in flight, readouts, traces."""
-        lanes = np.ones(self.batch, bool) if lanes is None else np.asarray(lanes, bool)
+        which = slice(None) if lanes is None else np.asarray(lanes, bool)
         for name, start in self.simulator.initial(self.batch).items():
-            self.states[name][lanes] = start[lanes]
-        self.past.forget(lanes)
-        self.z[lanes] = 0.0
+            self.states[name][which] = start[which]
+        self.past.forget(which)
+        self.z[which] = 0.0
         for traces in (*self.traces.values(), *self.trace_one.values()):
-            traces[lanes] = 0.0
-        self.reset |= lanes
+            traces[which] = 0.0
+        self.reset[which] = True
 
     def snapshot(self) -> dict[str, Any]:
         """All numbers of the state as plain arrays, for checkpoints; see ``restore``."""

@@ -58,8 +58,12 @@ class Adjoint:
         gamma = np.empty((steps, batch * tables.gammas), w.dtype)
         starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
         sending = [link for link in w.links if link.source >= w.n_channels]
+        dense = _dense_links(w)
         with threads_for(batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
-            for t in range(len(direct) - 1, first - 1, -1):
+            if dense is not None:
+                _back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
+                            w.size, *starts, self.carry, self.phi, gamma, *dense, tape.theta)  # fmt: skip
+            for t in range(len(direct) - 1, first - 1, -1) if dense is None else ():
                 now, k = (tape.start + t) % len(self.ring), t - first
                 _local(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
                        w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
@@ -71,8 +75,8 @@ class Adjoint:
                 _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
         for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
             at = tables.start[i] * batch
-            total = gamma[:, at : at + batch * G * n].reshape(steps * batch, G, n).sum(0)
-            gradient[theta] += total[port, unit]
+            rows = gamma[:, at : at + batch * G * n].reshape(steps * batch, G * n)
+            gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
 
     def _send(self, link: Link, tape: Tape, gamma: np.ndarray, time: int) -> None:
         """ybar of the sources of a link, from gamma (B, ports, post) of one step."""
@@ -120,6 +124,23 @@ def _tables(w: Wiring) -> _Tables:
     return _Tables(first, size, S, G, np.repeat(ends - G * size, size), int(ends[-1]), tuple(bias))
 
 
+@functools.lru_cache(maxsize=8)
+def _dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
+    """Links between units as a table for ``_back_dense``, and their ports; None if one of them is sparse."""
+    sending = [link for link in w.links if link.source >= w.n_channels]
+    if not all(link.is_dense for link in sending):
+        return None
+    rows = [
+        (link.source - w.n_channels, link.shape[1], int(link.delay), _tables(w).start[link.target], w.G[link.target],
+         link.shape[0], len(link.ports), link.theta.start)
+        for link in sending
+    ]  # fmt: skip
+    ports = np.zeros((len(rows), max((row[6] for row in rows), default=0)), np.int64)
+    for link, row in zip(sending, ports, strict=True):
+        row[: len(link.ports)] = link.ports
+    return np.array(rows, np.int64).reshape(-1, 8), ports
+
+
 def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
     """gamma at the ports of a link, (steps, B, ports, post)."""
     at, G, n = _tables(w).start[link.target] * batch, w.G[link.target], link.shape[0]
@@ -132,14 +153,15 @@ def _weights(link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np
         return
     low, steps = tape.history + first, len(gamma)
     y = tape.messages[:, :, link.source : link.source + link.shape[1]]
-    found = np.zeros((len(link.ports), link.n_synapses), gradient.dtype)
     if link.is_dense:
         sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
-        found += (gamma.reshape(len(sent), -1).T @ sent).reshape(found.shape)
+        found = (gamma.reshape(len(sent), -1).T @ sent).reshape(len(link.ports), -1)
     else:
+        found = np.zeros((len(link.ports), link.n_synapses), gradient.dtype)
         delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
         _weights_sparse(gamma, y, low, link.indptr, link.indices, delay, found)
-    gradient[link.theta].reshape(found.shape)[link.trained] += found[link.trained]
+    found *= link.trained[:, None]
+    gradient[link.theta] += found.reshape(-1)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -173,6 +195,26 @@ def _local(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, sta
                 for r in range(S[i]):
                     for x in range(n):
                         carry[at + r * n + x] += A[at_A + (s * S[i] + r) * n + x] * lam[s, x]
+
+
+@njit(cache=True, fastmath=FAST)
+def _back_dense(A, B_, P, o, q, direct, ring, start, first, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q,
+                start_gamma, firsts, carry, phi, gamma, links, ports, theta):  # fmt: skip
+    """All steps of ``Adjoint.back`` where links between units are dense (see ``_dense_links``)."""
+    for t in range(len(direct) - 1, first - 1, -1):
+        now, k = (start + t) % len(ring), t - first
+        _local(A[t], B_[t], P[t], o[t], q[t], direct[t], ring[now], B, S, G, Q, size, start_A, start_B, start_P, start_o,
+               start_q, start_gamma, firsts, carry, phi, gamma[k])  # fmt: skip
+        ring[now] = 0
+        for e in range(len(links)):
+            source, wide, delay, at, inputs, n, used, begin = links[e]
+            told = np.empty((B, used * n), gamma.dtype)
+            for b in range(B):
+                for r in range(used):
+                    place = at * B + (b * inputs + ports[e, r]) * n
+                    told[b, r * n : r * n + n] = gamma[k, place : place + n]
+            weight = theta[begin : begin + used * n * wide].reshape(used * n, wide)
+            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(told, weight)
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)

@@ -67,7 +67,10 @@ class BPTT:
         for steps, reach in self._groups(tape):
             _backward(w, [*state.tapes, tape], _masked(tape, signal, steps), reach, gradient)
         add_readout_gradient(w, tape, signal, gradient)
-        self._keep(state, tape)
+        if signal.last:
+            state.tapes.clear()
+        else:
+            self._keep(state, tape)
         return gradient
 
     def _groups(self, tape: Tape) -> list[tuple[slice, int | None]]:

@@ -92,10 +92,10 @@ def curves(runs: dict[str, list[dict[str, Any]]], y: str, label: str, path: Path
     figure.clear()
     panels = figure.subplots(1, 3, sharey=True)
     for x, name, panel in zip(("step", "seconds", "macs"), ("steps", "seconds", "multiply-adds"), panels, strict=True):
-        for run_name, rows in runs.items():
+        for number, (run_name, rows) in enumerate(runs.items()):
             there = [row for row in rows if x in row and y in row]
             if there:
-                panel.plot([row[x] for row in there], [row[y] for row in there], label=run_name)
+                panel.plot([row[x] for row in there], [row[y] for row in there], f"C{number}", label=run_name)
         panel.set(xlabel=name, xscale="linear" if x == "step" else "log")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(label)

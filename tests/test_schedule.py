@@ -7,7 +7,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import checkpoint
-from spikertrl.learners import blocks, schedule
+from spikertrl.learners import blocks, schedule, whole_kernel
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 
@@ -47,6 +47,7 @@ def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: py
         for name, (learner, store, most) in ways.items():
             monkeypatch.setattr(schedule, "STORE_BYTES", store)
             monkeypatch.setattr(schedule, "MOST_VISITS", most)
+            monkeypatch.setattr(schedule, "MOST_ARRIVALS", 100 * most)
             found[name].append(learner.update(kept[name], tape, signal))
     return found
 
@@ -62,8 +63,10 @@ def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay, leaves):
         "one stretch": (srl.RTRL(), 1 << 20, 9), "short stretches": (srl.RTRL(), 8 << 10, 9),
     }  # fmt: skip
     net = network(decay, leaves=leaves)
-    whole = srl.RTRL().init(net, lanes).layout.whole
-    assert whole.any() and whole.all() == (leaves == 0)
+    layout = srl.RTRL().init(net, lanes).layout
+    assert layout.whole.any() and layout.whole.all() == (leaves == 0)
+    row = layout.stride[layout.whole].max() * 8
+    assert 8 * row > whole_kernel.NEAR_BYTES and row > 2 * whole_kernel.PART_BYTES  # eight senders are enough for parts
     found = drive(net, lanes, ways, monkeypatch)
     assert max(used) > 2 and 1 in used  # both stores were used, one of them in several stretches
     for name in ("steps", "one stretch", "short stretches"):

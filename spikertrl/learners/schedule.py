@@ -22,6 +22,7 @@ from .schedule_kernel import collect
 
 STORE_BYTES = 384 << 10  # of the rows sent in one stretch: they are read from a second-level cache
 MOST_VISITS = 0.4  # of rows and steps; with more, sums are too short to repay the listing (measured: benchmarks/README)
+MOST_ARRIVALS = 8  # at a unit and step; with more, sums are long enough step by step, and read from a nearer cache
 
 
 class Schedule(NamedTuple):
@@ -57,9 +58,10 @@ def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, 
 
 
 def is_worthwhile(w: Wiring, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
-    """Rows are seldom visited, by events and at ends, and what arrives is listed."""
-    visits = sent[1:].mean() / w.n_units + (len(cuts) - 1) / cuts[-1]
-    return visits <= MOST_VISITS and not coupled.all_to_all
+    """Rows are seldom visited, by events and at ends, and what arrives is listed, little of it at a time."""
+    active = sent[1:].mean() / w.n_units
+    visits, arrivals = active + (len(cuts) - 1) / cuts[-1], active * len(w.pair_pre) / w.n_units
+    return visits <= MOST_VISITS and arrivals <= MOST_ARRIVALS and not coupled.all_to_all
 
 
 def schedule(

@@ -14,22 +14,27 @@ from .block_parts import AHEAD, add_gradient, add_immediate, locate_gains, send_
 from .vector import FAST, combine, combine_panel, combine_slots, sum_rows
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
+NEAR_BYTES, PART_BYTES = 32 << 10, 768  # rows sent that exceed the first-level cache are read in parts of this width
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance(M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, A, live, lives, starts, flat_coef, slots, E):
-    """Rows of all units: M <- A M + couplings @ E. Returns multiply-adds done."""
+def _advance(M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, A, live, lives, starts, flat_coef, slots, E, n):
+    """Rows of all units: M <- A M + couplings @ E, which has n rows. Returns multiply-adds done."""
     done, N = 0, len(size)
-    for i in range(N):
-        first, end = starts[i], starts[i + 1]
-        a = A[start_A[i] * B + b * size[i] + local[i]]
-        if not live[lives + i]:
-            if first == end and not k0 <= i < k1:
-                continue
-            live[lives + i] = True
-            a = M.dtype.type(0)
-        combine_slots(M, base + i * stride, a, E, 0, stride, slots, first, flat_coef, first, end - first, wide)
-        done += end - first + (a != 0)
+    part = max(wide, 1) if n * wide * M.itemsize <= NEAR_BYTES else PART_BYTES // M.itemsize
+    for x in range(0, max(wide, 1), part):
+        width = min(part, wide - x)
+        done = 0  # each part does the same for its columns
+        for i in range(N):
+            first, end = starts[i], starts[i + 1]
+            a = A[start_A[i] * B + b * size[i] + local[i]]
+            if not live[lives + i]:
+                if first == end and not k0 <= i < k1:
+                    continue
+                live[lives + i] = x + width == wide
+                a = M.dtype.type(0)
+            combine_slots(M, base + i * stride + x, a, E, x, stride, slots, first, flat_coef, first, end - first, width)
+            done += end - first + (a != 0)
     return done * w
 
 
@@ -172,7 +177,7 @@ def sweep_whole(tasks, t0, t1, B, lanes, Q, size, local, start_A, start_o, start
                 else:
                     propagate += _advance(
                         M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, tape_A[t], row_live, lives, starts[row],
-                        flat_coef, heard, sent,
+                        flat_coef, heard, sent, before,
                     )  # fmt: skip
                 w = wake(t, t + 1, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
                 fresh, wide = wide, (w + lanes - 1) // lanes * lanes

@@ -106,11 +106,11 @@ def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
-          tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, placed, run_of, run_ptr, runs,
+          tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, theta, placed, run_of, run_ptr, runs,
           run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
           slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active, starts,
           pre, sent, lag, coef, powers, direct, leaky, kind, kept, past, out_weight, gradient, counts, last):  # fmt: skip
-    """Advance blocks over steps t0..t1-1 of a tape; write the columns' gradient (lane chunks, C); count multiply-adds.
+    """Advance blocks over steps t0..t1-1 of a tape; write the gradient (lane chunks, parameters); count multiply-adds.
 
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
     a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts
@@ -287,7 +287,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                 sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
             width[b, gr] = w
-            add_gradient(gradient[chunk], g, b, r0, r1, runs, order, position)
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

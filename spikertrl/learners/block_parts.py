@@ -91,9 +91,9 @@ def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, told):
 
 
 @njit(fastmath=FAST, cache=True)
-def add_gradient(gradient, g, b, r0, r1, runs, order, position):
-    """Add the sums g of a lane's columns to the gradient of the parameters' columns."""
+def add_gradient(gradient, g, b, r0, r1, runs, theta, position):
+    """Add the sums g of a lane's columns to the gradient, each at its place in theta."""
     for run in range(r0, r1):
         if position[b, run] >= 0:
             for x in range(runs[run], runs[run + 1]):
-                gradient[order[x]] += g[position[b, run] + x - runs[run]]
+                gradient[theta[x]] += g[position[b, run] + x - runs[run]]

@@ -127,18 +127,17 @@ def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
     past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
     blocks = state.layout
     whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
-    columns, counts = np.zeros((chunks, w.n_recurrent), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
+    gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
     step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
     for t0 in range(0, tape.tau, step):
         t1 = min(t0 + step, tape.tau)
         coupled = _coupled(state, tape, sent, senders, t0, t1)
         powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
         kept, owed = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
-        rest = (direct, leaky, kind, kept, owed, weights, columns, counts, signal.last and t1 == tape.tau)
+        rest = (direct, leaky, kind, kept, owed, weights, gradients, counts, signal.last and t1 == tape.tau)
         _sweep_whole(state, tape, whole, sent, senders, coupled, powers, rest, t0, t1)
         _sweep_others(state, tape, others, sent, coupled, powers, rest, t0, t1)
-    gradient = np.zeros(w.n_parameters, w.dtype)
-    gradient[w.col_theta] = columns.sum(0)
+    gradient = gradients[0] if chunks == 1 else gradients.sum(0)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
@@ -171,7 +170,7 @@ def _sweep_whole(
     before = sent[D + t0 - 1]
     common = (
         state.batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B, tape.P, tape.o,
-        tape.q, w.col_ptr, w.col_port, blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs,
+        tape.q, w.col_ptr, w.col_port, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs,
         blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.stride,
         blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
         tape.history, count, units, before, senders[D + t0 - 1], o, q,
@@ -198,10 +197,11 @@ def _sweep_others(
     sweep(
         shared, t0, t1, state.batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
         w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
-        blocks.order, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
-        blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride, blocks.first_M,
-        blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live, state.position, state.width, state.Z,
-        tape.messages, tape.history, count, units, place, sent[D + t0 - 1], *coupled[:-1], powers, *rest,
+        blocks.order, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source,
+        blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of,
+        blocks.stride, blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live,
+        state.position, state.width, state.Z, tape.messages, tape.history, count, units, place, sent[D + t0 - 1],
+        *coupled[:-1], powers, *rest,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from .vector import FAST, prefetch, send_sum, sum_rows, sum_slots
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
-                 col_ptr, col_port, order, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
+                 col_ptr, col_port, theta, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
                  reach_ptr, stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active,
                  active_units, past_active, past_units, past_o, past_q, store, first, begin, count, scale, arriving, weight,
                  sent_ptr, sent_slot, sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient,
@@ -161,7 +161,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                 sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
             width[b, gr] = w
-            add_gradient(gradient[chunk], g, b, r0, r1, runs, order, position)
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

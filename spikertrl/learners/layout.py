@@ -45,6 +45,7 @@ class Layout:
     run_delay: np.ndarray
     own_row: np.ndarray  # (C), sorted: where the column lies in the row of its own unit, if its run begins the row
     term: np.ndarray  # (C, 4), sorted: where the column's derivative lies in B (or P): first, offset, per lane, per state
+    theta: np.ndarray  # (C), sorted: the column's place in theta
     whole: np.ndarray  # (groups)
 
     def elements(self, w: Wiring) -> dict[str, int]:
@@ -71,7 +72,8 @@ def layout(w: Wiring, hops: int | None) -> Layout:
         first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride * ~whole)),
         first_Z=np.append(0, np.cumsum(stride)), order=order, placed=placed, run_of=run_of, run_ptr=run_ptr, runs=runs,
         run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
-        own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order] + inside, term=_terms(w)[order], whole=whole,
+        own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order] + inside, term=_terms(w)[order],
+        theta=w.col_theta[order], whole=whole,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def _add_signals(g, units, n, direct, stride, sent, places, weights, wide):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep_whole(tasks, t0, t1, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
-                col_ptr, col_port, order, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group, reach_ptr,
+                col_ptr, col_port, theta, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group, reach_ptr,
                 stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active, active_units,
                 past_active, past_units, past_o, past_q, starts, heard, coef, all_to_all, powers, direct, leaky, kind, kept,
                 past, out_weight, gradient, counts, last):  # fmt: skip
@@ -219,7 +219,7 @@ def sweep_whole(tasks, t0, t1, B, lanes, Q, size, local, start_A, start_o, start
                 sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
                 read += (m + 1) * w
             width[b, gr] = w
-            add_gradient(gradient[chunk], g, b, r0, r1, runs, order, position)
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate
         counts[task, 2] += emit

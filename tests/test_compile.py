@@ -91,6 +91,16 @@ def test_compiled_types_stay_what_they_are(name: str, dtype: str) -> None:
     assert cell.dtype == dtype and re.findall(r"(?<![\w\[])\d+\.\d*", formulas) == []
 
 
+def test_float32_tanh_is_exact_to_the_last_bit_but_one() -> None:
+    net = srl.Network().add_input("x", 1).add_population("h", srl.models.rnn, 1)
+    net.connect("x", "h", weight=1.0).add_readout("z", "h", 1).initialize(0)
+    x = np.concatenate([sign * np.logspace(-12, 3, 20_001, dtype=np.float32) for sign in (1, -1)])
+    found = srl.simulate(net, x.reshape(1, -1, 1)).messages["h"].reshape(-1)
+    exact = np.tanh(x.astype(np.float64))
+    assert found.dtype == np.float32 and 0.9 < np.abs(found).max() == 1.0
+    assert (np.abs(found - exact) <= np.spacing(np.abs(exact).astype(np.float32))).all()
+
+
 def test_an_unknown_type_is_refused() -> None:
     with pytest.raises(ValueError, match=r"dtype must be one of \('float32', 'float64'\), got 'float16'"):
         compile_model(srl.models.rnn, "float16")

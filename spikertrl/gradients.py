@@ -27,13 +27,10 @@ def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, e
     y = tape.units(w)
     messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
     found = loss.signal(readouts, messages, start, total)
-    if len(readouts) == len(found.dz) == 1:
-        (dz,) = found.dz.values()
-    else:
-        dz = np.zeros_like(tape.z)
-        for readout in net.readouts:
-            if readout.name in found.dz:
-                dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
+    dz = np.zeros_like(tape.z)
+    for readout in net.readouts:
+        if readout.name in found.dz:
+            dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
     dy = np.zeros_like(y) if found.dy else None
     for name, part in found.dy.items():
         population = net.populations[name]

@@ -109,9 +109,7 @@ def update_local(
             tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta,
             at.loop_port, tape.theta,
         )  # fmt: skip
-        signals = (
-            direct, past, powers, (decays**tape.tau).astype(w.dtype), at.heard,
-        )  # fmt: skip
+        signals = (direct, past, powers, (decays**tape.tau).astype(w.dtype), at.heard)
         rows = state.M, state.F.reshape(-1), *signals, gradient.reshape(-1), counts
         (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)

@@ -1,0 +1,66 @@
+"""The loops of exact RTRL in turn, in one process: rows by events and step by step, with one thread and with two.
+
+The network of ``influence.py`` at several sizes, densities and shares of gradient-active units, tapes of 16 steps, one lane;
+medians of the learner's update, ms a step. The last columns: what the library would take by itself, and what the second thread
+gives there.
+
+    python benchmarks/block_loops.py
+"""
+
+from __future__ import annotations
+
+import time
+
+import numba
+import numpy as np
+from influence import INPUTS, with_share
+
+import spikertrl as srl
+from spikertrl.learners import blocks
+from spikertrl.learners.base import Signal
+from spikertrl.run import simulator
+from spikertrl.threads import one_pool
+
+CASES = [(128, 0.1, 0.1), (256, 0.1, 0.1), (256, 0.1, 0.2), (256, 0.1, 0.3), (256, 0.4, 0.1), (256, 0.3, 0.3), (512, 0.1, 0.1)]
+TAU, TURNS = 16, 13
+
+
+def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple[str, int], float]]:
+    """Share of active units, whether the library goes by events, medians of (loop, threads)."""
+    net, found = with_share(n, density, share)
+    machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
+    state, memory, choose, chosen = machine.start(1), learner.init(net, 1), blocks.is_worthwhile, []
+    taken: dict[tuple[str, int], list[float]] = {(loop, k): [] for loop in ("events", "steps") for k in (1, 2)}
+    for _ in range(TURNS):
+        for (loop, threads), into in taken.items():
+            tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(net.dtype))
+            signal = Signal(0.0, np.zeros_like(tape.z))
+            signal.dz[-1] = 1.0
+
+            def decide(*situation: object, wanted: bool = loop == "events") -> bool:
+                chosen.append(choose(*situation))  # type: ignore[arg-type]
+                return wanted
+
+            blocks.is_worthwhile = decide
+            numba.set_num_threads(threads)
+            began = time.perf_counter()
+            learner.update(memory, tape, signal)
+            into.append(1e3 * (time.perf_counter() - began) / TAU)
+    blocks.is_worthwhile = choose
+    return found, chosen[-1], {way: float(np.median(values[2:])) for way, values in taken.items()}
+
+
+def main() -> int:
+    """Print one table."""
+    print("units density active  events, 1 and 2 threads    steps, 1 and 2 threads   taken    second thread")
+    with one_pool():
+        for n, density, share in CASES:
+            found, by_events, ms = times(n, density, share)
+            taken = "events" if by_events else "steps"
+            cells = "".join(f"{ms[loop, 1]:14.2f}{ms[loop, 2]:10.2f}" for loop in ("events", "steps"))
+            print(f"{n:5}{density:7.1f}{found:8.0%}{cells}   {taken:8}{ms[taken, 1] / ms[taken, 2]:8.2f}x", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -16,7 +16,7 @@ import numpy as np
 from influence import INPUTS, with_share
 
 import spikertrl as srl
-from spikertrl.learners import blocks
+from spikertrl.learners import block_update
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 from spikertrl.threads import one_pool
@@ -29,7 +29,7 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
     """Share of active units, whether the library goes by events, medians of (loop, threads)."""
     net, found = with_share(n, density, share)
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
-    state, memory, choose, chosen = machine.start(1), learner.init(net, 1), blocks.is_worthwhile, []
+    state, memory, choose, chosen = machine.start(1), learner.init(net, 1), block_update.is_by_events, []
     taken: dict[tuple[str, int], list[float]] = {(loop, k): [] for loop in ("events", "steps") for k in (1, 2)}
     for _ in range(TURNS):
         for (loop, threads), into in taken.items():
@@ -41,12 +41,12 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
                 chosen.append(choose(*situation))  # type: ignore[arg-type]
                 return wanted
 
-            blocks.is_worthwhile = decide
+            block_update.is_by_events = decide
             numba.set_num_threads(threads)
             began = time.perf_counter()
             learner.update(memory, tape, signal)
             into.append(1e3 * (time.perf_counter() - began) / TAU)
-    blocks.is_worthwhile = choose
+    block_update.is_by_events = choose
     return found, chosen[-1], {way: float(np.median(values[2:])) for way, values in taken.items()}
 
 

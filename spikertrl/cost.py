@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .learners.block_update import catch_up
 from .learners.blocks import BlockState, column_positions
 from .learners.dense import DenseState
 from .learners.eprop import EPropState
@@ -125,6 +126,7 @@ def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: st
     if isinstance(state, LocalState):
         rows = local_rows(state, lane)
         return rows if of == "state" else _message_rows(state, rows, lane)
+    catch_up(state)
     w, B, blocks = state.wiring, state.batch, state.layout
     G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
     for g in range(len(blocks.stride)):

@@ -11,7 +11,8 @@ import spikertrl as srl
 from networks import CHANNELS, drive, randomize
 from spikertrl.cost import cost_of, influence
 from spikertrl.learners.base import Signal
-from spikertrl.learners.blocks import BlockState, init_blocks, update_blocks
+from spikertrl.learners.block_update import update_blocks
+from spikertrl.learners.blocks import BlockState, init_blocks
 from spikertrl.learners.local import LocalState, init_local, update_local
 from spikertrl.learners.local_layout import lane_groups, shared_out
 from spikertrl.run import simulator

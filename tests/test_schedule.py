@@ -7,7 +7,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import checkpoint
-from spikertrl.learners import blocks, schedule, whole_kernel
+from spikertrl.learners import block_update, schedule, whole_kernel
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 
@@ -56,8 +56,8 @@ def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: py
 @pytest.mark.parametrize(("decay", "leaves"), [(0.0, 0), (0.8, 0), (0.8, 12)])
 def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay, leaves):
     used = []
-    sweep = blocks.sweep_events
-    monkeypatch.setattr(blocks, "sweep_events", lambda *a: (used.append(len(a[1]) - 1), sweep(*a)))
+    sweep = block_update.sweep_events
+    monkeypatch.setattr(block_update, "sweep_events", lambda *a: (used.append(len(a[1]) - 1), sweep(*a)))
     ways = {
         "dense": (srl.RTRL(dense=True), 0, 0), "steps": (srl.RTRL(), 1 << 20, 0),
         "one stretch": (srl.RTRL(), 1 << 20, 9), "short stretches": (srl.RTRL(), 8 << 10, 9),

@@ -51,14 +51,20 @@ class Adjoint:
             at = w.start_o[first] * self.batch
             self.carry[at : at + self.batch * S * n].reshape(self.batch, S, n)[lanes] = 0
 
-    def back(self, tape: Tape, direct: np.ndarray, first: int, gradient: np.ndarray) -> None:
-        """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss."""
+    def back(
+        self, tape: Tape, direct: np.ndarray, first: int, gradient: np.ndarray, thetas: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss.
+
+        ``thetas`` (steps, parameters): the parameters of each step, if they are not the same for all. Returns gamma, flat as
+        (steps, ``B * gammas``), see ``_Tables``.
+        """
         w, batch, tables = self.wiring, self.batch, _tables(self.wiring)
         steps = len(direct) - first
         gamma = np.empty((steps, batch * tables.gammas), w.dtype)
         starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
         sending = [link for link in w.links if link.source >= w.n_channels]
-        dense = _dense_links(w)
+        dense = _dense_links(w) if thetas is None else None
         with threads_for(batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
             if dense is not None:
                 _back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
@@ -69,7 +75,8 @@ class Adjoint:
                        w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
                 self.ring[now] = 0
                 for link in sending:
-                    self._send(link, tape, _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
+                    theta = tape.theta if thetas is None else thetas[t]
+                    self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
         with threads_for(steps * batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
             for link in w.links:
                 _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
@@ -77,11 +84,21 @@ class Adjoint:
             at = tables.start[i] * batch
             rows = gamma[:, at : at + batch * G * n].reshape(steps * batch, G * n)
             gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+        return gamma
 
-    def _send(self, link: Link, tape: Tape, gamma: np.ndarray, time: int) -> None:
+    def count(self, gamma: np.ndarray) -> int:
+        """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
+        w, tables, done = self.wiring, _tables(self.wiring), 0
+        columns, synapses = np.diff(w.col_ptr), np.diff(w.pair_syn[w.pair_ptr])
+        for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+            at = tables.start[i] * self.batch
+            alive = gamma[:, at : at + self.batch * G * n].reshape(-1, G, n).any(1).sum(0)
+            done += int(alive @ (columns[i : i + n] + synapses[i : i + n]))
+        return done
+
+    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int) -> None:
         """ybar of the sources of a link, from gamma (B, ports, post) of one step."""
         source = link.source - self.wiring.n_channels
-        weight = tape.theta[link.theta]
         if link.is_dense:
             into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
@@ -91,16 +108,15 @@ class Adjoint:
 
     def own_parameters(self, gradient: np.ndarray) -> None:
         """Add what has come together for the units' own parameters, once after the last tape."""
-        w = self.wiring
-        mine = np.flatnonzero(w.col_source == PHI)
-        unit = w.col_unit[mine]
-        gradient[w.col_theta[mine]] += self.phi[w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]]
+        tables = _tables(self.wiring)
+        gradient[tables.own] += self.phi[tables.place]
 
 
 class _Tables(NamedTuple):
     """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
 
-    ``bias``: per population (port, unit, place in theta) of every bias.
+    ``bias``: per population (port, unit, place in theta) of every bias. ``own``: places in theta of the units' own parameters,
+    ``place``: the same in ``Adjoint.phi``.
     """
 
     first: np.ndarray
@@ -110,6 +126,8 @@ class _Tables(NamedTuple):
     start: np.ndarray
     gammas: int
     bias: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+    own: np.ndarray
+    place: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
@@ -121,7 +139,11 @@ def _tables(w: Wiring) -> _Tables:
     for i, n in zip(first, size, strict=True):
         mine = np.flatnonzero((w.col_source == BIAS) & (w.col_unit >= i) & (w.col_unit < i + n))
         bias.append((w.col_port[mine], w.local[w.col_unit[mine]], w.col_theta[mine]))
-    return _Tables(first, size, S, G, np.repeat(ends - G * size, size), int(ends[-1]), tuple(bias))
+    mine = np.flatnonzero(w.col_source == PHI)
+    unit = w.col_unit[mine]
+    place = w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]
+    start = np.repeat(ends - G * size, size)
+    return _Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,28 +1,19 @@
-"""The influence in blocks (see ``layout``): state, and one update for exact RTRL, SnAp and e-prop."""
+"""The influence in blocks (see ``layout``): what is kept, and how much memory that takes (see ``block_update``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 
 from ..memory import readable, require, smaller
-from ..tape import Tape
-from ..threads import threads_for
 from ..wiring import Wiring
-from . import couplings
-from .base import Signal, add_readout_gradient, readout_weights, through_decay
-from .block_kernel import sweep
-from .event_kernel import sweep_events
-from .layout import Layout, layout, tasks
+from . import couplings, postponed
+from .layout import Layout, layout
 from .local import local_bytes
 from .local_layout import is_local
-from .schedule import is_worthwhile, schedule, stretches
-from .vector import aligned, lanes, zeros_on_demand
-from .whole_kernel import sweep_whole
-
-_COUPLING_BYTES = 128 << 20  # how much of the tape's couplings is laid out at a time
+from .postponed import Postponed
+from .vector import aligned, zeros_on_demand
 
 
 @dataclass
@@ -50,6 +41,7 @@ class BlockState:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
     over: bool = False  # all lanes begin anew: what the arrays hold has no meaning
+    kept: Postponed | None = None  # steps that M does not know yet
     scratch: couplings.Couplings | None = field(default=None, init=False, repr=False)  # reused for tapes of the same length
 
     @property
@@ -65,7 +57,9 @@ class BlockState:
 
 def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
     """What ``init_blocks`` will allocate."""
-    return batch * w.dtype.itemsize * sum(layout(w, hops).elements(w).values())
+    blocks = layout(w, hops)
+    kept = postponed.nbytes(w, batch) if postponed.is_worthwhile(w, batch, blocks) else 0
+    return batch * w.dtype.itemsize * sum(blocks.elements(w).values()) + kept
 
 
 def kept_bytes(w: Wiring, batch: int, hops: int | None) -> int:
@@ -102,109 +96,6 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     )  # fmt: skip
 
 
-def update_blocks(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
-    """Advance all blocks over a tape and return the gradient."""
-    with threads_for(_work(state, tape)):
-        return _update(state, tape, signal)
-
-
-def _update(state: BlockState, tape: Tape, signal: Signal) -> np.ndarray:
-    w, batch = state.wiring, tape.batch
-    if state.over and not tape.reset.all():
-        going_on = np.flatnonzero(~tape.reset).tolist()
-        raise ValueError(
-            f"RTRL, step {tape.start}: lanes {going_on} go on after their last piece; reset_lanes() puts them back first"
-        )
-    _reset(state, tape.reset)
-    D = len(state.sent)
-    count, units, _ = tape.active(w)
-    sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
-    leaky = np.flatnonzero(w.decay > 0)
-    decays, kind = np.unique(w.decay[leaky], return_inverse=True)
-    weights = readout_weights(w, tape.theta)
-    zbar = through_decay(w, signal.dz)
-    direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
-    past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
-    blocks = state.layout
-    whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
-    gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
-    step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
-    for t0 in range(0, tape.tau, step):
-        t1 = min(t0 + step, tape.tau)
-        coupled = _coupled(state, tape, sent, senders, t0, t1)
-        powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
-        kept, owed = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
-        rest = (direct, leaky, kind, kept, owed, weights, gradients, counts, signal.last and t1 == tape.tau)
-        _sweep_whole(state, tape, whole, sent, senders, coupled, powers, rest, t0, t1)
-        _sweep_others(state, tape, others, sent, coupled, powers, rest, t0, t1)
-    gradient = gradients[0] if chunks == 1 else gradients.sum(0)
-    state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
-    state.clock = (state.clock + tape.tau) % D
-    state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
-    state.counts += counts.sum(0)
-    state.lane_steps += batch * tape.tau
-    state.over = signal.last
-    add_readout_gradient(w, tape, signal, gradient)
-    return gradient
-
-
-def _coupled(state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int) -> couplings.Couplings:
-    w, rows = state.wiring, (t1 - t0) * tape.batch
-    if not len(w.pair_pre):
-        return couplings.none_arrive(w, rows)
-    if state.scratch is None or len(state.scratch.starts) != rows:
-        state.scratch = couplings.allocate(w, state.layout, rows)
-    return couplings.fill(state.scratch, w, tape, sent, senders, t0, t1)
-
-
-def _sweep_whole(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, coupled: couplings.Couplings,
-    powers: np.ndarray, rest: tuple, t0: int, t1: int,
-) -> None:  # fmt: skip
-    """Whole blocks: by events where that is worthwhile, else step by step."""
-    if not len(shared):
-        return
-    w, blocks, D = state.wiring, state.layout, len(state.sent)
-    count, units, _ = tape.active(w)
-    o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
-    before = sent[D + t0 - 1]
-    common = (
-        state.batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B, tape.P, tape.o,
-        tape.q, w.col_ptr, w.col_port, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs,
-        blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.stride,
-        blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
-        tape.history, count, units, before, senders[D + t0 - 1], o, q,
-    )  # fmt: skip
-    now = sent[D + t0 - 1 : D + t1]
-    cuts, store = stretches(blocks, w, now)
-    if is_worthwhile(w, coupled, cuts, now):
-        plan = schedule(coupled, w, tape, t0, cuts, store, before, powers)
-        sweep_events(shared, plan.cuts, *common, *plan[1:], coupled.starts, coupled.slot, coupled.coef, *rest)
-    else:
-        heard = (coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all)
-        sweep_whole(shared, t0, t1, *common, *heard, powers, *rest)
-
-
-def _sweep_others(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, coupled: couplings.Couplings, powers: np.ndarray,
-    rest: tuple, t0: int, t1: int,
-) -> None:  # fmt: skip
-    if not len(shared):
-        return
-    w, blocks, D = state.wiring, state.layout, len(state.sent)
-    most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
-    count, units, place = tape.active(w)
-    sweep(
-        shared, t0, t1, state.batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
-        w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
-        blocks.order, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source,
-        blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of,
-        blocks.stride, blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live,
-        state.position, state.width, state.Z, tape.messages, tape.history, count, units, place, sent[D + t0 - 1],
-        *coupled[:-1], powers, *rest,
-    )  # fmt: skip
-
-
 def column_positions(state: BlockState, lane: int) -> np.ndarray:
     """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
     blocks = state.layout
@@ -220,23 +111,3 @@ def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:
         ways.append(f"SnAp(order={orders[-1]}), an approximation, with {readable(kept_bytes(w, batch, orders[-1] - 1))}")
     ways += ["KFRTRL or UORO (noisy estimates)"]
     return "what would fit: " + "; ".join(ways)
-
-
-def _work(state: BlockState, tape: Tape) -> float:
-    """A guess at the multiply-adds of a tape: block elements times the share of couplings in use."""
-    w = state.wiring
-    active = float(tape.active(w)[0].mean()) / w.n_units
-    return len(state.M) * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
-
-
-def _reset(state: BlockState, which: np.ndarray) -> None:
-    """Forget the given which: no column and no row alive, nothing in flight."""
-    if not which.any():
-        return
-    D = len(state.sent)
-    for first, n in zip(state.layout.reach_ptr[:-1], np.diff(state.layout.reach_ptr), strict=True):
-        state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[which] = False
-        state.slot[state.batch * D * first : state.batch * D * (first + n)].reshape(state.batch, D * n)[which] = -1
-    state.position[which] = -1
-    state.width[which] = 0
-    state.sent[:, which] = 0

@@ -38,31 +38,48 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
 
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
-    pairs = len(w.pair_pre)
-    whole = bool(blocks.whole.all())
-    all_to_all = whole and pairs >= ALL_TO_ALL * w.n_units**2
-    entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if all_to_all else pairs)
-    names = 0 if whole else entries
-    pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if all_to_all else entries, names))
+    pairs, dense = len(w.pair_pre), all_to_all(w, blocks)
+    entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if dense else pairs)
+    names = 0 if blocks.whole.all() else entries
+    pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if dense else entries, names))
     return Couplings(
-        np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), all_to_all
+        np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), dense
     )
 
 
-def fill(into: Couplings, w: Wiring, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int) -> Couplings:
-    """What arrives in steps t0..t1-1; ``sent`` and ``senders`` as in ``block_couple``."""
+def all_to_all(w: Wiring, blocks: Layout) -> bool:
+    """Whether couplings are laid out as full matrices."""
+    return bool(blocks.whole.all()) and len(w.pair_pre) >= ALL_TO_ALL * w.n_units**2
+
+
+def fill(
+    into: Couplings, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
+) -> Couplings:
+    """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
     past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
     if into.all_to_all:
         weight = np.zeros((w.n_units, most, -(-w.n_units // PANEL) * PANEL), w.dtype)
-        _spread(weight, _dense_places(w), tape.theta[w.syn_theta], w)
+        _spread(weight, _dense_places(w), theta[w.syn_theta], w)
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
         couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
     else:
         weight = np.zeros((len(w.pair_pre), most), w.dtype)
-        _spread(weight, w.syn_place, tape.theta[w.syn_theta], w)
+        _spread(weight, w.syn_place, theta[w.syn_theta], w)
         outgoing = (w.delays, w.out_ptr, w.out_post)
         couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
+    return into
+
+
+def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent: np.ndarray, senders: np.ndarray) -> Couplings:
+    """``fill`` for all steps of a tape, each with its own parameters (steps, parameters), entries listed."""
+    rows, room = tape.batch, tape.batch * len(w.pair_pre)
+    for t, theta in enumerate(thetas):
+        own = slice(t * room, (t + 1) * room)
+        starts = into.starts[t * rows : (t + 1) * rows]
+        part = Couplings(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], False)
+        fill(part, w, tape, theta, sent, senders, t, t + 1)
+        part.starts[...] += t * room
     return into
 
 

@@ -17,7 +17,8 @@ from .._pairs import pair_tables
 from ..tape import Tape
 from ..wiring import Wiring
 from .base import Signal
-from .blocks import BlockState, init_blocks, update_blocks
+from .block_update import update_blocks
+from .blocks import BlockState, init_blocks
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -67,7 +68,7 @@ class RandomPaths:
     def update(self, state: PathsState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
         state.blocks.wiring = thinned(state.wiring, self.paths, self.seed)  # a checkpoint brings back the whole one
-        return update_blocks(state.blocks, tape, signal)
+        return update_blocks(state.blocks, tape, signal, at_once=True)  # a gradient goes back through all synapses
 
 
 @functools.lru_cache(maxsize=16)

@@ -14,7 +14,8 @@ import numpy as np
 from ..tape import Tape
 from . import dense
 from .base import Signal
-from .blocks import BlockState, init_blocks, kept_bytes, update_blocks
+from .block_update import update_blocks
+from .blocks import BlockState, init_blocks, kept_bytes
 from .local import LocalState, init_local, update_local
 from .local_layout import is_local
 

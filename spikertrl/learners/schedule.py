@@ -57,7 +57,7 @@ def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, 
     return np.array([*cuts, len(most) - 1], np.int64), store
 
 
-def is_worthwhile(w: Wiring, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
+def is_by_events(w: Wiring, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
     """Rows are seldom visited, by events and at ends, and what arrives is listed, little of it at a time."""
     active = sent[1:].mean() / w.n_units
     visits, arrivals = active + (len(cuts) - 1) / cuts[-1], active * len(w.pair_pre) / w.n_units

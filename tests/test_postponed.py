@@ -18,13 +18,15 @@ TAPES = (1, 1, 1, 2, 1, 1, 1, 1, 9, 1, 1, 2, 2, 1, 1, 1, 1, 1)
 @pytest.fixture(autouse=True)
 def small_cache(monkeypatch):
     monkeypatch.setattr(postponed, "LEAST_BYTES", 0)
+    monkeypatch.setattr(postponed, "DENSE_BYTES", 0)
+    monkeypatch.setattr(postponed, "DENSE_STEPS", 12)
+    monkeypatch.setattr(postponed, "MOST_ACTIVE", 1.0)
 
 
-def network(model=srl.models.egru, **settings) -> srl.Network:
-    net = srl.Network("float64").add_input("x", 5).add_population("h", model, 20, **settings).add_population("g", model, 4)
-    net.connect("x", "h", weight=1.5, delay=2).connect("x", "h", trainable=False, name="fixed").connect(
-        "h", "h", density=0.3, seed=1
-    )
+def network(model=srl.models.egru, density: float | None = 0.3) -> srl.Network:
+    net = srl.Network("float64").add_input("x", 5).add_population("h", model, 20).add_population("g", model, 4)
+    net.connect("x", "h", weight=1.5, delay=2).connect("x", "h", trainable=False, name="fixed")
+    net.connect("h", "h", density=density, seed=1)
     net.connect("h", "g", density=0.5, seed=2).connect("g", "h", seed=3)
     return net.add_readout("z", "h", 2).add_readout("v", "g", 1).initialize(1)
 
@@ -47,16 +49,17 @@ def pieces(net: srl.Network, lanes: int, ways: dict[str, tuple], learning: float
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize(("density", "most"), [(0.3, 3), (None, 6)])
 @pytest.mark.parametrize("model", [srl.models.egru, srl.models.gru, srl.models.rhn], ids=lambda model: model.name)
-def test_equals_the_textbook_at_once_while_weights_change(model, lanes):
-    waited, net = set(), network(model)
+def test_equals_the_textbook_at_once_while_weights_change(model, density, most, lanes):
+    waited, net = set(), network(model, density)
     before = net.theta.copy()
     for number, kept, found in pieces(net, lanes, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
         waited.add(kept["kept"].kept.steps if kept["kept"].kept else 0)
         scale = np.abs(found["dense"]).max()
         assert scale > 1e-3
         np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=ATOL * scale, err_msg=f"tape {number}")
-    assert waited >= {0, 1, 2, 3}
+    assert waited >= set(range(most + 1))
     assert np.abs(net.theta - before).max() > 0.05
 
 
@@ -115,18 +118,24 @@ def test_memory_is_predicted():
     assert held == net.memory(srl.RTRL(), batch=3).influence
 
 
-def test_where_it_does_not_pay_or_is_not_exact_nothing_waits():
-    egru = srl.models.egru
-    leaky = srl.Network("float64").add_input("x", 5).add_population("h", egru, 9).connect("x", "h")
-    leaky = (
-        leaky.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 2, decay=0.5).add_readout("v", "h", 1).initialize(0)
-    )
-    full = srl.Network("float64").add_input("x", 5).add_population("h", egru, 9).connect("x", "h").connect("h", "h")
-    full = full.add_readout("z", "h", 3).initialize(0)
-    for net in (leaky, full):
+def test_leaky_readouts_and_small_influences_take_every_step_at_once(monkeypatch):
+    for decay, least in ((0.5, 0), (0.0, 1 << 60)):
+        monkeypatch.setattr(postponed, "LEAST_BYTES", least)
+        net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.egru, 9).connect("x", "h")
+        net = net.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 3, decay=decay).initialize(0)
         for _, kept, found in pieces(net, 2, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
             assert kept["kept"].kept is None
             np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=1e-12)
+
+
+def test_steps_wait_only_while_few_units_are_active(monkeypatch):
+    monkeypatch.setattr(postponed, "MOST_ACTIVE", 0.2)
+    for width, waits in ((0.05, True), (1e3, False)):
+        net = srl.Network("float64").add_input("x", 5)
+        net.add_population("h", srl.models.egru, 20, surrogate=srl.surrogates.triangle(0.7, width)).connect("x", "h")
+        net = net.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 3).initialize(0)
+        waited = [kept["kept"].kept is not None for _, kept, _ in pieces(net, 1, {"kept": srl.RTRL()})]
+        assert any(waited) == waits
 
 
 def test_random_paths_take_every_step_at_once(monkeypatch):

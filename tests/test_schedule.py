@@ -7,7 +7,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import checkpoint
-from spikertrl.learners import block_update, schedule, whole_kernel
+from spikertrl.learners import block_update, product, schedule, whole_kernel
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 
@@ -44,6 +44,7 @@ def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: py
         tape = machine.run(start, x.astype(float))
         signal = Signal(0.0, np.zeros_like(tape.z))
         signal.dz[[tau // 2, -1]] = rng.normal(size=signal.dz[[tau // 2, -1]].shape)
+        monkeypatch.setattr(product, "RATE", 0.0)  # never by products: see test_product
         for name, (learner, store, most) in ways.items():
             monkeypatch.setattr(schedule, "STORE_BYTES", store)
             monkeypatch.setattr(schedule, "MOST_VISITS", most)

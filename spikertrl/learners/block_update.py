@@ -7,13 +7,13 @@ import numpy as np
 
 from ..tape import Tape
 from ..threads import threads_for
-from . import couplings, postponed
+from . import couplings, postponed, product
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .block_kernel import sweep
 from .blocks import BlockState
 from .event_kernel import sweep_events
 from .layout import tasks
-from .postponed import STEPS, Postponed
+from .postponed import Postponed
 from .schedule import is_by_events, schedule, stretches
 from .vector import lanes
 from .whole_kernel import sweep_whole
@@ -40,9 +40,10 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     weights = readout_weights(w, tape.theta)
     zbar = through_decay(w, signal.dz)
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
-    short = 2 * tape.tau <= STEPS and not signal.last
-    if short and not at_once and postponed.is_worthwhile(w, tape.batch, state.layout):
-        gradient = _postpone(state, tape, direct)
+    room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
+    waiting = state.kept is not None and state.kept.steps > 0
+    if 2 * tape.tau <= room and (waiting or postponed.is_quiet(w, state.layout, tape)):
+        gradient = _postpone(state, tape, direct, room)
     else:
         catch_up(state)
         gradient = _advance(state, tape, direct, zbar, weights, signal.last)
@@ -52,13 +53,13 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     return gradient
 
 
-def _postpone(state: BlockState, tape: Tape, direct: np.ndarray) -> np.ndarray:
+def _postpone(state: BlockState, tape: Tape, direct: np.ndarray, room: int) -> np.ndarray:
     """Keep a short tape; the gradient goes back through the kept ones, or comes with them when they are many enough."""
-    kept = state.kept = state.kept or postponed.empty(state.wiring, tape)
-    if kept.steps + tape.tau > STEPS:
+    kept = state.kept = state.kept or postponed.empty(state.wiring, tape, room)
+    if kept.steps + tape.tau > room:
         catch_up(state)
     kept.add(tape)
-    if kept.steps + tape.tau <= STEPS:
+    if kept.steps + tape.tau <= room:
         return postponed.gradient_through(state, kept, direct)
     return _advance_kept(state, kept, direct)
 
@@ -148,6 +149,9 @@ def _sweep_whole(
         tape.history, count, units, before, senders[D + t0 - 1], o, q,
     )  # fmt: skip
     now = sent[D + t0 - 1 : D + t1]
+    if not (rest[-1] and tape.reset.all()) and product.is_cheaper(state, tape, coupled, now, t1 - t0):
+        product.sweep_products(state, tape, shared, now, senders[D + t0 - 1 :], coupled, powers, rest, t0, t1)
+        return
     cuts, store = stretches(blocks, w, now)
     if is_by_events(w, coupled, cuts, now):
         plan = schedule(coupled, w, tape, t0, cuts, store, before, powers)

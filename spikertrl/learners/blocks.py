@@ -58,7 +58,7 @@ class BlockState:
 def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
     """What ``init_blocks`` will allocate."""
     blocks = layout(w, hops)
-    kept = postponed.nbytes(w, batch) if postponed.is_worthwhile(w, batch, blocks) else 0
+    kept = postponed.nbytes(w, batch, postponed.room(w, batch, blocks))
     return batch * w.dtype.itemsize * sum(blocks.elements(w).values()) + kept
 
 

@@ -72,12 +72,12 @@ def fill(
 
 
 def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent: np.ndarray, senders: np.ndarray) -> Couplings:
-    """``fill`` for all steps of a tape, each with its own parameters (steps, parameters), entries listed."""
-    rows, room = tape.batch, tape.batch * len(w.pair_pre)
+    """``fill`` for all steps of a tape, each with its own parameters (steps, parameters)."""
+    rows, room = tape.batch, into.coef.shape[1] // len(thetas)
     for t, theta in enumerate(thetas):
         own = slice(t * room, (t + 1) * room)
         starts = into.starts[t * rows : (t + 1) * rows]
-        part = Couplings(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], False)
+        part = Couplings(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], into.all_to_all)
         fill(part, w, tape, theta, sent, senders, t, t + 1)
         part.starts[...] += t * room
     return into

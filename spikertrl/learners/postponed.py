@@ -25,26 +25,31 @@ from .adjoint import Adjoint
 from .block_parts import add_gradient
 from .couplings import all_to_all
 from .layout import Layout, tasks
-from .vector import FAST, lanes, sum_rows
+from .vector import FAST
 
 if TYPE_CHECKING:
     from .blocks import BlockState
 
-STEPS = 4  # steps that are kept at most: more of them are read back for longer than the fewer updates save
-LEAST_BYTES = 24 << 20  # influence below which a cache holds it from one update to the next
+STEPS, DENSE_STEPS = 4, 24  # steps that are kept at most, in sparse networks and in dense ones (see ``product``)
+LEAST_BYTES, DENSE_BYTES = 24 << 20, 4 << 20  # influence below which it is cheaper to take every step at once
+MOST_ACTIVE = 0.2  # share of gradient-active units above which, in a sparse network, most rows would be read all the same
 
 
 @dataclass
 class Postponed:
-    """The kept steps, oldest first. Arrays have room for STEPS; see ``Tape`` for their layout."""
+    """The kept steps, oldest first. See ``Tape`` for the layout of the arrays."""
 
     wiring: Wiring
     batch: int
     arrays: list[np.ndarray]  # A, B, P, o, q
-    messages: np.ndarray  # (history + STEPS, B, sources)
-    theta: np.ndarray  # (STEPS, parameters): of each step
+    messages: np.ndarray  # (history + room, B, sources)
+    theta: np.ndarray  # (room, parameters): of each step
     start: int = 0
     steps: int = 0
+
+    @property
+    def room(self) -> int:
+        return len(self.theta)
 
     def add(self, tape: Tape) -> None:
         """Keep a tape."""
@@ -60,32 +65,42 @@ class Postponed:
 
     def tape(self) -> Tape:
         """All kept steps as one tape; its theta is that of the last step."""
-        n, none, history = self.steps, np.zeros(self.batch, bool), len(self.messages) - STEPS
+        n, none, history = self.steps, np.zeros(self.batch, bool), len(self.messages) - self.room
         nothing = np.zeros((n, self.batch, 0), self.messages.dtype)
         parts = [kept[:n] for kept in self.arrays]
         messages = self.messages[: history + n]
         return Tape(self.start, n, self.batch, self.theta[n - 1], messages, nothing, none, {}, {}, *parts, history=history)
 
 
-def is_worthwhile(w: Wiring, batch: int, blocks: Layout) -> bool:
-    """Sparse networks whose influence exceeds the cache, if all blocks are whole and no readout leaks."""
-    large = batch * int(blocks.first_M[-1]) * w.dtype.itemsize > LEAST_BYTES
-    return large and bool(blocks.whole.all()) and 0 < len(w.pair_pre) and not all_to_all(w, blocks) and not w.decay.any()
+def is_quiet(w: Wiring, blocks: Layout, tape: Tape) -> bool:
+    """Few enough units of a sparse network are gradient-active for its steps to wait; dense ones may always."""
+    return all_to_all(w, blocks) or float(tape.active(w)[0].mean()) <= MOST_ACTIVE * w.n_units
 
 
-def nbytes(w: Wiring, batch: int) -> int:
-    """What ``empty`` will allocate."""
+def room(w: Wiring, batch: int, blocks: Layout) -> int:
+    """How many steps to keep: 0 unless all blocks are whole, no readout leaks, and the influence is large.
+
+    In sparse networks what exceeds the cache is large; in dense ones a few steps together are a smaller product of matrices.
+    """
+    if w.decay.any() or not len(w.pair_pre) or not blocks.whole.all():
+        return 0
+    influence = batch * int(blocks.first_M[-1]) * w.dtype.itemsize
+    steps, least = (DENSE_STEPS, DENSE_BYTES) if all_to_all(w, blocks) else (STEPS, LEAST_BYTES)
+    return steps if influence > least else 0
+
+
+def nbytes(w: Wiring, batch: int, steps: int) -> int:
+    """What ``empty`` will allocate for so many steps."""
     states = int((w.S * w.S + w.S * w.G + w.S * w.Q + w.S + w.Q).sum())
-    return w.dtype.itemsize * (
-        STEPS * (w.n_parameters + batch * states) + (w.history + STEPS) * batch * (w.n_channels + w.n_units)
-    )
+    kept = steps * (w.n_parameters + batch * states) + (w.history + steps) * batch * (w.n_channels + w.n_units)
+    return w.dtype.itemsize * kept if steps else 0
 
 
-def empty(w: Wiring, tape: Tape) -> Postponed:
-    """No step kept, room for STEPS."""
-    arrays = [np.empty((STEPS, getattr(tape, name).shape[1]), w.dtype) for name in LINEAR]
-    messages = np.empty((tape.history + STEPS, *tape.messages.shape[1:]), w.dtype)
-    return Postponed(w, tape.batch, arrays, messages, np.empty((STEPS, w.n_parameters), w.dtype))
+def empty(w: Wiring, tape: Tape, steps: int) -> Postponed:
+    """No step kept, room for so many."""
+    arrays = [np.empty((steps, getattr(tape, name).shape[1]), w.dtype) for name in LINEAR]
+    messages = np.empty((tape.history + steps, *tape.messages.shape[1:]), w.dtype)
+    return Postponed(w, tape.batch, arrays, messages, np.empty((steps, w.n_parameters), w.dtype))
 
 
 def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> np.ndarray:
@@ -104,7 +119,7 @@ def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> 
     )
     adjoint.own_parameters(gradient[0])
     state.counts[3] += adjoint.count(gamma) + _read_rows(
-        whole, kept.batch, lanes(w.dtype), blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
+        whole, kept.batch, blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
         blocks.theta, state.M, state.row_live, state.position, state.width, rows, gradient,
     )  # fmt: skip
     return gradient[0] if chunks == 1 else gradient.sum(0)
@@ -127,8 +142,20 @@ def _meet(carry, message, sent, o, q, Q, size, local, start_o, start_q, rows, ph
                 )
 
 
+@njit(fastmath=FAST, cache=True)
+def _add_row(g, M, at, weight, width, more):
+    """g <- weight times a row, added if there is ``more`` already. Row after row, since they come from main memory."""
+    row = M[at : at + width]
+    if more:
+        for c in range(width):
+            g[c] += weight * row[c]
+    else:
+        for c in range(width):
+            g[c] = weight * row[c]
+
+
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
+def _read_rows(tasks, B, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
                gradient):  # fmt: skip
     """gradient += signal (B, N) times the rows of whole blocks. Returns multiply-adds done."""
     N, done = signal.shape[1], 0
@@ -136,17 +163,13 @@ def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, th
         gr, chunk = tasks[task, 0], tasks[task, 1]
         stride = stride_of[gr]
         g = np.empty(stride, M.dtype)
-        places, weights = np.empty(N, np.int64), np.empty(N, M.dtype)
         for b in range(tasks[task, 2], tasks[task, 3]):
-            base, lives, n = B * first_M[gr] + b * N * stride, B * reach_ptr[gr] + b * N, 0
+            base, lives, n, w = B * first_M[gr] + b * N * stride, B * reach_ptr[gr] + b * N, 0, width[b, gr]
             for i in range(N):
                 if signal[b, i] != 0 and row_live[lives + i]:
-                    places[n], weights[n] = base + i * stride, signal[b, i]
+                    _add_row(g, M, base + i * stride, signal[b, i], w, n > 0)
                     n += 1
             if n:
-                w = width[b, gr]
-                wide = (w + lanes - 1) // lanes * lanes
-                sum_rows(g, 0, M.dtype.type(0), M, places, weights, n, wide)
                 add_gradient(gradient[chunk], g, b, run_ptr[gr], run_ptr[gr + 1], runs, theta, position)
-                done += n * w
+            done += n * w
     return done

@@ -1,0 +1,106 @@
+"""Exact RTRL by products of a tape's Jacobians: the gradient and the influence of the textbook matrix, tape after tape."""
+
+import numpy as np
+import pytest
+
+import spikertrl as srl
+from spikertrl.cost import influence
+from spikertrl.learners import layout, product
+from spikertrl.learners.base import Signal
+from spikertrl.run import simulator
+
+RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
+TAPES = (12, 1, 5, 16, 3)
+
+
+def network(density: float | None, decay: float) -> srl.Network:
+    """Two populations, an input that is silent at first, a threshold that is trained, readouts that leak or not."""
+    net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=0.2)
+    net.add_population("g", srl.models.gru, 3).connect("x", "h", weight=1.5, delay=2).connect("h", "h", density=density, seed=1)
+    net.connect("h", "g", seed=2).connect("g", "h", seed=3).connect("g", "g", seed=4)
+    return net.add_readout("z", "h", 2, decay=decay).add_readout("v", "g", 1).initialize(1)
+
+
+def compare(net: srl.Network, lanes: int, monkeypatch: pytest.MonkeyPatch, rate: float):
+    """Yield (gradients, states) of the textbook and of RTRL, whose tapes go by products at this ``rate``."""
+    monkeypatch.setattr(product, "RATE", rate)
+    monkeypatch.setattr(product, "DENSE_RATE", rate)
+    rng, machine, learners = np.random.default_rng(0), simulator(net), (srl.RTRL(dense=True), srl.RTRL())
+    start, states = machine.start(lanes), [learner.init(net, lanes) for learner in learners]
+    for number, tau in enumerate(TAPES):
+        if number == 2:
+            start.reset_lanes(np.arange(lanes) == lanes - 1)
+        x = (rng.random((tau, lanes, 4)) < 0.3) * (np.arange(4) < 2 + number) * rng.normal(1, 0.3, size=(tau, lanes, 4))
+        tape = machine.run(start, x)
+        signal = Signal(0.0, np.zeros_like(tape.z), last=number == len(TAPES) - 1)
+        signal.dz[[tau // 2, -1]] = rng.normal(size=signal.dz[[tau // 2, -1]].shape)
+        yield [learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True)], states
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """How often tapes went by products."""
+    calls, sweep = [], product.sweep_products
+    monkeypatch.setattr(product, "sweep_products", lambda *a: (calls.append(1), sweep(*a)))
+    return calls
+
+
+@pytest.mark.parametrize("lanes", [1, 5])
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+@pytest.mark.parametrize(
+    ("density", "columns"), [(None, 1024), (None, 1), (0.3, 1024)], ids=["dense", "unit by unit", "sparse"]
+)
+@pytest.mark.parametrize("rate", [0.0, 1e9], ids=["steps", "products"])
+def test_equals_the_textbook(monkeypatch, used, rate, density, columns, decay, lanes):
+    monkeypatch.setattr(layout, "_GROUP_COLUMNS", columns)
+    net, states = network(density, decay), []
+    for number, ((expected, gradient), found) in enumerate(compare(net, lanes, monkeypatch, rate)):
+        scale, states = np.abs(expected).max(), found
+        assert scale > 1e-3
+        np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=ATOL * scale, err_msg=f"tape {number}")
+        if number < len(TAPES) - 1:
+            rows = [influence(state, lanes - 1) for state in states]
+            assert np.abs(rows[0]).max() > 1e-2
+            np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
+    assert len(used) == (len(TAPES) if rate else 0)
+    assert (np.diff(states[1].layout.group).max() == 1) == (columns == 1)
+
+
+def test_lanes_go_back_a_few_at_a_time(monkeypatch, used):
+    sizes, go_back = [], product.go_back
+    monkeypatch.setattr(product, "go_back", lambda first, end, *a: (sizes.append(end - first), go_back(first, end, *a)))
+    monkeypatch.setattr(product, "JACOBIAN_BYTES", 17 * 21 * 24 * 8)  # of one lane
+    for (expected, gradient), _ in compare(network(None, 0.8), 9, monkeypatch, 1e9):
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=1e-12)
+    assert len(used) == len(TAPES)
+    assert len(sizes) > len(TAPES) and max(sizes) < 9
+
+
+def test_fewer_operations_where_it_is_chosen(monkeypatch, used):
+    net = srl.Network().add_input("x", 4).add_population("h", srl.models.egru, 40).connect("x", "h").connect("h", "h")
+    net = net.add_readout("z", "h", 2).initialize(0)
+    x = np.random.default_rng(0).normal(size=(64, 2, 4)).astype(np.float32)
+    loss, macs = srl.losses.squared_error(np.ones((64, 2, 2), np.float32)), []
+    for rate in (0.0, product.DENSE_RATE):
+        monkeypatch.setattr(product, "DENSE_RATE", rate)
+        table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x, loss, tau=16)
+        cost = table.cost["RTRL(dense=False)"]
+        assert cost is not None
+        macs.append(cost.macs)
+        assert abs(table.cosine["RTRL(dense=False)"]["all"] - 1) < 1e-5  # float32
+    assert len(used) == 4
+    assert macs[1] < 0.5 * macs[0]
+
+
+def test_a_sequence_that_is_one_tape_is_carried_forward(monkeypatch, used):
+    net, x = network(None, 0.0), np.random.default_rng(0).normal(size=(20, 2, 4))
+    loss = srl.losses.squared_error(np.ones((20, 2, 1)), readout="v")
+    monkeypatch.setattr(product, "DENSE_RATE", 1e9)
+    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
+    assert np.abs(expected).max() > 1e-2
+    for tau, often in ((20, 0), (10, 2)):
+        used.clear()
+        _, gradient = srl.gradient(net, srl.RTRL(), x, loss, tau=tau)
+        assert len(used) == often
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)

@@ -16,7 +16,7 @@ import numpy as np
 from influence import INPUTS, with_share
 
 import spikertrl as srl
-from spikertrl.learners import block_update
+from spikertrl.learners import block_update, product
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 from spikertrl.threads import one_pool
@@ -52,6 +52,7 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
 
 def main() -> int:
     """Print one table."""
+    product.RATE = product.DENSE_RATE = 0.0  # by events or steps: see steps_together.py
     print("units density active  events, 1 and 2 threads    steps, 1 and 2 threads   taken    second thread")
     with one_pool():
         for n, density, share in CASES:

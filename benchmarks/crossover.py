@@ -16,7 +16,7 @@ import numpy as np
 from influence import INPUTS, network, with_share
 
 import spikertrl as srl
-from spikertrl.learners import couplings
+from spikertrl.learners import couplings, product
 from spikertrl.learners.base import Signal
 from spikertrl.run import simulator
 
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(argv)
+    product.RATE = product.DENSE_RATE = 0.0  # step by step: see steps_together.py
     for n in options.units:
         for share in options.shares:
             for density in options.densities:
@@ -60,10 +61,10 @@ def main(argv: list[str] | None = None) -> int:
                         times[name].append(ms)
                 a, b = (results[name][1] for name in ways)
                 assert np.allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(a).max())
-                lists, product = (float(np.median(times[name][1:])) for name in ways)
+                lists, panels = (float(np.median(times[name][1:])) for name in ways)
                 print(
                     f"n={n:4} active {found:.2f} density {density:.2f}: lists {lists:7.3f} ms a step, "
-                    f"product {product:7.3f}, lists / product {lists / product:.2f}",
+                    f"product {panels:7.3f}, ratio {lists / panels:.2f}",
                     flush=True,
                 )
     return 0

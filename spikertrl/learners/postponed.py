@@ -7,7 +7,7 @@ a loss at step t is then exact through both: it goes back over the kept steps, a
     lambda(s) = dL(t)/ds(s),  by the adjoint of the kept steps (see ``adjoint``);    dL(t)/dtheta = kept steps + lambda(s) M(s)
 
 which reads M, and of it only the rows that events lead to, where an update would also write it. This is the split of a gradient
-that hybrids of RTRL and backpropagation use (Williams and Zipser 1995, section 6; Schmidhuber 1992), over a few steps.
+that hybrids of RTRL and backpropagation use (Schmidhuber 1992; Williams and Zipser 1995), over a few steps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .adjoint import Adjoint
 from .block_parts import add_gradient
 from .couplings import all_to_all
 from .layout import Layout, tasks
-from .vector import FAST
+from .vector import FAST, lanes, sum_rows
 
 if TYPE_CHECKING:
     from .blocks import BlockState
@@ -119,7 +119,7 @@ def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> 
     )
     adjoint.own_parameters(gradient[0])
     state.counts[3] += adjoint.count(gamma) + _read_rows(
-        whole, kept.batch, blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
+        whole, kept.batch, lanes(w.dtype), blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
         blocks.theta, state.M, state.row_live, state.position, state.width, rows, gradient,
     )  # fmt: skip
     return gradient[0] if chunks == 1 else gradient.sum(0)
@@ -144,7 +144,7 @@ def _meet(carry, message, sent, o, q, Q, size, local, start_o, start_q, rows, ph
 
 @njit(fastmath=FAST, cache=True)
 def _add_row(g, M, at, weight, width, more):
-    """g <- weight times a row, added if there is ``more`` already. Row after row, since they come from main memory."""
+    """g <- weight times a row, added if there is ``more`` already: many rows stream from main memory one after the other."""
     row = M[at : at + width]
     if more:
         for c in range(width):
@@ -155,21 +155,26 @@ def _add_row(g, M, at, weight, width, more):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _read_rows(tasks, B, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
+def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
                gradient):  # fmt: skip
     """gradient += signal (B, N) times the rows of whole blocks. Returns multiply-adds done."""
     N, done = signal.shape[1], 0
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         stride = stride_of[gr]
-        g = np.empty(stride, M.dtype)
+        g, places, weights = np.empty(stride, M.dtype), np.empty(N, np.int64), np.empty(N, M.dtype)
         for b in range(tasks[task, 2], tasks[task, 3]):
             base, lives, n, w = B * first_M[gr] + b * N * stride, B * reach_ptr[gr] + b * N, 0, width[b, gr]
             for i in range(N):
                 if signal[b, i] != 0 and row_live[lives + i]:
-                    _add_row(g, M, base + i * stride, signal[b, i], w, n > 0)
+                    places[n], weights[n] = base + i * stride, signal[b, i]
                     n += 1
             if n:
+                if 2 * n < N:
+                    sum_rows(g, 0, M.dtype.type(0), M, places, weights, n, (w + lanes - 1) // lanes * lanes)
+                else:
+                    for a in range(n):
+                        _add_row(g, M, places[a], weights[a], w, a > 0)
                 add_gradient(gradient[chunk], g, b, run_ptr[gr], run_ptr[gr + 1], runs, theta, position)
             done += n * w
     return done

@@ -8,7 +8,7 @@ and X comes backwards, one seed per state: X(t-1) = J(t)^T X(t). Seeds of the lo
 go back beside them, so that the gradient needs no row of its own. M is multiplied once a tape instead of once a step, and what
 is paid every step is a product of the size of the Jacobian: n^3 + n P operations a step and n^2 P a tape of a dense network of
 n units and P parameters, where steps one by one take n^2 P each (Schmidhuber 1992, Neural Computation 4; Williams and Zipser
-1995, section 6). Where few units are active the steps one by one are cheaper: ``is_cheaper`` counts both.
+1995). Where few units are active the steps one by one are cheaper: ``is_cheaper`` counts both.
 
 A sequence that is one tape is carried forward step by step all the same: of its product nothing would remain but the losses'
 seeds, which is backpropagation through time, a learner of its own.

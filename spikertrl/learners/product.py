@@ -29,7 +29,7 @@ from .vector import lanes, padded
 if TYPE_CHECKING:
     from .blocks import BlockState
 
-RATE, DENSE_RATE = 1.2, 0.4  # multiply-adds here in the time of one there, where arrivals are listed and where all arrive
+RATE, DENSE_RATE = 0.75, 0.4  # multiply-adds here in the time of one there, where arrivals are listed and where all arrive
 JACOBIAN_BYTES = 64 << 20  # of the products X of a few lanes at a time
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..wiring import PHI, Wiring, reachable
 from .vector import padded
 
-_LANES_AT_A_TIME = 4
+LANES_AT_A_TIME = 4
 _GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
 _ROW_OVERHEAD, _BLOCK_OVERHEAD = 256, 1024  # elements whose update costs as much as handling one row, one block
 
@@ -133,7 +133,7 @@ def tasks(blocks: Layout, batch: int, threads: int) -> tuple[np.ndarray, np.ndar
     All groups take a few lanes, then the next ones: what a tape holds of these lanes is read from the cache.
     """
     groups = len(blocks.stride)
-    chunks = min(batch, max(-(-batch // _LANES_AT_A_TIME), -(-4 * threads // groups)))
+    chunks = min(batch, max(-(-batch // LANES_AT_A_TIME), -(-4 * threads // groups)))
     edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
     every = np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in range(groups)], np.int64)
     whole = blocks.whole[every[:, 0]]

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..tape import Tape
 from .couplings import Couplings
+from .layout import LANES_AT_A_TIME
 from .product_kernel import go_back, sweep_product
 from .vector import lanes, padded
 
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     from .blocks import BlockState
 
 RATE, DENSE_RATE = 0.75, 0.4  # multiply-adds here in the time of one there, where arrivals are listed and where all arrive
-JACOBIAN_BYTES = 64 << 20  # of the products X of a few lanes at a time
+JACOBIAN_BYTES = 64 << 20  # of the products X, for as many lanes at a time
 
 
 def is_cheaper(state: BlockState, tape: Tape, coupled: Couplings, sent: np.ndarray, steps: int) -> bool:
     """Whether all blocks are whole and the product needs less time than one step after another; ``sent`` (steps + 1, B)."""
     w, blocks = state.wiring, state.layout
     n, seeds = w.n_units, _seeds(state)
-    if not blocks.whole.all() or steps * n * seeds * w.dtype.itemsize > JACOBIAN_BYTES:
+    jacobians = min(state.batch, LANES_AT_A_TIME) * (steps + 1) * n * seeds * w.dtype.itemsize
+    if not blocks.whole.all() or jacobians > JACOBIAN_BYTES:
         return False
     pairs = len(w.pair_pre) / max(1, n)
     active = float(sent[:-1].mean())

@@ -1,9 +1,11 @@
 """Exact RTRL by products of a tape's Jacobians: the gradient and the influence of the textbook matrix, tape after tape."""
 
+import numba
 import numpy as np
 import pytest
 
 import spikertrl as srl
+from spikertrl import threads
 from spikertrl.cost import influence
 from spikertrl.learners import layout, product
 from spikertrl.learners.base import Signal
@@ -68,13 +70,28 @@ def test_equals_the_textbook(monkeypatch, used, rate, density, columns, decay, l
 
 def test_lanes_go_back_a_few_at_a_time(monkeypatch, used):
     sizes, go_back = [], product.go_back
-    monkeypatch.setattr(product, "go_back", lambda first, end, *a: (sizes.append(end - first), go_back(first, end, *a)))
+    monkeypatch.setattr(
+        product, "go_back", lambda lane, begin, end, *a: (sizes.append(end - begin), go_back(lane, begin, end, *a))[1]
+    )
     monkeypatch.setattr(product, "JACOBIAN_BYTES", 4 * 17 * 21 * 24 * 8)  # of four lanes
     for (expected, gradient), _ in compare(network(None, 0.8), 9, monkeypatch, 1e9):
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=1e-12)
     assert len(used) == len(TAPES)
     assert len(sizes) > len(TAPES) and sum(sizes) == 9 * len(TAPES) and min(sizes) < 9
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
+def test_two_threads_share_lanes_and_blocks(monkeypatch, used):
+    monkeypatch.setattr(threads, "SMALL_WORK", 0.0)
+    monkeypatch.setattr(layout, "_GROUP_COLUMNS", 1)
+    workers, shared = [], product.share
+    monkeypatch.setattr(product, "share", lambda part, n: (workers.append(n), shared(part, n)))
+    for (expected, gradient), _ in compare(network(None, 0.8), 5, monkeypatch, 1e9):
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=1e-12)
+    assert len(used) == len(TAPES)
+    assert min(workers) >= 2
 
 
 def test_fewer_operations_where_it_is_chosen(monkeypatch, used):

@@ -19,9 +19,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from ..tape import Tape
+from ..threads import share
 from .couplings import Couplings
 from .layout import LANES_AT_A_TIME
 from .product_kernel import go_back, sweep_product
@@ -58,7 +60,7 @@ def sweep_products(
     direct, leaky, kind, kept, past, out_weight, gradient, counts, _ = rest
     count, units, _ = tape.active(w)
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])
-    seeds, done = _seeds(state), np.zeros(state.batch, np.int64)
+    seeds, workers, done = _seeds(state), numba.get_num_threads(), []
     size = (t1 - t0 + 1) * w.n_units * seeds * w.dtype.itemsize
     edges = np.unique(tasks[:, 2:])
     at_once = max(1, int(JACOBIAN_BYTES // (size * np.diff(edges).max())))  # chunks of lanes
@@ -67,19 +69,23 @@ def sweep_products(
     X = np.empty((most, t1 - t0 + 1, w.n_units, seeds), w.dtype)
     Y = np.empty((most, w.n_units, int(w.Q.max(initial=0)), seeds), w.dtype)
     for lane0, lane1 in itertools.pairwise(edges):
-        go_back(
-            lane0, lane1, t0, t1, state.batch, w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.o, tape.q,
-            count, units, sent[0], senders[0], o, q, coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all, powers,
-            direct, leaky, kind, out_weight, X, Y, done,
+        parts = np.linspace(lane0, lane1, min(workers, lane1 - lane0) + 1).astype(np.int64)
+        back = (
+            t0, t1, state.batch, w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.o, tape.q, count, units,
+            sent[0], senders[0], o, q, coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all, powers, direct, leaky,
+            kind, out_weight, X, Y,
         )  # fmt: skip
+        share(lambda k, back=back, lane=lane0, at=parts: done.append(go_back(lane, at[k], at[k + 1], *back)), len(parts) - 1)
         mine = tasks[(tasks[:, 2] >= lane0) & (tasks[:, 3] <= lane1)]
-        sweep_product(
-            mine, lane0, t0, t1, state.batch, lanes(w.dtype), tape.B, tape.P, w.col_ptr, w.col_unit, w.col_port,
-            blocks.order, blocks.theta, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
-            blocks.term, blocks.group, blocks.reach_ptr, blocks.stride, blocks.first_M, blocks.first_Z, state.M, state.row_live,
+        forth = (
+            lane0, t0, t1, state.batch, lanes(w.dtype), tape.B, tape.P, w.col_ptr, w.col_unit, w.col_port, blocks.order,
+            blocks.theta, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay, blocks.term,
+            blocks.group, blocks.reach_ptr, blocks.stride, blocks.first_M, blocks.first_Z, state.M, state.row_live,
             state.position, state.width, state.Z, tape.messages, tape.history, leaky, kept, past, gradient, counts, X, Y,
         )  # fmt: skip
-    counts[0, 0] += done.sum()
+        apart = min(workers, len(mine))
+        share(lambda k, forth=forth, mine=mine, apart=apart: sweep_product(mine, k, apart, *forth), apart)
+    counts[0, 0] += sum(done)
 
 
 def _seeds(state: BlockState) -> int:

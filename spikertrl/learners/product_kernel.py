@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .block_parts import add_gradient, locate_gains, wake
 from .vector import FAST, PANEL, combine_panel
@@ -86,22 +86,24 @@ def _go_back_lane(b, lane, t0, t1, B, Q, size, local, start_A, start_o, start_q,
     return macs
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
-def go_back(lane0, lane1, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
-            past_active, past_units, past_o, past_q, starts, heard, coef, all_to_all, powers, direct, leaky, kind, out_weight,
-            X, Y, done):  # fmt: skip
+@njit(nogil=True, fastmath=FAST, cache=True)
+def go_back(lane0, begin, end, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active,
+            active_units, past_active, past_units, past_o, past_q, starts, heard, coef, all_to_all, powers, direct, leaky, kind,
+            out_weight, X, Y):  # fmt: skip
     """X[lane, t - t0, i, s]: derivative of seed s by state i after step t - 1 (X[:, 0]: before the tape); Y[lane, i, k, s]: by
     parameter k of unit i through its messages.
 
-    Seeds: the N states after the tape, the tape's losses, the leaky readouts' sums.
+    Seeds: the N states after the tape, the tape's losses, the leaky readouts' sums. Lanes ``begin`` to ``end`` - 1; X begins
+    with ``lane0``. Returns multiply-adds done.
     """
-    flat, room = coef.reshape(-1), coef.size // max(1, B * (t1 - t0))
-    for b in prange(lane0, lane1):
-        done[b] += _go_back_lane(
+    flat, room, done = coef.reshape(-1), coef.size // max(1, B * (t1 - t0)), 0
+    for b in range(begin, end):
+        done += _go_back_lane(
             b, b - lane0, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
             past_active, past_units, past_o, past_q, starts, heard, flat, room, all_to_all, powers, direct, leaky, kind,
             out_weight, X, Y,
         )  # fmt: skip
+    return done
 
 
 @njit(fastmath=FAST, cache=True)
@@ -272,13 +274,16 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
     return seeds * N * w if alive else 0, immediate
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
-def sweep_product(tasks, lane0, t0, t1, B, lanes, tape_B, tape_P, col_ptr, col_unit, col_port, order, theta, run_of, run_ptr,
-                  runs, run_source, run_delay, term, group, reach_ptr, stride_of, first_M, first_Z, M, row_live, position,
-                  width, Z, messages, history, leaky, kept, past, gradient, counts, X, Y):  # fmt: skip
-    """Whole blocks over all steps of a tape: M <- X(before)^T M + sum over steps of X(t)^T immediate terms(t)."""
+@njit(nogil=True, fastmath=FAST, cache=True)
+def sweep_product(tasks, begin, apart, lane0, t0, t1, B, lanes, tape_B, tape_P, col_ptr, col_unit, col_port, order, theta,
+                  run_of, run_ptr, runs, run_source, run_delay, term, group, reach_ptr, stride_of, first_M, first_Z, M,
+                  row_live, position, width, Z, messages, history, leaky, kept, past, gradient, counts, X, Y):  # fmt: skip
+    """Whole blocks over all steps of a tape: M <- X(before)^T M + sum over steps of X(t)^T immediate terms(t).
+
+    Of the tasks those from ``begin`` on, ``apart`` from each other: the rest is for other threads.
+    """
     N, L = X.shape[2], len(leaky)
-    for task in prange(len(tasks)):
+    for task in range(begin, len(tasks), apart):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]

@@ -115,6 +115,8 @@ def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: st
     of : {"state", "message"}
         Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
 
+    Online steps of RTRL that wait for others are taken first, in the state itself; what follows differs by rounding alone.
+
     Returns
     -------
     ndarray (rows, columns), columns in the order of ``wiring.col_theta``

@@ -74,11 +74,9 @@ def catch_up(state: BlockState, wanted: bool = True) -> None:
 
 
 def _advance_kept(state: BlockState, kept: Postponed, direct: np.ndarray) -> np.ndarray:
-    told = np.zeros((kept.steps, *direct.shape[1:]), direct.dtype)
-    told[kept.steps - len(direct) :] = direct
     nothing = np.zeros((kept.steps, kept.batch, state.wiring.n_outputs), direct.dtype)
     tape, thetas = kept.tape(), kept.theta[: kept.steps]
-    gradient = _advance(state, tape, told, nothing, readout_weights(state.wiring, tape.theta), False, thetas)
+    gradient = _advance(state, tape, kept.padded(direct), nothing, readout_weights(state.wiring, tape.theta), False, thetas)
     kept.steps = 0
     return gradient
 

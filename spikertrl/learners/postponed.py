@@ -22,6 +22,7 @@ from numba import njit, prange
 from ..tape import LINEAR, Tape
 from ..wiring import Wiring
 from .adjoint import Adjoint
+from .base import add
 from .block_parts import add_gradient
 from .couplings import all_to_all
 from .layout import Layout, tasks
@@ -62,6 +63,10 @@ class Postponed:
         self.messages[tape.history + now.start : tape.history + now.stop] = tape.messages[tape.history :]
         self.theta[now] = tape.theta
         self.steps += tape.tau
+
+    def padded(self, direct: np.ndarray) -> np.ndarray:
+        """``direct`` (steps, B, N) of the last steps kept, zeros for those before: their losses have had their gradient."""
+        return np.concatenate((np.zeros((self.steps - len(direct), *direct.shape[1:]), direct.dtype), direct))
 
     def tape(self) -> Tape:
         """All kept steps as one tape; its theta is that of the last step."""
@@ -108,10 +113,8 @@ def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> 
     w, blocks, tape = state.wiring, state.layout, kept.tape()
     whole, _, chunks = tasks(blocks, kept.batch, numba.get_num_threads())
     gradient = np.zeros((chunks, w.n_parameters), w.dtype)
-    told = np.zeros((kept.steps, *direct.shape[1:]), w.dtype)
-    told[kept.steps - len(direct) :] = direct
     adjoint = Adjoint(w, kept.batch)
-    gamma = adjoint.back(tape, told, 0, gradient[0], kept.theta)
+    gamma = adjoint.back(tape, kept.padded(direct), 0, gradient[0], kept.theta)
     rows = np.empty((kept.batch, w.n_units), w.dtype)
     message = adjoint.ring[(kept.start - 1) % len(adjoint.ring)]
     _meet(
@@ -142,18 +145,6 @@ def _meet(carry, message, sent, o, q, Q, size, local, start_o, start_q, rows, ph
                 )
 
 
-@njit(fastmath=FAST, cache=True)
-def _add_row(g, M, at, weight, width, more):
-    """g <- weight times a row, added if there is ``more`` already: many rows stream from main memory one after the other."""
-    row = M[at : at + width]
-    if more:
-        for c in range(width):
-            g[c] += weight * row[c]
-    else:
-        for c in range(width):
-            g[c] = weight * row[c]
-
-
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
                gradient):  # fmt: skip
@@ -173,8 +164,9 @@ def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, th
                 if 2 * n < N:
                     sum_rows(g, 0, M.dtype.type(0), M, places, weights, n, (w + lanes - 1) // lanes * lanes)
                 else:
-                    for a in range(n):
-                        _add_row(g, M, places[a], weights[a], w, a > 0)
+                    g[:w] = 0
+                    for a in range(n):  # many rows stream from main memory one after the other
+                        add(g[:w], weights[a], M[places[a] : places[a] + w])
                 add_gradient(gradient[chunk], g, b, run_ptr[gr], run_ptr[gr + 1], runs, theta, position)
             done += n * w
     return done

@@ -25,8 +25,9 @@ import numpy as np
 from ..tape import Tape
 from ..threads import share
 from .couplings import Couplings
+from .jacobian_kernel import go_back
 from .layout import LANES_AT_A_TIME
-from .product_kernel import go_back, sweep_product
+from .product_kernel import sweep_product
 from .vector import lanes, padded
 
 if TYPE_CHECKING:

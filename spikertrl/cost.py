@@ -63,7 +63,7 @@ def cost_of(state: Any) -> Cost | None:
         return None
     rows = np.diff(state.layout.first_M) // np.maximum(state.layout.stride, 1)
     held = int((state.width.astype(np.int64) * rows).sum()) * state.wiring.dtype.itemsize
-    return _cost(state, state.batch, held)
+    return _cost(state, state.batch, held + state.transition_bytes)
 
 
 def _factored(state: KroneckerState | RankOneState) -> Cost:

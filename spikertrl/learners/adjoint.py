@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import BIAS, PHI, Link, Wiring
-from .vector import FAST
+from .adjoint_kernel import back_dense, inside, send_sparse, weights_sparse
 
 
 @dataclass
@@ -67,24 +66,31 @@ class Adjoint:
         dense = _dense_links(w) if thetas is None else None
         with threads_for(batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
             if dense is not None:
-                _back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
+                back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
                             w.size, *starts, self.carry, self.phi, gamma, *dense, tape.theta)  # fmt: skip
             for t in range(len(direct) - 1, first - 1, -1) if dense is None else ():
                 now, k = (tape.start + t) % len(self.ring), t - first
-                _local(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
+                inside(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
                        w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
                 self.ring[now] = 0
                 for link in sending:
                     theta = tape.theta if thetas is None else thetas[t]
                     self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
-        with threads_for(steps * batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
-            for link in w.links:
-                _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
-        for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
-            at = tables.start[i] * batch
-            rows = gamma[:, at : at + batch * G * n].reshape(steps * batch, G * n)
-            gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+        into_parameters(w, tape, gamma, first, gradient)
         return gamma
+
+    def immediate(self, tape: Tape, lam: np.ndarray, gradient: np.ndarray) -> None:
+        """Gradient of a tape whose ``lam`` (tau, B, N) = dL/ds is known, of units with one state, but for q ybar."""
+        w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
+        gamma = np.empty((tau, batch * tables.gammas), w.dtype)
+        for i, n, G, Q in zip(tables.first, tables.size, tables.G, w.Q[tables.first], strict=True):
+            mine, shape = lam[:, :, None, i : i + n], (tau, batch, G, n)
+            at, into, wide = w.start_B[i] * batch, tables.start[i] * batch, batch * G * n
+            np.multiply(tape.B[:, at : at + wide].reshape(shape), mine, out=gamma[:, into : into + wide].reshape(shape))
+            at = w.start_P[i] * batch
+            own = np.einsum("tbqn,tbn->qn", tape.P[:, at : at + batch * Q * n].reshape(tau, batch, Q, n), mine[:, :, 0])
+            self.phi[w.start_q[i] : w.start_q[i] + Q * n] += own.reshape(-1)
+        into_parameters(w, tape, gamma, 0, gradient)
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
@@ -104,12 +110,24 @@ class Adjoint:
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
         else:
             delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
-            _send_sparse(gamma, weight.reshape(len(link.ports), -1), link.indptr, link.indices, delay, source, time, self.ring)
+            send_sparse(gamma, weight.reshape(len(link.ports), -1), link.indptr, link.indices, delay, source, time, self.ring)
 
     def own_parameters(self, gradient: np.ndarray) -> None:
         """Add what has come together for the units' own parameters, once after the last tape."""
         tables = _tables(self.wiring)
         gradient[tables.own] += self.phi[tables.place]
+
+
+def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
+    """Add dL/dtheta of synapses and biases, from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
+    batch, tables = tape.batch, _tables(w)
+    with threads_for(len(gamma) * batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
+        for link in w.links:
+            _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
+    for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
+        at = tables.start[i] * batch
+        rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
+        gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
 
 
 class _Tables(NamedTuple):
@@ -148,7 +166,7 @@ def _tables(w: Wiring) -> _Tables:
 
 @functools.lru_cache(maxsize=8)
 def _dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
-    """Links between units as a table for ``_back_dense``, and their ports; None if one of them is sparse."""
+    """Links between units as a table for ``back_dense``, and their ports; None if one of them is sparse."""
     sending = [link for link in w.links if link.source >= w.n_channels]
     if not all(link.is_dense for link in sending):
         return None
@@ -181,90 +199,6 @@ def _weights(link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np
     else:
         found = np.zeros((len(link.ports), link.n_synapses), gradient.dtype)
         delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
-        _weights_sparse(gamma, y, low, link.indptr, link.indices, delay, found)
+        weights_sparse(gamma, y, low, link.indptr, link.indices, delay, found)
     found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)
-
-
-@njit(cache=True, fastmath=FAST)
-def _local(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q, start_gamma, firsts,
-           carry, phi, gamma):  # fmt: skip
-    """One step inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar."""
-    for i in firsts:
-        n = size[i]
-        lam = np.empty((S[i], n), carry.dtype)
-        for b in range(B):
-            at = start_o[i] * B + b * S[i] * n
-            for s in range(S[i]):
-                for x in range(n):
-                    lam[s, x] = carry[at + s * n + x] + o[at + s * n + x] * (direct[b, i + x] + ring[b, i + x])
-            at_q, at_P = start_q[i] * B + b * Q[i] * n, start_P[i] * B + b * S[i] * Q[i] * n
-            for k in range(Q[i]):
-                for x in range(n):
-                    phi[start_q[i] + k * n + x] += q[at_q + k * n + x] * (direct[b, i + x] + ring[b, i + x])
-                for s in range(S[i]):
-                    for x in range(n):
-                        phi[start_q[i] + k * n + x] += P[at_P + (s * Q[i] + k) * n + x] * lam[s, x]
-            at_B, at_gamma = start_B[i] * B + b * S[i] * G[i] * n, start_gamma[i] * B + b * G[i] * n
-            gamma[at_gamma : at_gamma + G[i] * n] = 0
-            for s in range(S[i]):
-                for g in range(G[i]):
-                    for x in range(n):
-                        gamma[at_gamma + g * n + x] += B_[at_B + (s * G[i] + g) * n + x] * lam[s, x]
-            at_A = start_A[i] * B + b * S[i] * S[i] * n
-            carry[at : at + S[i] * n] = 0
-            for s in range(S[i]):
-                for r in range(S[i]):
-                    for x in range(n):
-                        carry[at + r * n + x] += A[at_A + (s * S[i] + r) * n + x] * lam[s, x]
-
-
-@njit(cache=True, fastmath=FAST)
-def _back_dense(A, B_, P, o, q, direct, ring, start, first, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q,
-                start_gamma, firsts, carry, phi, gamma, links, ports, theta):  # fmt: skip
-    """All steps of ``Adjoint.back`` where links between units are dense (see ``_dense_links``)."""
-    for t in range(len(direct) - 1, first - 1, -1):
-        now, k = (start + t) % len(ring), t - first
-        _local(A[t], B_[t], P[t], o[t], q[t], direct[t], ring[now], B, S, G, Q, size, start_A, start_B, start_P, start_o,
-               start_q, start_gamma, firsts, carry, phi, gamma[k])  # fmt: skip
-        ring[now] = 0
-        for e in range(len(links)):
-            source, wide, delay, at, inputs, n, used, begin = links[e]
-            told = np.empty((B, used * n), gamma.dtype)
-            for b in range(B):
-                for r in range(used):
-                    place = at * B + (b * inputs + ports[e, r]) * n
-                    told[b, r * n : r * n + n] = gamma[k, place : place + n]
-            weight = theta[begin : begin + used * n * wide].reshape(used * n, wide)
-            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(told, weight)
-
-
-@njit(cache=True, parallel=True, fastmath=FAST)
-def _send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
-    """ring[time - delay, b, source + pre] += sum over ports of weight gamma, lanes in parallel."""
-    B, ports, posts = gamma.shape
-    for b in prange(B):
-        for i in range(posts):
-            alive = False
-            for g in range(ports):
-                alive |= gamma[b, g, i] != 0
-            if alive:
-                for e in range(indptr[i], indptr[i + 1]):
-                    total = gamma[b, 0, i] * weight[0, e]
-                    for g in range(1, ports):
-                        total += gamma[b, g, i] * weight[g, e]
-                    ring[(time - delay[e]) % len(ring), b, source + indices[e]] += total
-
-
-@njit(cache=True, parallel=True, fastmath=FAST)
-def _weights_sparse(gamma, y, low, indptr, indices, delay, into):
-    """into[port, e] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), target units in parallel."""
-    steps, B, ports, posts = gamma.shape
-    for i in prange(posts):
-        for t in range(steps):
-            for b in range(B):
-                for g in range(ports):
-                    value = gamma[t, b, g, i]
-                    if value != 0:
-                        for e in range(indptr[i], indptr[i + 1]):
-                            into[g, e] += value * y[low + t - delay[e], b, indices[e]]

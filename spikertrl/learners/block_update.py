@@ -7,7 +7,7 @@ import numpy as np
 
 from ..tape import Tape
 from ..threads import threads_for
-from . import couplings, postponed, product
+from . import couplings, postponed, product, transition
 from .base import Signal, add_readout_gradient, readout_weights, through_decay
 from .block_kernel import sweep
 from .blocks import BlockState
@@ -42,7 +42,10 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
     waiting = state.kept is not None and state.kept.steps > 0
-    if 2 * tape.tau <= room and (waiting or postponed.is_quiet(w, state.layout, tape)):
+    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape, _COUPLING_BYTES):
+        coupled = _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
+        gradient = transition.carry_transitions(state, tape, direct, coupled)
+    elif 2 * tape.tau <= room and (waiting or postponed.is_quiet(w, state.layout, tape)):
         gradient = _postpone(state, tape, direct, room)
     else:
         catch_up(state)
@@ -91,15 +94,14 @@ def _advance(
     """
     w, batch = state.wiring, tape.batch
     D = len(state.sent)
-    count, units, _ = tape.active(w)
-    sent, senders = np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
+    sent, senders = _sent(state, tape)
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
     past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
     blocks = state.layout
     whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
-    step = max(1, _COUPLING_BYTES // max(1, batch * len(w.pair_pre) * (16 + 4 * w.max_states)))
+    step = max(1, _COUPLING_BYTES // max(1, couplings.nbytes(w, batch)))
     for t0 in range(0, tape.tau, step if thetas is None else tape.tau):
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
         coupled = _coupled(state, tape, sent, senders, t0, t1, thetas)
@@ -113,6 +115,12 @@ def _advance(
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
     state.counts += counts.sum(0)
     return gradients[0] if chunks == 1 else gradients.sum(0)
+
+
+def _sent(state: BlockState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
+    """How many units were gradient-active, and which, in the last steps before the tape and in its own."""
+    count, units, _ = tape.active(state.wiring)
+    return np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
 
 
 def _coupled(

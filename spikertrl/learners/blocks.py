@@ -42,6 +42,7 @@ class BlockState:
     lane_steps: int = 0
     over: bool = False  # all lanes begin anew: what the arrays hold has no meaning
     kept: Postponed | None = None  # steps that M does not know yet
+    transition_bytes: int = 0  # touched in place of M (see ``transition``)
     scratch: couplings.Couplings | None = field(default=None, init=False, repr=False)  # reused for tapes of the same length
 
     @property

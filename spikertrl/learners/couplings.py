@@ -36,6 +36,11 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
     return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 
 
+def nbytes(w: Wiring, rows: int) -> int:
+    """What ``allocate`` may take."""
+    return rows * len(w.pair_pre) * (16 + 4 * w.max_states)
+
+
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
     pairs, dense = len(w.pair_pre), all_to_all(w, blocks)

@@ -1,0 +1,169 @@
+"""Exact RTRL by state transitions, where a whole sequence is one tape: the textbook's gradient and that of backpropagation."""
+
+import numba
+import numpy as np
+import pytest
+
+import spikertrl as srl
+from spikertrl import threads
+from spikertrl.cost import influence
+from spikertrl.learners import transition
+from spikertrl.learners.base import Signal
+from spikertrl.run import simulator
+
+RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
+STEPS = 14
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Lanes and steps of the sequences that went by transitions."""
+    calls, carry = [], transition.carry_transitions
+    monkeypatch.setattr(
+        transition,
+        "carry_transitions",
+        lambda state, tape, *a: (calls.append((tape.batch, tape.tau)), carry(state, tape, *a))[1],
+    )
+    return calls
+
+
+def network(density: float | None, decay: float, dtype: str = "float64") -> srl.Network:
+    """Two populations, an input that is heard late, a threshold that is learned, readouts that leak or not."""
+    net = srl.Network(dtype).add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=0.2)
+    net.add_population("g", srl.models.gru, 3).connect("x", "h", weight=1.5, delay=2).connect("h", "h", density=density, seed=1)
+    net.connect("h", "g", seed=2).connect("g", "h", seed=3).connect("g", "g", seed=4)
+    return net.add_readout("z", "h", 2, decay=decay).add_readout("v", "g", 1).initialize(1)
+
+
+def sequence(net: srl.Network, lanes: int, steps: int = STEPS, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.random((steps, lanes, 4)) < 0.4) * rng.normal(1, 0.3, size=(steps, lanes, 4)).astype(net.dtype)
+
+
+def gradients(net: srl.Network, learners: list, lanes: int, when: tuple[int, ...], steps: int = STEPS) -> list[np.ndarray]:
+    """Gradients of two sequences, one after the other in the same states, of losses at the steps ``when``."""
+    machine, found, rng = simulator(net), [], np.random.default_rng(5)
+    start, states = machine.start(lanes), [learner.init(net, lanes) for learner in learners]
+    for number in range(2):
+        start.reset_lanes()
+        tape = machine.run(start, sequence(net, lanes, steps, number))
+        signal = Signal(0.0, np.zeros_like(tape.z), np.zeros_like(tape.units(net.wiring)), last=True)
+        signal.dz[list(when)] = rng.normal(size=(len(when), *signal.dz.shape[1:]))
+        signal.dy[list(when), :, 5] = 0.1
+        found.append([learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True)])
+    return [np.stack(pair) for pair in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("lanes", [1, 5])
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+@pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
+@pytest.mark.parametrize("when", [(STEPS - 1,), (0, 3, 9)], ids=["at the end", "between"])
+@pytest.mark.parametrize("room", [1 << 20, 18 * 12 * 8, 1], ids=["one tile", "some tiles", "many tiles"])
+def test_equals_the_textbook_and_backpropagation(monkeypatch, used, room, when, density, decay, lanes):
+    monkeypatch.setattr(transition, "TILE_BYTES", room)
+    net = network(density, decay)
+    expected, back, found = gradients(net, [srl.RTRL(dense=True), srl.BPTT(), srl.RTRL()], lanes, when)
+    assert used == [(lanes, STEPS)] * 2
+    for name, parts in net.view(expected[1]).items():
+        assert all(np.abs(getattr(part, "data", part)).max() > 0 for part in parts.values()), name
+    scale = np.abs(expected).max()
+    assert scale > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * scale)
+    np.testing.assert_allclose(found, back, rtol=RTOL, atol=ATOL * scale)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
+def test_two_threads_share_lanes_and_tiles(monkeypatch, used):
+    monkeypatch.setattr(threads, "SMALL_WORK", 0.0)
+    monkeypatch.setattr(transition, "TILE_BYTES", 18 * 12 * 8)
+    workers, shared = [], transition.share
+    monkeypatch.setattr(transition, "share", lambda part, n: (workers.append(n), shared(part, n)))
+    for lanes in (1, 5):
+        expected, found = gradients(network(None, 0.8), [srl.RTRL(dense=True), srl.RTRL()], lanes, (3, 9))
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12)
+    assert len(used) == 4
+    assert min(workers) >= 2
+
+
+def test_nothing_is_owed_where_no_step_has_a_loss(used):
+    net = network(None, 0.0)
+    tape = simulator(net).run(simulator(net).start(2), sequence(net, 2))
+    state = srl.RTRL().init(net, 2)
+    assert not srl.RTRL().update(state, tape, Signal(0.0, np.zeros_like(tape.z), last=True)).any()
+    assert used == [(2, STEPS)]
+
+
+def whole(net: srl.Network, x: np.ndarray, tau: int | None = None) -> np.ndarray:
+    """RTRL's gradient, once it has been found equal to that of backpropagation."""
+    loss = srl.losses.squared_error(np.ones((*x.shape[:2], 1)), readout="v")
+    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
+    _, found = srl.gradient(net, srl.RTRL(), x, loss, tau=tau)
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12)
+    return found
+
+
+def test_whole_sequences_alone(used):
+    net = network(None, 0.0)
+    whole(net, sequence(net, 2), tau=STEPS - 1)
+    assert not used
+    whole(net, sequence(net, 2))
+    assert used == [(2, STEPS)]
+
+
+def test_not_where_the_influence_is_the_smaller(used):
+    net = network(None, 0.0)
+    whole(net, sequence(net, 1, steps=200))
+    assert not used  # more steps than a unit has parameters, twice over
+    columns = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.egru, 8, theta=50.0)
+    columns = columns.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
+    machine, learner = simulator(columns), srl.RTRL()
+    for heard in (1, 60):  # of the channels
+        x = np.broadcast_to(np.arange(60) < heard, (40, 1, 60)).astype(float)
+        tape = machine.run(machine.start(1), x)
+        learner.update(learner.init(columns, 1), tape, Signal(0.0, np.ones_like(tape.z), last=True))
+        assert len(used) == (heard == 60)
+
+
+def test_not_where_couplings_take_too_much_room(monkeypatch, used):
+    net, x = network(None, 0.0), sequence(network(None, 0.0), 2)
+    found, sizes = whole(net, x), transition.couplings.nbytes
+    monkeypatch.setattr(transition.couplings, "nbytes", lambda w, rows: sizes(w, rows) * 10**6)
+    np.testing.assert_allclose(whole(net, x), found, rtol=RTOL, atol=1e-12)
+    assert len(used) == 1
+
+
+def test_a_sequence_in_pieces_follows_one_that_was_whole(used):
+    net, rng = network(0.3, 0.8), np.random.default_rng(3)
+    machine, learners = simulator(net), (srl.RTRL(dense=True), srl.RTRL())
+    start, states = machine.start(2), [learner.init(net, 2) for learner in learners]
+    for number, (tau, last) in enumerate([(STEPS, True), (6, False), (5, False), (4, True), (STEPS, True)]):
+        if number in (0, 1, 4):
+            start.reset_lanes()
+        tape = machine.run(start, sequence(net, 2, tau, number))
+        signal = Signal(0.0, rng.normal(size=tape.z.shape), last=last)
+        expected, found = (learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True))
+        assert np.abs(expected).max() > 1e-2
+        np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12, err_msg=f"tape {number}")
+        if not last:
+            rows = [influence(state, 1) for state in states]
+            assert np.abs(rows[0]).max() > 1e-2
+            np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
+    assert len(used) == 2
+
+
+def test_fewer_operations_and_less_memory(monkeypatch, used):
+    net = srl.Network().add_input("x", 4).add_population("h", srl.models.egru, 40).connect("x", "h").connect("h", "h")
+    net = net.add_readout("z", "h", 2).initialize(0)
+    x, loss = np.random.default_rng(0).normal(size=(20, 2, 4)), srl.losses.cross_entropy([0, 1], at="last")
+    costs = []
+    for rate in (0.0, transition.RATE):
+        monkeypatch.setattr(transition, "RATE", rate)
+        table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x.astype(np.float32), loss)
+        cost = table.cost["RTRL(dense=False)"]
+        assert cost is not None and abs(table.cosine["RTRL(dense=False)"]["all"] - 1) < 1e-5  # float32
+        costs.append(cost)
+    assert len(used) == 1
+    assert costs[1].macs < 0.5 * costs[0].macs
+    assert 0 < costs[1].bytes_held < 0.5 * costs[0].bytes_held

@@ -14,32 +14,37 @@ from _structured_dense import Dense
 import spikertrl as srl
 from spikertrl.cost import cost_of
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.run import pieces, simulator
 
 
 class Ours(Peer):
-    """A learner of spikertrl; its time contains the simulation."""
+    """A learner of spikertrl, the sequence as one tape or in tapes of ``tau`` steps; its time contains the simulation."""
 
-    def __init__(self, learner: Any) -> None:
-        self.learner = learner
+    def __init__(self, learner: Any, tau: int | None = None) -> None:
+        self.learner, self.tau = learner, tau
         order = f"({learner.order})" if isinstance(learner, srl.SnAp) else ""
         self.name, self.claim = f"spikertrl {type(learner).__name__}{order}", learner.claim
+        self.name += f", tapes of {tau}" if tau else ""
 
     def prepare(self, problem: Problem) -> None:
         self.net, self.x, self.T = problem.net, problem.x, problem.steps
         self.machine, self.memory = simulator(self.net), self.learner.init(self.net, 1)
-        self.state, self.signal = self.machine.start(1), Signal(0.0, problem.signal, last=True)
+        self.state, tapes = self.machine.start(1), pieces(self.T, self.tau)
+        self.parts = [(t, Signal(0.0, problem.signal[t], last=t.stop == self.T)) for t in tapes]
         self.inside: list[float] = []
         self.calls = 0
 
-    def step(self) -> np.ndarray:
+    def step(self) -> None:
         self.state.reset_lanes()
-        tape = self.machine.run(self.state, self.x)
-        began = time.perf_counter()
-        self.found = self.learner.update(self.memory, tape, self.signal)
-        self.inside.append(time.perf_counter() - began)
+        self.found, inside = np.zeros(0), 0.0
+        for part, signal in self.parts:
+            tape = self.machine.run(self.state, self.x[part])
+            began = time.perf_counter()
+            found = self.learner.update(self.memory, tape, signal)
+            inside += time.perf_counter() - began
+            self.found = self.found + found if len(self.found) else found
+        self.inside.append(inside)
         self.calls += 1
-        return self.found
 
     def gradient(self) -> np.ndarray:
         return self.found

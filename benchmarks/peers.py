@@ -42,6 +42,7 @@ def gradient_peers(quick: bool = False) -> list[Peer]:
     """The first one that is there is the reference of all differences; ``quick`` leaves out three that compile for long."""
     online = [p for p in _peers_braintrace.peers() if not quick or p.name.endswith(("D_RTRL", "all rows"))]
     ours = [Ours(learner) for learner in (srl.RTRL(), srl.BPTT(), srl.SnAp(1), srl.KFRTRL(), srl.UORO())]
+    ours.insert(1, Ours(srl.RTRL(), tau=16))
     return [
         Jax(forward=False),
         *ours,

@@ -10,7 +10,7 @@ is paid every step is a product of the size of the Jacobian: n^3 + n P operation
 n units and P parameters, where steps one by one take n^2 P each (Schmidhuber 1992, Neural Computation 4; Williams and Zipser
 1995). Where few units are active the steps one by one are cheaper: ``is_cheaper`` counts both.
 
-A sequence that is one tape is carried forward step by step all the same: of its product nothing would remain but the losses'
+A sequence that is one tape goes forward all the same (see ``transition``): of its product nothing would remain but the losses'
 seeds, which is backpropagation through time, a learner of its own.
 """
 

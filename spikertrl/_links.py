@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,11 @@ class Link:
     indices: np.ndarray
     is_dense: bool  # every pair is connected, all with the same delay
     trained: np.ndarray  # (ports) bool: the weights are learned
+
+    @functools.cached_property
+    def delays(self) -> np.ndarray:
+        """Steps of every synapse of the mask."""
+        return np.ascontiguousarray(np.broadcast_to(self.delay, self.n_synapses))
 
     @property
     def n_synapses(self) -> int:

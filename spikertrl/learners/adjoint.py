@@ -109,8 +109,8 @@ class Adjoint:
             into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
         else:
-            delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
-            send_sparse(gamma, weight.reshape(len(link.ports), -1), link.indptr, link.indices, delay, source, time, self.ring)
+            weight, gamma = weight.reshape(len(link.ports), -1), np.ascontiguousarray(gamma)
+            send_sparse(gamma, weight, link.indptr, link.indices, link.delays, source, time, self.ring)
 
     def own_parameters(self, gradient: np.ndarray) -> None:
         """Add what has come together for the units' own parameters, once after the last tape."""
@@ -192,13 +192,13 @@ def _weights(link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np
     if not link.trained.any():
         return
     low, steps = tape.history + first, len(gamma)
-    y = tape.messages[:, :, link.source : link.source + link.shape[1]]
     if link.is_dense:
+        y = tape.messages[:, :, link.source : link.source + link.shape[1]]
         sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
         found = (gamma.reshape(len(sent), -1).T @ sent).reshape(len(link.ports), -1)
     else:
-        found = np.zeros((len(link.ports), link.n_synapses), gradient.dtype)
-        delay = np.broadcast_to(np.asarray(link.delay), link.n_synapses)
-        weights_sparse(gamma, y, low, link.indptr, link.indices, delay, found)
+        found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
+        y, gamma = np.ascontiguousarray(tape.messages), np.ascontiguousarray(gamma)
+        weights_sparse(gamma, y, low, link.source, link.indptr, link.indices, link.delays, found)
     found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)

@@ -79,8 +79,8 @@ def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def weights_sparse(gamma, y, low, indptr, indices, delay, into):
-    """into[port, e] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), target units in parallel."""
+def weights_sparse(gamma, y, low, source, indptr, indices, delay, into):
+    """into[port, e] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), target units in parallel; y: all sources."""
     steps, B, ports, posts = gamma.shape
     for i in prange(posts):
         for t in range(steps):
@@ -89,4 +89,4 @@ def weights_sparse(gamma, y, low, indptr, indices, delay, into):
                     value = gamma[t, b, g, i]
                     if value != 0:
                         for e in range(indptr[i], indptr[i + 1]):
-                            into[g, e] += value * y[low + t - delay[e], b, indices[e]]
+                            into[g, e] += value * y[low + t - delay[e], b, source + indices[e]]

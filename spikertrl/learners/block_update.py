@@ -97,7 +97,8 @@ def _advance(
     sent, senders = _sent(state, tape)
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
-    past = zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype)  # what the tape's losses owe to the readouts' rows before it
+    # what the tape's losses owe to the readouts' rows before it; of one memory layout, since loops are compiled for each
+    past = np.ascontiguousarray(zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype))
     blocks = state.layout
     whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)

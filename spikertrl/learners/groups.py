@@ -127,4 +127,5 @@ def _group(w: Wiring, columns: np.ndarray, phi: bool) -> Group:
     exact = phi or bool((pairs[0] < 0).all())
     theta = w.col_theta[columns]
     order = np.argsort(place)
-    return Group(pairs[0], pairs[1], targets[1], targets[0], place[order], theta[order], exact, phi)
+    port, unit = (np.ascontiguousarray(row) for row in targets)  # of one memory layout: loops are compiled for each
+    return Group(pairs[0], pairs[1], unit, port, place[order], theta[order], exact, phi)

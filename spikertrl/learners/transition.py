@@ -6,11 +6,11 @@ With J(t) = ds(t)/ds(t-1) and the immediate terms I(s), the influence of a seque
 
 and every Phi(t, s) obeys the recurrence of the influence itself: Phi(t, s) = J(t) Phi(t-1, s). Carried forward in place of M
 they have n columns a step of the sequence so far where M has all P parameters: fewer, until the sequence is more than one and a
-half times as long as a unit has parameters, and nothing is approximated. A loss at step t is met at step t, by all of them: they
-give the part of it that each earlier step s has, and I(s), the messages at s, turns that into gradient. Nothing goes back in
-time. Of a dense network of n units this takes n^3 T^2 / 2 operations where the influence takes n^2 P T: ``is_cheaper`` counts
-columns. Sun, Chen and Lee (1991, NIPS 4:333) carry the transition matrix of the linearised network, its Green's function,
-together with its inverse: n^3 a step, but a unit that resets, or forgets, has a Jacobian that cannot be inverted.
+half times as long as a unit has parameters, and nothing is approximated. A loss at step t is met at step t, by all of them:
+they give the part of it that each earlier step s has, and I(s), the messages at s, turns that into gradient. Nothing goes back
+in time. Of a dense network of n units this takes n^3 T^2 / 2 operations where the influence takes n^2 P T: ``is_cheaper``
+counts columns. Sun, Chen and Lee (1991, NIPS 4:333) carry the transition matrix of the linearised network, its Green's
+function, together with its inverse: n^3 a step, but a unit that resets, or forgets, has a Jacobian that cannot be inverted.
 
 Where something follows, M is needed and ``product`` or the loops over blocks make it.
 """

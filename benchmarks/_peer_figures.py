@@ -96,6 +96,6 @@ def draw_all(rows: Sequence[Row], peak: float, bandwidth: float, out: Path) -> N
     curves(of("rate"), "share", "ms", ("gradient-active share of units", ms), out / "time_share.png")
     curves(of("density"), "density", "ms", ("density of connections", ms), out / "time_density.png")
     curves(of("length"), "steps", "bytes", ("steps of a sequence", "bytes kept of the past"), out / "memory_steps.png")
-    kernel = [r for r in rows if r["peer"].startswith(("spikertrl RTRL", "spikertrl SnAp"))]
+    kernel = [r for r in rows if r["peer"].startswith(("spikertrl RTRL, tapes", "spikertrl SnAp"))]  # they hold influence
     roofline(kernel, peak, bandwidth, out / "roofline.png")
     bars(of("lif"), out / "lif.png")

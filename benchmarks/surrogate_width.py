@@ -77,8 +77,9 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
     share = [100 * r["gradient_active"] for r in rows]
     left.plot(share, [r["ms_per_step"] for r in rows], "o-", color="C0")
     right.plot(share, [100 * r["accuracy"] for r in rows], "s--", color="C1")
-    for x, r in zip(share, rows, strict=True):
-        left.annotate(f"width {r['width']:g}", (x, r["ms_per_step"]), textcoords="offset points", xytext=(4, -12), fontsize=8)
+    for k, (x, r) in enumerate(zip(share, rows, strict=True)):  # neighbours may lie close together
+        below = (-14, -12 - 11 * (k % 2))
+        left.annotate(f"width {r['width']:g}", (x, r["ms_per_step"]), textcoords="offset points", xytext=below, fontsize=8)
     left.set(xlabel="gradient-active units, %, after training", ylim=(0, None))
     left.set_ylabel("ms a step of one sequence", color="C0")
     right.set_ylabel("test accuracy, %", color="C1")

@@ -27,9 +27,9 @@ def used(monkeypatch):
     return calls
 
 
-def network(density: float | None, decay: float, dtype: str = "float64") -> srl.Network:
+def network(density: float | None, decay: float) -> srl.Network:
     """Two populations, an input that is heard late, a threshold that is learned, readouts that leak or not."""
-    net = srl.Network(dtype).add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=0.2)
+    net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=0.2)
     net.add_population("g", srl.models.gru, 3).connect("x", "h", weight=1.5, delay=2).connect("h", "h", density=density, seed=1)
     net.connect("h", "g", seed=2).connect("g", "h", seed=3).connect("g", "g", seed=4)
     return net.add_readout("z", "h", 2, decay=decay).add_readout("v", "g", 1).initialize(1)
@@ -167,3 +167,32 @@ def test_fewer_operations_and_less_memory(monkeypatch, used):
     assert len(used) == 1
     assert costs[1].macs < 0.5 * costs[0].macs
     assert 0 < costs[1].bytes_held < 0.5 * costs[0].bytes_held
+
+
+@pytest.mark.parametrize("density", [None, 0.3, 0.06], ids=["dense", "sparse", "out of reach"])
+@pytest.mark.parametrize("model", ["rnn", "threshold_rnn"])
+def test_units_without_memory_and_units_out_of_reach(monkeypatch, used, model, density):
+    monkeypatch.setattr(transition, "RATE", 1e9)
+    narrow = {"surrogate": srl.surrogates.triangle(0.8, 0.3)} if model == "threshold_rnn" else {}
+    net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", getattr(srl.models, model), 20, **narrow)
+    net.add_population("g", srl.models.egru, 3).connect("x", "h").connect("h", "h", density=density, seed=1).connect("h", "g")
+    net = (net if density == 0.06 else net.connect("g", "h")).add_readout("v", "g", 1).initialize(1)
+    reached = np.diff(srl.RTRL().init(net, 1).layout.reach_ptr)
+    assert (reached.min() < net.wiring.n_units) == (density == 0.06)
+    tape = simulator(net).run(simulator(net).start(3), sequence(net, 3))
+    active = tape.active(net.wiring)[0].mean() / net.wiring.n_units
+    assert 0.1 < active < (0.7 if narrow else 1)
+    whole(net, sequence(net, 3))
+    assert used == [(3, STEPS)]
+
+
+def test_not_where_the_influence_is_an_approximation(used):
+    net = network(0.3, 0.0)
+    loss, x = srl.losses.squared_error(np.ones((STEPS, 2, 1)), readout="v"), sequence(net, 2)
+    assert not srl.SnAp(2).init(net, 2).layout.whole.all()
+    (_, found), (_, pieces) = (srl.gradient(net, srl.SnAp(2), x, loss, tau=tau) for tau in (None, 5))
+    assert np.abs(pieces).max() > 1e-2
+    np.testing.assert_allclose(found, pieces, rtol=RTOL, atol=1e-12)
+    assert not used
+    srl.gradient(net, srl.SnAp(20), x, loss)
+    assert used == [(2, STEPS)]

@@ -12,6 +12,7 @@ in time. Of a dense network of n units this takes n^3 T^2 / 2 operations where t
 counts columns. Sun, Chen and Lee (1991, NIPS 4:333) carry the transition matrix of the linearised network, its Green's
 function, together with its inverse: n^3 a step, but a unit that resets, or forgets, has a Jacobian that cannot be inverted.
 
+Units that are out of reach, or without memory, are no hindrance: rows of units without memory that send nothing are left out.
 Where something follows, M is needed and ``product`` or the loops over blocks make it.
 """
 
@@ -41,13 +42,15 @@ PAD = 2  # registers between rows: rows that are a power of two apart would shar
 
 
 def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
-    """Whether all blocks are whole, couplings fit into so many bytes or M's, and columns are fewer than those of M."""
+    """Whether M would be exact, units have one state, rows arrive after one step, couplings fit into so many bytes or M's, and
+    transitions are fewer elements than M."""
     w, blocks, steps = state.wiring, state.layout, tape.tau
-    room = max(coupling_bytes, state.M.nbytes)
-    if not blocks.whole.all() or not len(w.pair_pre) or couplings.nbytes(w, steps * tape.batch) > room:
+    plain = w.row_history == 1 and bool((w.S == 1).all()) and (state.hops is None or bool(blocks.whole.all()))
+    if not plain or couplings.nbytes(w, steps * tape.batch) > max(coupling_bytes, state.M.nbytes):
         return False
     columns = steps * (steps - 1) / 2 * int(padded(w.n_units, w.dtype))
-    return columns < RATE * steps * len(w.col_theta) and columns < RATE * _columns_alive(w, tape)
+    rows = blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
+    return columns < RATE * rows * steps * len(w.col_theta) and columns < RATE * rows * _columns_alive(w, tape)
 
 
 def _columns_alive(w: Wiring, tape: Tape) -> float:
@@ -71,8 +74,8 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, coupled
     workers = min(numba.get_num_threads(), batch * (len(t0s) - 1) * len(k0s))
     counts = np.zeros((max(workers, 1), 4), np.int64)
     rest = (
-        t0s, k0s, K, W, batch, w.size, w.local, w.start_A, w.start_o, tape.A, tape.o, count, units, *arrive, told, end, lam,
-        counts,
+        t0s, k0s, K, W, batch, w.size, w.local, w.start_A, w.start_o, w.memoryless, tape.A, tape.o, count, units, *arrive,
+        told, end, lam, counts,
     )  # fmt: skip
     if workers:
         share(lambda k: carry(k, workers, *rest), workers)

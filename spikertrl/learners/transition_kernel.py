@@ -35,9 +35,9 @@ def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef,
 
 
 @njit(fastmath=FAST, cache=True)
-def _carry_on(P, E, W, width, row, n, units, gains, leaks, starts, slot, coef, first, all_to_all):
-    """P <- J(t) P, of ``width`` columns. Returns multiply-adds done."""
-    N = len(leaks)
+def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, first, all_to_all):
+    """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
+    N, rows = len(leaks), n
     for a in range(n):
         sent, kept = E[a * W : a * W + width], P[units[a] * W : units[a] * W + width]
         for c in range(width):
@@ -46,14 +46,16 @@ def _carry_on(P, E, W, width, row, n, units, gains, leaks, starts, slot, coef, f
         combine_panel(P, 0, W, N, leaks, E, 0, W, coef, first, n, width)
         return (n * N + n + N) * width
     for i in range(N):
-        begin = starts[row, i]
-        sum_slots(P, i * W, leaks[i], E, 0, W, slot, begin, coef, begin, starts[row, i + 1] - begin, width)
-    return (starts[row, N] - starts[row, 0] + n + N) * width
+        if wanted[i]:
+            begin, end = starts[row, i], starts[row, i + 1]
+            sum_slots(P, i * W, leaks[i], E, 0, W, slot, begin, coef, begin, end - begin, width)
+            rows += end - begin + (leaks[i] != 0)
+    return rows * width
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def carry(worker, workers, t0s, k0s, K, W, B, size, local, start_A, start_o, tape_A, tape_o, n_active, active_units, starts,
-          slot, coef, all_to_all, told, end, lam, counts):  # fmt: skip
+def carry(worker, workers, t0s, k0s, K, W, B, size, local, start_A, start_o, memoryless, tape_A, tape_o, n_active, active_units,
+          starts, slot, coef, all_to_all, told, end, lam, counts):  # fmt: skip
     """lam[s, b, k] += told(t)^T Phi(t, s) over all t > s, where ``told`` (tau, B, N) is dL(t)/ds(t).
 
     Phi(t, s) = ds(t)/ds(s) is carried from s + 1 to ``end[b]``, the last step with a loss. A task has one lane, sources of
@@ -61,7 +63,7 @@ def carry(worker, workers, t0s, k0s, K, W, B, size, local, start_A, start_o, tap
     """
     N, flat, room = len(size), coef.reshape(-1), coef.size // max(1, len(tape_A) * B)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
-    leaks, gains, into = np.empty(N, lam.dtype), np.empty(N, lam.dtype), np.empty(N, np.int64)
+    leaks, gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
     slices = len(t0s) - 1
     for task in range(worker, B * slices * len(k0s), workers):
         b, x, k0 = task // (slices * len(k0s)), task // len(k0s) % slices, k0s[task % len(k0s)]
@@ -73,9 +75,12 @@ def carry(worker, workers, t0s, k0s, K, W, B, size, local, start_A, start_o, tap
                 gains[a] = tape_o[t - 1, start_o[j] * B + b * size[j] + local[j]]
             for i in range(N):
                 leaks[i] = tape_A[t, start_A[i] * B + b * size[i] + local[i]]
+                wanted[i] = not memoryless[i]
+            for a in range(n_active[t, b]):
+                wanted[active_units[t, b, a]] = True
             if alive:
                 counts[worker, 0] += _carry_on(
-                    P, E, W, alive * K, row, n, units, gains, leaks, starts, slot, flat, row * room, all_to_all
+                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, row * room, all_to_all
                 )
             if t <= t0s[x + 1]:
                 _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, row * room, all_to_all, into)

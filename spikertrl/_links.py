@@ -30,7 +30,7 @@ class Link:
     @functools.cached_property
     def delays(self) -> np.ndarray:
         """Steps of every synapse of the mask."""
-        return np.ascontiguousarray(np.broadcast_to(self.delay, self.n_synapses))
+        return np.array(np.broadcast_to(self.delay, self.n_synapses), np.int64)
 
     @property
     def n_synapses(self) -> int:

@@ -169,7 +169,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     address[r * N + reach[first + u]] = ring + (r * units + a) * stride if a >= 0 else -1
                     there += a >= 0
             complete = D == 1 and units == N and there == past_active[b]
-            w = width[b, gr]
+            w = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
             wide = (w + lanes - 1) // lanes * lanes
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0

@@ -51,7 +51,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
             base = B * first_M[gr] + b * N * stride
             lives = B * reach_ptr[gr] + b * N
             z_base = (B * first_Z[gr] + b * stride) * L
-            w = width[b, gr]
+            w = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
             wide = (w + lanes - 1) // lanes * lanes
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0

@@ -136,7 +136,7 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
     """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms."""
     steps, N, seeds, L, dtype = t1 - t0, X.shape[2], X.shape[3], len(kept), M.dtype
     units = len(first) - 1
-    fresh, alone = width[b, gr], units == 1
+    fresh, alone = np.int64(width[b, gr]), units == 1
     w = wake(t0, t1, r0, r1, run_source, run_delay, runs, position, messages, history, b, fresh)
     wide = (w + lanes - 1) // lanes * lanes
     alive = _wake_rows(M, base, stride, N, row_live, lives, fresh, wide)
@@ -150,7 +150,7 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
     _as_panels(before, X, lane, 0, 1, 0, N)
     immediate = 0
     for u in range(units):
-        n = 0
+        n = np.int64(0)  # one type from the start: what is called is compiled for each
         for e in range(first[u], first[u + 1]):
             run = run_of[order[mine[e]]]
             if position[b, run] >= 0:

@@ -151,10 +151,10 @@ def sweep_whole(tasks, t0, t1, B, lanes, Q, size, local, start_A, start_o, start
             base = B * first_M[gr] + b * N * stride
             lives = B * reach_ptr[gr] + b * N
             z_base = (B * first_Z[gr] + b * stride) * L
-            w = width[b, gr]
+            w = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
             wide = (w + lanes - 1) // lanes * lanes
             locate_gains(gain, c0, c1, term, b, B)
-            before, stored, explicit = past_active[b], True, 0  # gradient-active units of the last step
+            before, stored, explicit = past_active[b], np.bool_(True), np.int64(0)  # gradient-active units of the last step
             send_rows(
                 sent, M, base, stride, wide, row_live, lives, past_units[b], before, k0, k1, past_o, past_q, b, B, size, local,
                 start_o, start_q, Q, col_ptr, col_port, run_of, placed, runs, position, places, weights, AHEAD,

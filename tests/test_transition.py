@@ -196,3 +196,14 @@ def test_not_where_the_influence_is_an_approximation(used):
     assert not used
     srl.gradient(net, srl.SnAp(20), x, loss)
     assert used == [(2, STEPS)]
+
+
+@pytest.mark.parametrize("paths", [0, 3])
+def test_random_paths_are_the_same_paths(monkeypatch, used, paths):
+    monkeypatch.setattr(transition, "RATE", 1e9)
+    net = network(None, 0.8)
+    loss, x = srl.losses.squared_error(np.ones((STEPS, 2, 2)), readout="z"), sequence(net, 2)
+    (_, found), (_, pieces) = (srl.gradient(net, srl.RandomPaths(paths), x, loss, tau=tau) for tau in (None, 5))
+    assert np.abs(pieces[net.wiring.layout["h<-h", "h"][0]]).max() > 1e-3
+    np.testing.assert_allclose(found, pieces, rtol=RTOL, atol=1e-12)
+    assert used == [(2, STEPS)]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .blocks import BlockState
 
 RATE = 0.8  # columns of transitions in the time of one of the influence (measured: benchmarks/README)
-TILE_BYTES = 256 << 10  # of the columns that are carried together, so that they stay in the cache
+TILE_BYTES = 1 << 20  # of the columns that are carried together: narrow rows cost calls, what exceeds the cache costs time
 PAD = 2  # registers between rows: rows that are a power of two apart would share few places of the cache
 
 

@@ -126,6 +126,20 @@ def test_not_where_the_influence_is_the_smaller(used):
         assert len(used) == (heard == 60)
 
 
+def test_nothing_is_learned_in_the_network(used):
+    frozen = {"trainable": False}
+    net = (
+        srl.Network("float64")
+        .add_input("x", 4, kind="event")
+        .add_population("h", srl.models.lif, 5)
+        .connect("x", "h", **frozen)
+    )
+    net = net.connect("h", "h", **frozen).add_readout("v", "h", 1).initialize(1)
+    assert not len(net.wiring.col_theta)
+    whole(net, sequence(net, 2))
+    assert not used
+
+
 def test_not_where_couplings_take_too_much_room(monkeypatch, used):
     net, x = network(None, 0.0), sequence(network(None, 0.0), 2)
     found, sizes = whole(net, x), transition.couplings.nbytes

@@ -42,11 +42,13 @@ PAD = 2  # registers between rows: rows that are a power of two apart would shar
 
 
 def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
-    """Whether M would be exact, units have one state, rows arrive after one step, couplings fit into so many bytes or M's, and
-    transitions are fewer elements than M."""
+    """Whether transitions are fewer elements than M, and can stand in for it.
+
+    That is: M would be exact, units have one state, rows arrive after one step, couplings fit into so many bytes or M's.
+    """
     w, blocks, steps = state.wiring, state.layout, tape.tau
     plain = w.row_history == 1 and bool((w.S == 1).all()) and (state.hops is None or bool(blocks.whole.all()))
-    if not plain or couplings.nbytes(w, steps * tape.batch) > max(coupling_bytes, state.M.nbytes):
+    if not plain or not len(w.col_theta) or couplings.nbytes(w, steps * tape.batch) > max(coupling_bytes, state.M.nbytes):
         return False
     columns = steps * (steps - 1) / 2 * int(padded(w.n_units, w.dtype))
     rows = blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches

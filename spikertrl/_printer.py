@@ -91,9 +91,9 @@ class Printer(PythonCodePrinter):
 
     def _print_Function(self, expr):
         name = type(expr).__name__
-        if name == "tanh":
-            return self._call("_tanh", expr)
-        if name in {"exp", "log", "sin", "cos", "sqrt", "sinh", "cosh", "tan"}:
+        if name in {"tanh", "exp"}:
+            return self._call(f"_{name}", expr)
+        if name in {"log", "sin", "cos", "sqrt", "sinh", "cosh", "tan"}:
             return self._call(f"_math.{name}", expr)
         raise NotImplementedError(f"no code for the function {name!r}")
 

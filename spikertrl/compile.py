@@ -23,7 +23,7 @@ from .model import Model
 
 DTYPES = ("float32", "float64")
 _HERE = Path(__file__).parent
-_GENERATOR = ("compile", "discretise", "emit", "symbols", "_language", "_printer", "_quantities", "_records")
+_GENERATOR = ("compile", "discretise", "emit", "symbols", "_language", "_printer", "_quantities", "_records", "cell_math")
 
 
 @dataclass(frozen=True)

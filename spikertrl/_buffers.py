@@ -36,7 +36,8 @@ class Buffers:
         self.z = np.zeros((tau, batch, w.n_outputs), dtype)
         self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in net.populations.values()}
         self.inputs: dict[str, np.ndarray] = {}
-        self.calls: list[list[tuple]] = [[] for _ in range(tau)]
+        self.at_once: tuple = ()  # cell and arguments of all steps together, see ``Simulator.at_once``
+        self.calls: list[list[tuple]] = [[] for _ in range(tau)]  # else, of every step and population
         places = dict.fromkeys(_COUNTS, 0)
         for p in net.populations.values():
             views = {}
@@ -52,10 +53,12 @@ class Buffers:
         self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool
     ) -> None:
         y = np.zeros((batch, p.size), simulator.dtype)
-        s, queue = self.states[p.name], self.queue
+        s, queue, jacobian = self.states[p.name], self.queue, [views[name] for name in LINEAR if linearise]
+        tables, first = (simulator._phi[p.name], simulator._k[p.name]), simulator.wiring.n_channels + p.start
+        if simulator.at_once:
+            window = (queue.history, first, queue.values, queue.fired, queue.n_fired)
+            self.at_once = (p.cell, window, (s, views["I"], *tables, y, *jacobian))
+            return
         for t in range(self.tau):
-            arguments = [s[t], views["I"][t], simulator._phi[p.name], simulator._k[p.name], s[t + 1], y]
-            if linearise:
-                arguments += [views[name][t] for name in LINEAR]
-            pushed = (y, queue.history + t, simulator.wiring.n_channels + p.start, queue.values, queue.fired, queue.n_fired)
-            self.calls[t].append((p.cell, tuple(arguments), pushed))
+            arguments = (s[t], views["I"][t], *tables, s[t + 1], y, *(view[t] for view in jacobian))
+            self.calls[t].append((p.cell, arguments, (y, queue.history + t, first, queue.values, queue.fired, queue.n_fired)))

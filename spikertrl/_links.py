@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,17 @@ class Link:
     def delays(self) -> np.ndarray:
         """Steps of every synapse of the mask."""
         return np.array(np.broadcast_to(self.delay, self.n_synapses), np.int64)
+
+    @functools.cached_property
+    def is_trained(self) -> bool:
+        """The weights of some port are learned."""
+        return bool(self.trained.any())
+
+    @functools.cached_property
+    def runs(self) -> list[tuple[slice, slice]]:
+        """Ports that lie side by side, as (places in ``ports``, ports)."""
+        cuts = [0, *(np.flatnonzero(np.diff(self.ports) != 1) + 1).tolist(), len(self.ports)]
+        return [(slice(a, b), slice(int(self.ports[a]), int(self.ports[b - 1]) + 1)) for a, b in itertools.pairwise(cuts)]
 
     @property
     def n_synapses(self) -> int:

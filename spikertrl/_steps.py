@@ -75,6 +75,8 @@ def align(labels: np.ndarray, at: At, total: int, batch: int, item: tuple[int, .
     if labels.shape == (total, batch, *item):
         return labels
     per_lane = total == 1 or not (isinstance(at, str) and at == "each")
+    if per_lane and labels.shape == (batch, *item) and (batch > 1 or total > 1):
+        return np.broadcast_to(labels, (total, *labels.shape))
     legal = {(total, batch): True} | ({(batch,): False} if per_lane else {})
     if batch == 1:
         legal |= ({(): False} if per_lane else {}) | {(total,): True}

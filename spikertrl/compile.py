@@ -23,7 +23,9 @@ from .model import Model
 
 DTYPES = ("float32", "float64")
 _HERE = Path(__file__).parent
-_GENERATOR = ("compile", "discretise", "emit", "symbols", "_language", "_printer", "_quantities", "_records", "cell_math")
+_GENERATOR = (
+    "cell_math", "compile", "discretise", "emit", "events", "symbols", "_language", "_printer", "_quantities", "_records",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class Cell:
     """A compiled model.
 
     ``advance(s, I, phi, k, s_new, y)`` computes values only; ``linearise(..., A, B, P, o, q)`` the derivatives too;
-    ``constants(phi, dt, k)`` what depends on parameters alone. Shapes for B lanes and n units: s (B, states, n),
-    I (B, ports, n), phi (parameters, n), k (constants, n), y (B, n), A (B, S*S, n), B (B, S*G, n), P (B, S*Q, n), o (B, S, n),
-    q (B, Q, n); S states with sensitivity, G ports, Q trainable parameters. Entries that are zero for every input are never
-    written.
+    ``constants(phi, dt, k)`` what depends on parameters alone. ``advance_steps`` and ``linearise_steps`` run a network that has
+    only these units, from delivery to events (arguments of ``events.deliver`` and ``push`` first).
+
+    Shapes for B lanes and n units: s (B, states, n), I (B, ports, n), phi (parameters, n), k (constants, n), y (B, n),
+    A (B, S*S, n), B (B, S*G, n), P (B, S*Q, n), o (B, S, n), q (B, Q, n);
+    S states with sensitivity, G ports, Q trainable parameters. Entries that are zero for every input are never written.
     """
 
     model: Model
@@ -56,6 +60,8 @@ class Cell:
     hears: tuple[bool, ...]
     advance: Callable
     linearise: Callable
+    advance_steps: Callable
+    linearise_steps: Callable
     constants: Callable
 
     @property
@@ -159,7 +165,7 @@ def _load(path: Path, model: Model, dtype: str) -> Cell:
         meta["defaults"], meta["initial"], meta["scale"], meta["dims"], meta["constants"],
         memoryless=not any(any(row) for row in meta["A"]), needs_dt=model.is_ode or "dt" in model.update.split(),
         spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise,
-        constants=module.constants,
+        advance_steps=module.advance_steps, linearise_steps=module.linearise_steps, constants=module.constants,
     )  # fmt: skip
 
 

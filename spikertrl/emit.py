@@ -29,6 +29,8 @@ from numba import njit as _njit
 
 from spikertrl.cell_math import apart as _apart
 from spikertrl.cell_math import exp as _exp64
+from spikertrl.events import deliver as _deliver
+from spikertrl.events import push as _push
 
 _T = _np.{dtype}
 META = {meta}
@@ -65,7 +67,7 @@ def _psi({psi_arguments}):
 '''
 
 FUNCTIONS = {
-    # in double precision without a call, rounded once: as exact as C libraries, and a loop over units becomes vector instructions
+    # in double precision without a call, rounded once: as exact as C libraries, and a loop over units becomes vectors
     "float32": {
         "exp": "_T(_exp64(_np.float64(v)))",
         "sigmoid": "_T(1.0 / (1.0 + _exp64(-_np.float64(v))))",
@@ -152,20 +154,21 @@ def typed(text: str) -> str:
 
 
 def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
-    """The whole text of a cell's module: META, ``constants``, ``advance`` and ``linearise``."""
+    """The whole text of a cell's module: META, ``constants``, ``advance`` and ``linearise``, of one step and of many."""
     ports, trainable = tuple(model.ports), model.trainable
     derivatives = Derivatives(step, ports, trainable)
     parameters = meta["phi"]
     hoist = _Hoist({real(n) for n in (*model.parameters, "dt")})
     printer = Printer(f"surrogate_{n}" for n in model.surrogate.parameters)
     body = _Body(step, ports, parameters, hoist, printer)
-    advance = body.function("advance", "", [])
+    advance = body.function("advance", "", []) + many_steps("advance", "")
     targets = [(f"_A[_b, {r * step.memory + c}, _n]", e) for r, row in enumerate(derivatives.A) for c, e in enumerate(row)]
     targets += [(f"_B[_b, {r * len(ports) + c}, _n]", e) for r, row in enumerate(derivatives.B) for c, e in enumerate(row)]
     targets += [(f"_P[_b, {r * len(trainable) + c}, _n]", e) for r, row in enumerate(derivatives.P) for c, e in enumerate(row)]
     late = [(f"_o[_b, {r}, _n]", e) for r, e in enumerate(derivatives.o)]
     late += [(f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)]
-    linearise = body.function("linearise", ", _A, _B, _P, _o, _q", targets, late)
+    jacobian = ", _A, _B, _P, _o, _q"
+    linearise = body.function("linearise", jacobian, targets, late) + many_steps("linearise", jacobian)
     meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": len(hoist.found)}
     meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
     meta["spiking"] = bool(step.message.atoms(Event))
@@ -180,6 +183,21 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
         psi=typed(model.surrogate.derivative),
     )
     return "\n\n".join((head, body.constants(), advance, linearise))
+
+
+def many_steps(name: str, extra: str) -> str:
+    """The loop over time of a network with one population: events are delivered, units advance, their events are listed."""
+    each = "".join(f", {array}[_t]" for array in extra.split(", ")[1:])
+    return (
+        f'\n\n@_njit(cache=True, error_model="numpy")\n'
+        f"def {name}_steps(_row, _first, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
+        f"    _s, _I, _phi, _k, _y{extra}):\n"
+        f"    for _t in range(_I.shape[0]):\n"
+        f"        _deliver(_row + _t, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
+        f"                 _I[_t].reshape(-1))\n"
+        f"        {name}(_s[_t], _I[_t], _phi, _k, _s[_t + 1], _y{each})\n"
+        f"        _push(_y, _row + _t, _first, _values, _fired, _n_fired)\n"
+    )
 
 
 class _Body:

@@ -25,6 +25,7 @@ from .events import EventQueue, deliver, push
 from .tape import Tape
 
 if TYPE_CHECKING:
+    from ._links import Link
     from .network import Network, Population, Projection
 
 
@@ -84,7 +85,9 @@ class Simulator:
         w = self.wiring
         self.dtype = w.dtype
         self.events = event_table(net)
-        self.blas = [p for p in net.projections if not by_event(net, p)]
+        self.blas = [(p, link) for p, link in zip(net.projections, w.links, strict=True) if not by_event(net, p)]
+        self.recurrent = [(p, link) for p, link in self.blas if p.source in net.populations]
+        self.at_once = len(net.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
         self.listed = np.zeros(w.n_channels, bool)
         for projection in net.projections:
             if projection.source in net.inputs and by_event(net, projection):
@@ -133,19 +136,15 @@ class Simulator:
         queue.begin(state.past)
         queue.feed(x, self.listed)
         self._prepare(theta)
-        currents = self._currents(buffers, theta)
+        self._currents(buffers, theta)
         for name, values in state.states.items():
             buffers.states[name][0] = values
-        recurrent = [p for p in self.blas if p.source in self.net.populations]
         synapses = buffers.synapses + (self._weights_in_order(theta) if not linearise else (self.events.where, theta))
-        view = self.net.view(theta)
-        for t in range(tau):
-            for projection in recurrent:
-                self._multiply(projection, view, buffers, t, t + 1)
-            deliver(w.history + t, queue.values, queue.fired, queue.n_fired, *synapses, currents[t])
-            for cell, arguments, pushed in buffers.calls[t]:
-                (cell.linearise if linearise else cell.advance)(*arguments)
-                push(*pushed)
+        if self.at_once:
+            cell, window, arguments = buffers.at_once
+            (cell.linearise_steps if linearise else cell.advance_steps)(*window, *synapses, *arguments)
+        else:
+            self._steps(buffers, synapses, theta, linearise)
         traces = {k: v.copy() for k, v in state.traces.items()}
         ones = {k: v.copy() for k, v in state.trace_one.items()}
         z = self._read(state, buffers, theta)
@@ -156,6 +155,17 @@ class Simulator:
         state.time += tau
         state.reset[...] = False
         return tape
+
+    def _steps(self, buffers: Buffers, synapses: tuple[np.ndarray, ...], theta: np.ndarray, linearise: bool) -> None:
+        """Delivery, units and events, step by step."""
+        queue = buffers.queue
+        for t, calls in enumerate(buffers.calls):
+            for projection, link in self.recurrent:
+                self._multiply(projection, link, theta, buffers, t, t + 1)
+            deliver(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
+            for cell, arguments, pushed in calls:
+                (cell.linearise if linearise else cell.advance)(*arguments)
+                push(*pushed)
 
     # -- parts of a piece ----------------------------------------------------------------------------------------------
     def _prepare(self, theta: np.ndarray) -> None:
@@ -178,34 +188,33 @@ class Simulator:
             self._gathered = theta.copy(), theta[self.events.where]
         return self.events.where[:0], self._gathered[1]
 
-    def _currents(self, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
+    def _currents(self, buffers: Buffers, theta: np.ndarray) -> None:
         """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
-        currents = buffers.currents
-        currents[...] = 0.0
         view = self.net.view(theta)
         for p in self.net.populations.values():
+            rest = np.zeros((len(p.cell.ports), p.size), self.dtype)
             for g, port in enumerate(p.cell.ports):
                 if p.model.ports[port].bias:
-                    buffers.inputs[p.name][:, :, g] = view[p.name][f"bias_{port}"]
-        for projection in self.blas:
+                    rest[g] = view[p.name][f"bias_{port}"]
+            buffers.inputs[p.name][...] = rest
+        for projection, link in self.blas:
             if projection.source in self.net.inputs:
-                self._multiply(projection, view, buffers, 0, buffers.tau)
-        return currents
+                self._multiply(projection, link, theta, buffers, 0, buffers.tau)
 
-    def _multiply(self, projection: Projection, view: dict, buffers: Buffers, begin: int, end: int) -> None:
+    def _multiply(self, projection: Projection, link: Link, theta: np.ndarray, buffers: Buffers, begin: int, end: int) -> None:
         """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
-        net, w = self.net, self.wiring
-        target = net.populations[projection.target]
-        inside = projection.source in net.populations
-        source = net.populations[projection.source] if inside else net.inputs[projection.source]
-        first = source.start + (w.n_channels if inside else 0)
-        low = w.history + begin - int(projection.delay)
-        y = buffers.queue.values[low : low + end - begin, :, first : first + source.size].reshape(-1, source.size)
-        into = buffers.inputs[target.name][begin:end]
-        for port in projection.ports:
-            weight = view[projection.name][port]
-            product = (weight @ y.T).T if sparse.issparse(weight) else y @ weight.T
-            into[:, :, target.cell.ports.index(port)] += product.reshape(into.shape[0], into.shape[1], target.size)
+        post, pre = link.shape
+        low = self.wiring.history + begin - int(projection.delay)
+        y = buffers.queue.values[low : low + end - begin, :, link.source : link.source + pre].reshape(-1, pre)
+        into, weights = buffers.inputs[projection.target][begin:end], theta[link.theta]
+        if projection.is_dense:
+            found = (y @ weights.reshape(-1, pre).T).reshape(*into.shape[:2], -1, post)
+        else:
+            rows = weights.reshape(len(link.ports), -1)
+            masked = (sparse.csr_array((row, link.indices, link.indptr), link.shape) for row in rows)
+            found = np.stack([(weight @ y.T).T.reshape(*into.shape[:2], post) for weight in masked], axis=2)
+        for part, ports in link.runs:
+            into[:, :, ports] += found[:, :, part]
 
     def _read(self, state: SimState, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
         """z for the piece, advancing the readouts and their traces."""
@@ -214,9 +223,10 @@ class Simulator:
         view = self.net.view(theta)
         for readout in self.net.readouts:
             source = self.net.populations[readout.source]
-            part = y[:, :, source.start : source.start + source.size]
+            part = y[:, :, source.start : source.start + source.size].reshape(-1, source.size)
             rows = slice(readout.start, readout.start + readout.size)
-            z[:, :, rows] = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
+            said = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
+            z[:, :, rows] = said.reshape(buffers.tau, -1, readout.size)
             if readout.decay:
                 previous = state.z[:, rows]
                 for t in range(buffers.tau):

@@ -54,25 +54,31 @@ class Tape:
         if self._active is None:
             shape = (self.tau, self.batch, wiring.n_units)
             found = (np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32), np.empty(shape, np.int32))
-            _list_active(self.o, self.q, wiring.S, wiring.Q, wiring.start_o, wiring.start_q, wiring.size, wiring.local, *found)
+            w = wiring
+            _list_active(self.o, self.q, np.flatnonzero(w.local == 0), w.S, w.Q, w.start_o, w.start_q, w.size, *found)
             self._active = found
         return self._active
 
 
 @njit(cache=True)
-def _list_active(o, q, S, Q, start_o, start_q, size, local, count, units, slot):
-    B = count.shape[1]
-    for t in range(o.shape[0]):
+def _list_active(o, q, firsts, S, Q, start_o, start_q, size, count, units, slot):
+    """``firsts``: the first unit of every population."""
+    tau, B, N = slot.shape
+    live = np.empty(N, np.bool_)
+    for t in range(tau):
         for b in range(B):
-            n = 0
-            for i in range(len(S)):
-                live = False
-                for s in range(S[i]):
-                    live |= o[t, start_o[i] * B + (b * S[i] + s) * size[i] + local[i]] != 0
-                for k in range(Q[i]):
-                    live |= q[t, start_q[i] * B + (b * Q[i] + k) * size[i] + local[i]] != 0
-                slot[t, b, i] = n if live else -1
-                if live:
-                    units[t, b, n] = i
-                    n += 1
+            n, mine = 0, slot[t, b]
+            for i in firsts:
+                wide = size[i]
+                live[:wide] = False
+                for part, first, entries in ((o, start_o[i], S[i]), (q, start_q[i], Q[i])):
+                    for s in range(entries):
+                        at = first * B + (b * entries + s) * wide
+                        values = part[t, at : at + wide]
+                        for x in range(wide):
+                            live[x] |= values[x] != 0
+                for x in range(wide):
+                    units[t, b, n] = i + x  # stays if the unit is active, is written over if not
+                    mine[i + x] = n if live[x] else -1
+                    n += live[x]
             count[t, b] = n

@@ -113,13 +113,17 @@ def test_whole_sequences_alone(used):
 
 
 def test_not_where_the_influence_is_the_smaller(used):
-    net = network(None, 0.0)
-    whole(net, sequence(net, 1, steps=200))
-    assert not used  # more steps than a unit has parameters, twice over
+    few = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.rnn, 8)  # 13 parameters a unit
+    few = few.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
+    whole(few, sequence(few, 1, steps=200))
+    assert not used
+    whole(few, sequence(few, 1, steps=20))
+    assert used == [(1, 20)]
+    used.clear()
     columns = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.egru, 8, theta=50.0)
     columns = columns.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
     machine, learner = simulator(columns), srl.RTRL()
-    for heard in (1, 60):  # of the channels
+    for heard in (0, 60):  # of the channels
         x = np.broadcast_to(np.arange(60) < heard, (40, 1, 60)).astype(float)
         tape = machine.run(machine.start(1), x)
         learner.update(learner.init(columns, 1), tape, Signal(0.0, np.ones_like(tape.z), last=True))

@@ -64,7 +64,7 @@ class Adjoint:
         starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
         sending = [link for link in w.links if link.source >= w.n_channels]
         dense = _dense_links(w) if thetas is None else None
-        with threads_for(batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
+        with threads_for(batch * tables.work):
             if dense is not None:
                 back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
                             w.size, *starts, self.carry, self.phi, gamma, *dense, tape.theta)  # fmt: skip
@@ -118,12 +118,17 @@ class Adjoint:
         gradient[tables.own] += self.phi[tables.place]
 
 
+def populations(w: Wiring) -> np.ndarray:
+    """The first unit of every population."""
+    return _tables(w).first
+
+
 def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
     """Add dL/dtheta of synapses and biases, from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
     batch, tables = tape.batch, _tables(w)
-    with threads_for(len(gamma) * batch * sum(link.n_synapses * len(link.ports) for link in w.links)):
+    with threads_for(len(gamma) * batch * tables.work):
         for link in w.links:
-            _weights(link, tape, _ports(w, gamma, link, batch), first, gradient)
+            _weights(w, link, tape, gamma, first, gradient)
     for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
         at = tables.start[i] * batch
         rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
@@ -134,7 +139,7 @@ class _Tables(NamedTuple):
     """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
 
     ``bias``: per population (port, unit, place in theta) of every bias. ``own``: places in theta of the units' own parameters,
-    ``place``: the same in ``Adjoint.phi``.
+    ``place``: the same in ``Adjoint.phi``. ``work``: multiply-adds of one step and lane through all synapses.
     """
 
     first: np.ndarray
@@ -146,6 +151,7 @@ class _Tables(NamedTuple):
     bias: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
     own: np.ndarray
     place: np.ndarray
+    work: int
 
 
 @functools.lru_cache(maxsize=8)
@@ -161,7 +167,8 @@ def _tables(w: Wiring) -> _Tables:
     unit = w.col_unit[mine]
     place = w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]
     start = np.repeat(ends - G * size, size)
-    return _Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place)
+    work = sum(link.n_synapses * len(link.ports) for link in w.links)
+    return _Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
 
 
 @functools.lru_cache(maxsize=8)
@@ -181,24 +188,35 @@ def _dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
     return np.array(rows, np.int64).reshape(-1, 8), ports
 
 
+def _all_ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
+    """gamma of the units that a link reaches, at all their ports, (steps, B, ports, post)."""
+    at, G, n = _tables(w).start[link.target] * batch, w.G[link.target], link.shape[0]
+    return gamma[:, at : at + batch * G * n].reshape(len(gamma), batch, G, n)
+
+
 def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
     """gamma at the ports of a link, (steps, B, ports, post)."""
-    at, G, n = _tables(w).start[link.target] * batch, w.G[link.target], link.shape[0]
-    return gamma[:, at : at + batch * G * n].reshape(len(gamma), batch, G, n)[:, :, link.ports]
+    return _all_ports(w, gamma, link, batch)[:, :, link.ports]
 
 
-def _weights(link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
-    """dL/dtheta of a link from gamma (steps, B, ports, post) of steps first, first + 1, ..."""
-    if not link.trained.any():
+def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
+    """dL/dtheta of a link from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
+    if not link.is_trained:
         return
     low, steps = tape.history + first, len(gamma)
     if link.is_dense:
         y = tape.messages[:, :, link.source : link.source + link.shape[1]]
         sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
-        found = (gamma.reshape(len(sent), -1).T @ sent).reshape(len(link.ports), -1)
+        told = _all_ports(w, gamma, link, tape.batch)
+        most = 2 * len(link.ports) >= told.shape[2]  # of the ports: to leave some out costs more than their product
+        told = (told if most else told[:, :, link.ports]).reshape(len(sent), -1)
+        found = (told.T @ sent).reshape(-1, link.shape[0] * link.shape[1])
+        found = found[link.ports] if most else found
     else:
+        told = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
         found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
-        y, gamma = np.ascontiguousarray(tape.messages), np.ascontiguousarray(gamma)
-        weights_sparse(gamma, y, low, link.source, link.indptr, link.indices, link.delays, found)
-    found *= link.trained[:, None]
+        y = np.ascontiguousarray(tape.messages)
+        weights_sparse(told, y, low, link.source, link.indptr, link.indices, link.delays, found)
+    if not link.trained.all():
+        found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)

@@ -197,15 +197,14 @@ def _work(state: BlockState, tape: Tape) -> float:
 
 def _reset(state: BlockState, which: np.ndarray) -> None:
     """Forget the given which: no column and no row alive, nothing in flight."""
+    if which.all():
+        state.position[:], state.width[:], state.sent[:], state.row_live[:], state.slot[:] = -1, 0, 0, False, -1
+        return
     if not which.any():
         return
     state.position[which] = -1
     state.width[which] = 0
     state.sent[:, which] = 0
-    if which.all():
-        state.row_live[:] = False
-        state.slot[:] = -1
-        return
     D = len(state.sent)
     for first, n in zip(state.layout.reach_ptr[:-1], np.diff(state.layout.reach_ptr), strict=True):
         state.row_live[state.batch * first : state.batch * (first + n)].reshape(state.batch, n)[which] = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import FAST, PANEL
+from .vector import FAST, PANEL, panel_of_products
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -69,25 +69,23 @@ def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local,
     ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out
     for ``combine_panel``.
     """
-    N, most, wide = len(S), weight.shape[1], weight.shape[2]
-    workers = min(64, (t1 - t0) * B)
+    N, most, wide, flat, into = len(S), weight.shape[1], weight.shape[2], weight.reshape(-1), coef.reshape(-1)
+    rows, room = (t1 - t0) * B, coef.shape[1]
+    workers = min(64, rows)
+    place = np.empty((most, N), np.int64)
+    for i in range(N):
+        for r in range(most):
+            place[r, i] = start_B[i] * B + local[i] + ports[i, r] * size[i] if ports[i, r] >= 0 else -1
     for worker in prange(workers):
-        gain, total = np.zeros((most, wide), coef.dtype), np.zeros(wide, coef.dtype)
-        for row in range(worker, (t1 - t0) * B, workers):
+        gain = np.zeros(most * wide, coef.dtype)
+        for row in range(rows * worker // workers, rows * (worker + 1) // workers):
             t, b = t0 + row // B, row % B
             line = tape_B[t]
-            for i in range(N):
-                base = start_B[i] * B + b * G[i] * size[i] + local[i]
-                for r in range(most):
-                    gain[r, i] = line[base + ports[i, r] * size[i]] if ports[i, r] >= 0 else 0
-            n = sent[history + t - 1, b]
-            for a in range(n):
-                part = weight[senders[history + t - 1, b, a]]
-                for i in range(wide):
-                    total[i] = gain[0, i] * part[0, i]
-                for r in range(1, most):
-                    for i in range(wide):
-                        total[i] += gain[r, i] * part[r, i]
-                for k in range(wide // PANEL):
-                    for x in range(PANEL):
-                        coef[row, (k * n + a) * PANEL + x] = total[k * PANEL + x]
+            for r in range(most):
+                for i in range(N):
+                    gain[r * wide + i] = line[place[r, i] + b * G[i] * size[i]] if place[r, i] >= 0 else 0
+            n, units = sent[history + t - 1, b], senders[history + t - 1, b]
+            for k in range(wide // PANEL):
+                for a in range(n):
+                    first = units[a] * most * wide + k * PANEL
+                    panel_of_products(into, row * room + (k * n + a) * PANEL, gain, k * PANEL, flat, first, wide, most)

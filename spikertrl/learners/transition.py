@@ -5,12 +5,18 @@ With J(t) = ds(t)/ds(t-1) and the immediate terms I(s), the influence of a seque
     M(t) = sum over s <= t of Phi(t, s) I(s),      Phi(t, s) = J(t) .. J(s+1),      Phi(s, s) = 1,
 
 and every Phi(t, s) obeys the recurrence of the influence itself: Phi(t, s) = J(t) Phi(t-1, s). Carried forward in place of M
-they have n columns a step of the sequence so far where M has all P parameters: fewer, until the sequence is more than one and a
-half times as long as a unit has parameters, and nothing is approximated. A loss at step t is met at step t, by all of them:
-they give the part of it that each earlier step s has, and I(s), the messages at s, turns that into gradient. Nothing goes back
-in time. Of a dense network of n units this takes n^3 T^2 / 2 operations where the influence takes n^2 P T: ``is_cheaper``
-counts columns. Sun, Chen and Lee (1991, NIPS 4:333) carry the transition matrix of the linearised network, its Green's
-function, together with its inverse: n^3 a step, but a unit that resets, or forgets, has a Jacobian that cannot be inverted.
+they have n columns a step of the sequence so far where M has all P parameters. Fewer still are enough: the sequence is cut into
+sections, and once a section is over, at its last step e, what its steps s have to say passes through e,
+
+    Phi(t, s) = Phi(t, e) Phi(e, s),
+
+so that Phi(e, s) is set aside as it is and Phi(t, e) alone is carried on. With sections of about sqrt(T) steps some sqrt(T)
+transitions are carried at a time instead of T. Nothing is approximated, and no step is gone through a second time: a loss at
+step t meets at step t what is carried; what the sections' last steps have gathered meets what was set aside once; and I(s), the
+messages at s, turns the part of every step into gradient. A dense network of n units takes about n^3 T^1.5 operations where the
+influence takes n^2 P T: ``is_cheaper`` counts columns. Sun, Chen and Lee (1991, NIPS 4:333) carry the transition matrix of the
+linearised network, its Green's function, together with its inverse: n^3 a step, but a unit that resets, or forgets, has a
+Jacobian that cannot be inverted.
 
 Units that are out of reach, or without memory, are no hindrance: rows of units without memory that send nothing are left out.
 Where something follows, M is needed and ``product`` or the loops over blocks make it.
@@ -18,6 +24,8 @@ Where something follows, M is needed and ``product`` or the loops over blocks ma
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numba
@@ -27,10 +35,10 @@ from ..tape import Tape
 from ..threads import share
 from ..wiring import Wiring
 from . import couplings
-from .adjoint import Adjoint
+from .adjoint import Adjoint, populations
 from .couplings import Couplings
 from .layout import LANES_AT_A_TIME
-from .transition_kernel import carry, through_messages
+from .transition_kernel import carry, last_told, through_messages, through_sections
 from .vector import lanes, padded
 
 if TYPE_CHECKING:
@@ -38,29 +46,36 @@ if TYPE_CHECKING:
 
 RATE = 0.8  # columns of transitions in the time of one of the influence (measured: benchmarks/README)
 TILE_BYTES = 1 << 20  # of the columns that are carried together: narrow rows cost calls, what exceeds the cache costs time
+ASIDE_BYTES = 64 << 20  # of transitions within sections, of the lanes that are carried together
 PAD = 2  # registers between rows: rows that are a power of two apart would share few places of the cache
 
 
 def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
     """Whether transitions are fewer elements than M, and can stand in for it.
 
-    That is: M would be exact, units have one state, rows arrive after one step, couplings fit into so many bytes or M's.
+    That is: M would be exact, units have one state, rows arrive after one step; couplings, and what a lane sets aside, fit into
+    so many bytes or M's.
     """
     w, blocks, steps = state.wiring, state.layout, tape.tau
     plain = w.row_history == 1 and bool((w.S == 1).all()) and (state.hops is None or bool(blocks.whole.all()))
-    if not plain or not len(w.col_theta) or couplings.nbytes(w, steps * tape.batch) > max(coupling_bytes, state.M.nbytes):
+    if not plain or not len(w.col_theta):
         return False
-    columns = steps * (steps - 1) / 2 * int(padded(w.n_units, w.dtype))
-    rows = blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
-    return columns < RATE * rows * steps * len(w.col_theta) and columns < RATE * rows * _columns_alive(w, tape)
+    room = couplings.nbytes(w, steps * tape.batch) + _Sections(w, steps).aside_bytes
+    if room > max(coupling_bytes, state.M.nbytes):
+        return False
+    columns = carried(steps, section_length(steps)) * int(padded(w.n_units, w.dtype))
+    reached = RATE * blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
+    if columns >= reached * steps * len(w.col_theta):
+        return False
+    always = steps * int((w.col_source < 0).sum())  # columns of biases and of units' own parameters
+    return columns < reached * always or columns < reached * (always + _columns_alive(w, tape))
 
 
 def _columns_alive(w: Wiring, tape: Tape) -> float:
-    """Columns of the influence that are alive, summed over the steps: those whose source has been heard, by the first lanes."""
+    """Columns of synapses that are alive, summed over the steps: those whose source has been heard, by the first lanes."""
     heard = tape.messages[tape.history :, :LANES_AT_A_TIME] != 0
     steps = np.logical_or.accumulate(heard).sum((0, 1)) / heard.shape[1]
-    without = w.col_source < 0  # biases, units' own parameters
-    return tape.tau * int(without.sum()) + float(steps[w.col_source[~without]].sum())
+    return float(steps[w.col_source[w.col_source >= 0]].sum())
 
 
 def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, coupled: Couplings) -> np.ndarray:
@@ -68,43 +83,94 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, coupled
     w, batch = state.wiring, tape.batch
     count, units, _ = tape.active(w)
     arrive = (coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all)
-    told = direct * _gains(w, tape)
-    end = np.where((told != 0).any(2), np.arange(tape.tau)[:, None], -1).max(0)
-    lam, (K, together, W) = told.copy(), _tile(w.n_units, tape.tau, w.dtype)
-    t0s = np.append(np.arange(0, tape.tau - 1, together), tape.tau - 1)
-    k0s = np.arange(0, w.n_units, K)
-    workers = min(numba.get_num_threads(), batch * (len(t0s) - 1) * len(k0s))
-    counts = np.zeros((max(workers, 1), 4), np.int64)
-    rest = (
-        t0s, k0s, K, W, batch, w.size, w.local, w.start_A, w.start_o, w.memoryless, tape.A, tape.o, count, units, *arrive,
-        told, end, lam, counts,
-    )  # fmt: skip
-    if workers:
-        share(lambda k: carry(k, workers, *rest), workers)
-    state.transition_bytes = max(state.transition_bytes, workers * 2 * w.n_units * W * w.dtype.itemsize)
-    state.counts += counts.sum(0)
-    state.counts[1] += tape.tau * batch * len(w.col_theta)
+    lam = _lambda(state, tape, direct, count, units, arrive)
     adjoint, gradient = Adjoint(w, batch), np.zeros(w.n_parameters, w.dtype)
     if len(adjoint.phi):
-        through_messages(lam, direct, batch, w.Q, w.size, w.local, w.start_q, tape.q, count, units, *arrive, adjoint.phi)
+        through_messages(lam, direct, populations(w), w.Q, w.size, w.start_q, tape.q, count, units, *arrive, adjoint.phi)
     adjoint.immediate(tape, lam, gradient)
     adjoint.own_parameters(gradient)
+    state.counts[1] += tape.tau * batch * len(w.col_theta)
     return gradient
 
 
-def _tile(n: int, steps: int, dtype: np.dtype) -> tuple[int, int, int]:
-    """What is carried together: columns of one source step (whole registers), source steps; and the length of a row."""
-    register = lanes(dtype)
-    room = max(register, TILE_BYTES // (n * dtype.itemsize) // register * register)
-    apart = min(int(padded(n, dtype)), max(register, room // min(steps, 16) // register * register))
-    together = min(room // apart, max(steps - 1, 1))
-    return apart, together, apart * together + PAD * register
+def _lambda(
+    state: BlockState, tape: Tape, direct: np.ndarray, count: np.ndarray, units: np.ndarray, arrive: tuple
+) -> np.ndarray:
+    """dL/ds at every step, (tau, B, N), of all losses that follow; lanes one group after another."""
+    w, batch, threads = state.wiring, tape.batch, numba.get_num_threads()
+    leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)
+    told = direct * gain
+    lam, end, sections = told.copy(), last_told(told), _Sections(w, tape.tau)
+    m, (K, W), together = sections.length, sections.tile(batch, threads), sections.lanes_together(batch)
+    k0s, inner = np.arange(0, w.n_units, K), sections.room(together)
+    common, counts = (w.memoryless, leak, gain, count, units, *arrive, told, end, lam, inner), np.zeros((threads, 4), np.int64)
+    for b0 in range(0, batch if sections.number else 0, together):
+        b1 = min(b0 + together, batch)
+        _shared(carry, min(threads, (b1 - b0) * len(k0s)), b0, b1, m, k0s, K, W, *common, counts)
+        if m > 1:
+            _shared(through_sections, min(threads, (b1 - b0) * sections.number), b0, b1, m, end, lam, inner, counts)
+    state.counts += counts.sum(0)
+    carried_bytes = min(threads, batch * len(k0s)) * 2 * w.n_units * W * w.dtype.itemsize
+    state.transition_bytes = max(state.transition_bytes, carried_bytes + inner.nbytes)
+    return lam
 
 
-def _gains(w: Wiring, tape: Tape) -> np.ndarray:
-    """dy/ds of every unit, (tau, B, N)."""
-    found = np.empty((tape.tau, tape.batch, w.n_units), w.dtype)
-    for first in np.flatnonzero(w.local == 0):
-        n, at = w.size[first], w.start_o[first] * tape.batch
-        found[:, :, first : first + n] = tape.o[:, at : at + tape.batch * n].reshape(tape.tau, tape.batch, n)
-    return found
+def _shared(loop: Callable[..., None], workers: int, *arguments: object) -> None:
+    share(lambda k: loop(k, workers, *arguments), workers)
+
+
+@functools.cache
+def section_length(steps: int) -> int:
+    """Source steps of a section with which the fewest transitions are carried: close to the root of ``steps``."""
+    return min(range(1, 2 + int(2 * steps**0.5)), key=lambda m: carried(steps, m))
+
+
+@functools.cache
+def carried(steps: int, m: int) -> int:
+    """Transitions carried, summed over the steps of a sequence, with sections of m steps; one set aside counts once more."""
+    source = np.arange(steps - 1)
+    section, place = source // m, source % m
+    over = (place == m - 1) | (source == steps - 2)
+    return int((section + np.where(over, 1, place + 1)).sum() + (~over).sum())
+
+
+class _Sections:
+    """Sizes of what is carried and set aside over so many steps."""
+
+    def __init__(self, w: Wiring, steps: int) -> None:
+        self.n, self.dtype, self.length = w.n_units, w.dtype, section_length(steps)
+        self.number = -(-(steps - 1) // self.length)
+        self.wide = int(padded(w.n_units, w.dtype))
+
+    @property
+    def aside_bytes(self) -> int:
+        """What one lane sets aside."""
+        return self.number * self.n * (self.length - 1) * self.wide * self.dtype.itemsize
+
+    def lanes_together(self, batch: int) -> int:
+        """Lanes that are carried at a time."""
+        return min(batch, max(1, ASIDE_BYTES // max(1, self.aside_bytes)))
+
+    def room(self, together: int) -> np.ndarray:
+        """For what is set aside, see ``through_sections``."""
+        return np.empty((together, self.number, self.n, self.length - 1, self.wide), self.dtype)
+
+    def tile(self, batch: int, threads: int) -> tuple[int, int]:
+        """Columns of one source step that are carried together (whole registers), and the length of a row of all of them."""
+        groups, register = self.number + self.length - 1, lanes(self.dtype)
+        K = max(register, TILE_BYTES // (self.n * self.dtype.itemsize * max(groups, 1)) // register * register)
+        slices = -(-self.n // K)
+        while batch * slices % threads and K > register:
+            slices += 1
+            K = int(padded(-(-self.n // slices), self.dtype))
+        K = min(K, self.wide)
+        return K, K * groups + PAD * register
+
+
+def _by_unit(w: Wiring, tape: Tape, flat: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """An array of the tape that has one entry per unit, as (tau, B, N); of a single population as it lies there."""
+    found = [
+        flat[:, start[i] * tape.batch : (start[i] + w.size[i]) * tape.batch].reshape(tape.tau, tape.batch, w.size[i])
+        for i in populations(w)
+    ]
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=2)

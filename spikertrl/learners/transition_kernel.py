@@ -6,42 +6,43 @@ import numpy as np
 from numba import njit
 
 from .base import add
-from .vector import FAST, PANEL, combine_panel, sum_slots
+from .vector import FAST, PANEL, combine_panel, scale_row, sum_slots
+
+
+@njit(fastmath=FAST, cache=True, forceinline=True)
+def _identity(P, W, column, K, k0, N):
+    """Phi(s, s), of units k0 .. k0 + K - 1."""
+    for i in range(N):
+        scale_row(P, i * W + column, 0.0, P, 0, K)
+    for k in range(min(K, N - k0)):
+        P[(k0 + k) * W + column + k] = 1
 
 
 @njit(fastmath=FAST, cache=True)
-def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef, first, all_to_all, into):
-    """The transition of one step, of sources k0 .. k0 + K - 1: leaks, and couplings times the gains of the step before."""
-    N, inside = len(leaks), 0
+def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef, into):
+    """Phi(t, t-1) of units k0 .. k0 + K - 1, from lists: leaks, and couplings times the gains of the step before."""
+    inside = 0
     for a in range(n):
         into[a] = -1
         if k0 <= units[a] < k0 + K:
             into[a] = units[a] - k0
             inside += 1
-    for i in range(N):
+    for i in range(len(leaks)):
         mine = P[i * W + column : i * W + column + K]
         mine[:] = 0
         if k0 <= i < k0 + K:
             mine[i - k0] = leaks[i]
-        if inside and all_to_all:
-            heard = coef[first + i // PANEL * n * PANEL + i % PANEL :]
-            for a in range(n):
-                if into[a] >= 0:
-                    mine[into[a]] += gains[a] * heard[a * PANEL]
-        elif inside:
-            for e in range(starts[row, i], starts[row, i + 1]):
-                if into[slot[e]] >= 0:
-                    mine[into[slot[e]]] += coef[e] * gains[slot[e]]
+        for e in range(starts[row, i], starts[row, i + 1] if inside else 0):
+            if into[slot[e]] >= 0:
+                mine[into[slot[e]]] += coef[e] * gains[slot[e]]
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(fastmath=FAST, cache=True, forceinline=True)
 def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, first, all_to_all):
     """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
     N, rows = len(leaks), n
     for a in range(n):
-        sent, kept = E[a * W : a * W + width], P[units[a] * W : units[a] * W + width]
-        for c in range(width):
-            sent[c] = gains[a] * kept[c]
+        scale_row(E, a * W, gains[a], P, units[a] * W, width)
     if all_to_all:
         combine_panel(P, 0, W, N, leaks, E, 0, W, coef, first, n, width)
         return (n * N + n + N) * width
@@ -53,70 +54,147 @@ def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot,
     return rows * width
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
-def carry(worker, workers, t0s, k0s, K, W, B, size, local, start_A, start_o, memoryless, tape_A, tape_o, n_active, active_units,
-          starts, slot, coef, all_to_all, told, end, lam, counts):  # fmt: skip
-    """lam[s, b, k] += told(t)^T Phi(t, s) over all t > s, where ``told`` (tau, B, N) is dL(t)/ds(t).
+@njit(fastmath=FAST, cache=True)
+def _set_aside(P, W, begin, end, N, width, K, aside, at, wide, row):
+    """``width`` columns of places begin .. end - 1 of row i of P go to aside[at + i * row], ``wide`` elements apart."""
+    for i in range(N):
+        for place in range(begin, end):
+            scale_row(aside, at + i * row + (place - begin) * wide, 1.0, P, i * W + place * K, width)
 
-    Phi(t, s) = ds(t)/ds(s) is carried from s + 1 to ``end[b]``, the last step with a loss. A task has one lane, sources of
-    time t0s[x] .. t0s[x+1] - 1 and units k0s .. k0s + K - 1: their columns lie side by side, W to a row, oldest first.
-    """
-    N, flat, room = len(size), coef.reshape(-1), coef.size // max(1, len(tape_A) * B)
-    P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
-    leaks, gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
-    slices = len(t0s) - 1
-    for task in range(worker, B * slices * len(k0s), workers):
-        b, x, k0 = task // (slices * len(k0s)), task // len(k0s) % slices, k0s[task % len(k0s)]
-        alive, sums[:] = 0, 0
-        for t in range(t0s[x] + 1, end[b] + 1):
-            row, n, units = t * B + b, n_active[t - 1, b], active_units[t - 1, b]
-            for a in range(n):
-                j = units[a]
-                gains[a] = tape_o[t - 1, start_o[j] * B + b * size[j] + local[j]]
+
+@njit(fastmath=FAST, cache=True)
+def _say(sums, begin, end, K, k0, first, lam):
+    """lam[first], lam[first + 1], ... += sums of places begin .. end - 1, which are cleared."""
+    for place in range(begin, end):
+        for k in range(min(K, lam.shape[1] - k0)):
+            lam[first + place - begin, k0 + k] += sums[place * K + k]
+    sums[begin * K : end * K] = 0
+
+
+@njit(cache=True)
+def last_told(told):
+    """(B) the last step with a loss in each lane, or -1."""
+    tau, B, N = told.shape
+    found = np.full(B, -1, np.int64)
+    for b in range(B):
+        for t in range(tau):
             for i in range(N):
-                leaks[i] = tape_A[t, start_A[i] * B + b * size[i] + local[i]]
-                wanted[i] = not memoryless[i]
-            for a in range(n_active[t, b]):
-                wanted[active_units[t, b, a]] = True
+                if told[t, b, i] != 0:
+                    found[b] = t
+    return found
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_active, active_units, starts, slot, coef,
+          all_to_all, told, end, lam, inner, counts):  # fmt: skip
+    """lam[s, b, k] += told(t)^T Phi(t, s) over t > s, where ``told`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
+
+    ``leak`` and ``gain``: ds(t)/ds(t-1) by a unit's own path, and dy/ds, (tau, B, N).
+
+    Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
+    e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.
+    A task has one lane and units k0 .. k0 + K - 1 of all source steps: columns lie side by side, W to a row, sections that are
+    over first.
+    """
+    tau, B, N = lam.shape
+    sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
+    flat, room, last = coef.reshape(-1), coef.size // max(1, tau * B), tau - 2
+    P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
+    gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
+    for task in range(worker, (b1 - b0) * len(k0s), workers):
+        b, k0 = b0 + task // len(k0s), k0s[task % len(k0s)]
+        section, alive, sums[:] = 0, 0, 0
+        for t in range(1, end[b] + 1):
+            row, n, units, leaks = t * B + b, n_active[t - 1, b], active_units[t - 1, b], leak[t, b]
+            for a in range(n):
+                gains[a] = gain[t - 1, b, units[a]]
+            if not all_to_all:
+                wanted[:] = ~memoryless
+                for a in range(n_active[t, b]):
+                    wanted[active_units[t, b, a]] = True
+            else:
+                _identity(P, W, alive * K, K, k0, N)
+                alive += 1
             if alive:
                 counts[worker, 0] += _carry_on(
                     P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, row * room, all_to_all
                 )
-            if t <= t0s[x + 1]:
-                _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, row * room, all_to_all, into)
+            if not all_to_all:
+                _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, into)
                 alive += 1
+            e = min(section * m + m - 1, last)
+            if t == e and alive > section:
+                at = ((b - b0) * sections + section) * N * (m - 1) * wide + k0
+                _set_aside(P, W, section, alive, N, min(K, wide - k0), K, aside, at, wide, (m - 1) * wide)
+                _say(sums, section, alive, K, k0, section * m, lam[:, b])
+                alive = section
             for i in range(N):
                 if told[t, b, i] != 0:
                     add(sums[: alive * K], told[t, b, i], P[i * W : i * W + alive * K])
                     counts[worker, 3] += alive * K
-        for s in range(alive):
-            for k in range(min(K, N - k0)):
-                lam[t0s[x] + s, b, k0 + k] += sums[s * K + k]
+            section += t - 1 == e  # e itself has begun: its column stays
+        for x in range(section):
+            _say(sums, x, x + 1, K, k0, min(x * m + m - 1, last), lam[:, b])
+        _say(sums, section, alive, K, k0, section * m, lam[:, b])
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def through_sections(worker, workers, b0, b1, m, end, lam, inner, counts):
+    """lam[s] += lam[e]^T Phi(e, s) for the steps s before the last one, e, of every section."""
+    last, sections, N, wide = len(lam) - 2, inner.shape[1], lam.shape[2], inner.shape[4]
+    sums, aside, row = np.empty((m - 1) * wide, lam.dtype), inner.reshape(-1), (m - 1) * wide
+    for task in range(worker, (b1 - b0) * sections, workers):
+        b, x = b0 + task // sections, task % sections
+        e = min(x * m + m - 1, last)
+        width, first = (e - x * m) * wide, task * N * row
+        if end[b] < e or not width:
+            continue
+        sums[:width] = 0
+        for i in range(N):
+            value = lam[e, b, i]
+            if value != 0:
+                add(sums[:width], value, aside[first + i * row : first + i * row + width])
+                counts[worker, 0] += width
+        for s in range(e - x * m):
+            add(lam[x * m + s, b], 1, sums[s * wide : s * wide + N])
 
 
 @njit(fastmath=FAST, cache=True)
 def through_messages(
-    lam, direct, B, Q, size, local, start_q, tape_q, n_active, active_units, starts, slot, coef, all_to_all, phi
+    lam, direct, firsts, Q, size, start_q, tape_q, n_active, active_units, starts, slot, coef, all_to_all, phi
 ):
-    """phi += q ybar at every step: what units' own parameters do to their messages, where lambda is known (see ``adjoint``)."""
-    tau, N, flat, room = len(lam), len(size), coef.reshape(-1), coef.size // max(1, len(lam) * B)
-    ybar = np.empty(N, lam.dtype)
+    """phi += q ybar at every step: what units' own parameters do to their messages, where lambda is known (see ``adjoint``).
+
+    ``firsts``: the first unit of every population.
+    """
+    tau, B, N = lam.shape
+    flat, room = coef.reshape(-1), coef.size // max(1, tau * B)
+    ybar, told, later = np.empty(N, lam.dtype), np.zeros(N, lam.dtype), np.zeros(N + PANEL, lam.dtype)
     for t in range(tau):
         for b in range(B):
             n, units, row = n_active[t, b], active_units[t, b], (t + 1) * B + b
             for a in range(n):
                 ybar[a] = direct[t, b, units[a]]
             for i in range(N if t + 1 < tau else 0):
-                value = lam[t + 1, b, i]
-                if all_to_all:
-                    heard = flat[row * room + i // PANEL * n * PANEL + i % PANEL :]
-                    for a in range(n):
-                        ybar[a] += value * heard[a * PANEL]
-                else:
+                later[i] = lam[t + 1, b, i]
+            if t + 1 < tau and all_to_all:
+                for i in range(0, N, PANEL):
+                    heard = flat[row * room + i * n : row * room + (i + PANEL) * n]
+                    one, two, three, four = later[i], later[i + 1], later[i + 2], later[i + 3]
+                    for a in range(n):  # PANEL units that hear lie side by side, which are four
+                        at = 4 * a
+                        ybar[a] += one * heard[at] + two * heard[at + 1] + three * heard[at + 2] + four * heard[at + 3]
+            elif t + 1 < tau:
+                for i in range(N):
                     for e in range(starts[row, i], starts[row, i + 1]):
-                        ybar[slot[e]] += value * flat[e]
+                        ybar[slot[e]] += later[i] * flat[e]
+            told[:] = 0
             for a in range(n):
-                j = units[a]
-                for k in range(Q[j]):
-                    at = start_q[j] * B + (b * Q[j] + k) * size[j] + local[j]
-                    phi[start_q[j] + k * size[j] + local[j]] += tape_q[t, at] * ybar[a]
+                told[units[a]] = ybar[a]
+            for i in firsts:
+                mine = told[i : i + size[i]]
+                for k in range(Q[i]):
+                    at, into = start_q[i] * B + (b * Q[i] + k) * size[i], start_q[i] + k * size[i]
+                    q, own = tape_q[t, at : at + size[i]], phi[into : into + size[i]]
+                    for x in range(len(mine)):
+                        own[x] += q[x] * mine[x]

@@ -178,11 +178,57 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, ap
     return signature, codegen
 
 
+def _scale_row(typingctx, target, at, factor, source, begin, width):
+    """target[at : at + width] = factor * source[begin : begin + width]; with ``factor == 0`` the source is not read."""
+    size = types.intp
+    signature = types.void(target, size, target.dtype, source, size, size)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        target, source = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3))
+        writer = _Writer(builder, element, target, source, None, None, args[1], args[2], None)
+        silent = builder.fcmp_ordered("==", args[2], ir.Constant(element, 0.0))
+        with builder.if_else(silent) as branches:
+            for branch, read in zip(branches, (False, True), strict=True):
+                with branch:
+                    _tiles(builder, (1,), writer.size, args[5], lambda c, _, read=read: writer.scaled(c, args[4], read))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _panel_of_products(typingctx, target, at, left, first_left, right, first_right, apart, n):
+    """target[at : at + PANEL] = sum over r < n of left[first_left + r * apart + x] * right[first_right + r * apart + x]."""
+    size = types.intp
+    signature = types.void(target, size, left, size, right, size, size, size)
+
+    def codegen(context, builder, sig, args):
+        b, element = builder, context.get_data_type(sig.args[0].dtype)
+        target, left, right = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 2, 4))
+        panel, align = ir.VectorType(element, PANEL), 4 if isinstance(element, ir.FloatType) else 8
+        total = cgutils.alloca_once_value(b, ir.Constant(panel, [0.0] * PANEL))
+
+        def at(base, index):
+            return b.bitcast(b.gep(base, [index]), panel.as_pointer())
+
+        with cgutils.for_range(b, args[7]) as loop:
+            begin = b.mul(loop.index, args[6])
+            one, two = (b.load(at(x, b.add(first, begin)), align=align) for x, first in ((left, args[3]), (right, args[5])))
+            product = b.fmul(one, two, flags=("contract",))
+            b.store(b.fadd(b.load(total), product, flags=("contract",)), total)
+        b.store(b.load(total), at(target, args[1]), align=align)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 combine: Callable[..., None] = intrinsic(_combine)
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 combine_sent: Callable[..., None] = intrinsic(_combine_sent)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
+panel_of_products: Callable[..., None] = intrinsic(_panel_of_products)
 prefetch: Callable[..., None] = intrinsic(_prefetch)
+scale_row: Callable[..., None] = intrinsic(_scale_row)
 
 
 @njit(fastmath=FAST, cache=True)
@@ -266,6 +312,13 @@ class _Writer:
                 if self.copy_at is not None:
                     copy = b.fmul(self._splat(self.copy_scale), b.load(s), flags=flags)
                     b.store(copy, self._pointer(self.source, b.add(self.copy_at, offset)), align=self.align)
+
+    def scaled(self, column, begin, read: bool) -> None:
+        """One register of a row: its scale times what the source has from ``begin`` on, or zeros."""
+        b, value = self.builder, ir.Constant(self.vector, [0.0] * self.size)
+        if read:
+            value = b.fmul(self._splat(self.scales[0]), self._load(self.source, b.add(begin, column)))
+        b.store(value, self._pointer(self.target, b.add(self.rows[0], column)), align=self.align)
 
     def _begin(self, at, scale, line, offsets) -> None:
         """Sums start as scale * old row; with scale 0 the old row is not read."""

@@ -145,9 +145,9 @@ def test_nothing_is_learned_in_the_network(used):
 
 
 def test_not_where_couplings_take_too_much_room(monkeypatch, used):
-    net, x = network(None, 0.0), sequence(network(None, 0.0), 2)
+    net, x = network(0.3, 0.0), sequence(network(0.3, 0.0), 2)
     found, sizes = whole(net, x), transition.couplings.nbytes
-    monkeypatch.setattr(transition.couplings, "nbytes", lambda w, rows: sizes(w, rows) * 10**6)
+    monkeypatch.setattr(transition.couplings, "nbytes", lambda w, blocks, rows: sizes(w, blocks, rows) * 10**6)
     np.testing.assert_allclose(whole(net, x), found, rtol=RTOL, atol=1e-12)
     assert len(used) == 1
 

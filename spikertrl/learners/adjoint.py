@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from ..tape import Tape
 from ..threads import threads_for
@@ -79,8 +80,11 @@ class Adjoint:
         into_parameters(w, tape, gamma, first, gradient)
         return gamma
 
-    def immediate(self, tape: Tape, lam: np.ndarray, gradient: np.ndarray) -> None:
-        """Gradient of a tape whose ``lam`` (tau, B, N) = dL/ds is known, of units with one state, but for q ybar."""
+    def immediate(self, tape: Tape, lam: np.ndarray) -> np.ndarray:
+        """gamma, as ``back`` returns it, of a tape whose ``lam`` (tau, B, N) = dL/ds is known, of units with one state.
+
+        Adds P^T lambda to the gradients of the units' own parameters; q ybar is added by ``messages``.
+        """
         w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
         gamma = np.empty((tau, batch * tables.gammas), w.dtype)
         for i, n, G, Q in zip(tables.first, tables.size, tables.G, w.Q[tables.first], strict=True):
@@ -90,7 +94,26 @@ class Adjoint:
             at = w.start_P[i] * batch
             own = np.einsum("tbqn,tbn->qn", tape.P[:, at : at + batch * Q * n].reshape(tau, batch, Q, n), mine[:, :, 0])
             self.phi[w.start_q[i] : w.start_q[i] + Q * n] += own.reshape(-1)
-        into_parameters(w, tape, gamma, 0, gradient)
+        return gamma
+
+    def messages(self, tape: Tape, gamma: np.ndarray, direct: np.ndarray, full: bool) -> None:
+        """phi += q ybar at every step: what units' own parameters do to their messages, which arrive after one step.
+
+        ``full``: synapses as a matrix, not as lists.
+        """
+        w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
+        if not len(self.phi):
+            return
+        ybar = direct.copy()
+        for i, n, G, back in zip(tables.first, tables.size, tables.G, _synapses_back(w), strict=True):
+            at = tables.start[i] * batch
+            told = gamma[1:, at : at + batch * G * n].reshape(-1, G * n)
+            heard = told @ back.matrix(tape.theta).T if full else (back.lists(tape.theta) @ told.T).T
+            ybar[:-1] += heard.reshape(tau - 1, batch, w.n_units)
+        for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
+            at = w.start_q[i] * batch
+            q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)
+            self.phi[w.start_q[i] : w.start_q[i] + Q * n] += np.einsum("tbqn,tbn->qn", q, ybar[:, :, i : i + n]).reshape(-1)
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
@@ -169,6 +192,45 @@ def _tables(w: Wiring) -> _Tables:
     start = np.repeat(ends - G * size, size)
     work = sum(link.n_synapses * len(link.ports) for link in w.links)
     return _Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
+
+
+class _Back(NamedTuple):
+    """Synapses between units that end in one population, from their target ports (port * size + unit) to their sources."""
+
+    shape: tuple[int, int]  # sources, target ports
+    indptr: np.ndarray
+    indices: np.ndarray
+    places: np.ndarray  # in the matrix
+    theta: np.ndarray  # where their weights lie
+    parallel: bool  # some synapses have the same ends
+
+    def lists(self, theta: np.ndarray) -> sparse.csr_array:
+        return sparse.csr_array((theta[self.theta], self.indices, self.indptr), self.shape)
+
+    def matrix(self, theta: np.ndarray) -> np.ndarray:
+        if self.parallel:
+            return self.lists(theta).toarray()
+        found = np.zeros(self.shape, theta.dtype)
+        found.reshape(-1)[self.places] = theta[self.theta]
+        return found
+
+
+@functools.lru_cache(maxsize=8)
+def _synapses_back(w: Wiring) -> tuple[_Back, ...]:
+    """One entry a population."""
+    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
+    post, pre = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))[pair], w.pair_pre[pair]
+    found, tables = [], _tables(w)
+    for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+        mine = np.flatnonzero((post >= i) & (post < i + n))
+        column = w.syn_port[mine] * n + post[mine] - i
+        order = np.lexsort((column, pre[mine]))
+        sources, column = pre[mine][order], column[order]
+        parallel = bool(((np.diff(sources) == 0) & (np.diff(column) == 0)).any())
+        indptr = np.searchsorted(sources, np.arange(w.n_units + 1))
+        places = sources * G * n + column
+        found.append(_Back((w.n_units, int(G * n)), indptr, column, places, w.syn_theta[mine][order], parallel))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=8)

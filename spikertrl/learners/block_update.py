@@ -43,8 +43,9 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
     waiting = state.kept is not None and state.kept.steps > 0
     if signal.last and tape.reset.all() and transition.is_cheaper(state, tape, _COUPLING_BYTES):
-        coupled = _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
-        gradient = transition.carry_transitions(state, tape, direct, coupled)
+        full = couplings.all_to_all(w, state.layout)
+        lists = None if full else _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
+        gradient = transition.carry_transitions(state, tape, direct, lists)
     elif 2 * tape.tau <= room and (waiting or postponed.is_quiet(w, state.layout, tape)):
         gradient = _postpone(state, tape, direct, room)
     else:
@@ -102,7 +103,7 @@ def _advance(
     blocks = state.layout
     whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
-    step = max(1, _COUPLING_BYTES // max(1, couplings.nbytes(w, batch)))
+    step = max(1, _COUPLING_BYTES // max(1, couplings.nbytes(w, blocks, batch)))
     for t0 in range(0, tape.tau, step if thetas is None else tape.tau):
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
         coupled = _coupled(state, tape, sent, senders, t0, t1, thetas)

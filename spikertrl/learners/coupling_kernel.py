@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import FAST, PANEL, panel_of_products
+from .vector import FAST, PANEL, panels_of_products
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -69,23 +69,37 @@ def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local,
     ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out
     for ``combine_panel``.
     """
-    N, most, wide, flat, into = len(S), weight.shape[1], weight.shape[2], weight.reshape(-1), coef.reshape(-1)
     rows, room = (t1 - t0) * B, coef.shape[1]
     workers = min(64, rows)
-    place = np.empty((most, N), np.int64)
-    for i in range(N):
-        for r in range(most):
-            place[r, i] = start_B[i] * B + local[i] + ports[i, r] * size[i] if ports[i, r] >= 0 else -1
+    places = port_places(ports, weight.shape[2], G, size, local, start_B, B)
     for worker in prange(workers):
-        gain = np.zeros(most * wide, coef.dtype)
+        gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
         for row in range(rows * worker // workers, rows * (worker + 1) // workers):
             t, b = t0 + row // B, row % B
-            line = tape_B[t]
-            for r in range(most):
-                for i in range(N):
-                    gain[r * wide + i] = line[place[r, i] + b * G[i] * size[i]] if place[r, i] >= 0 else 0
             n, units = sent[history + t - 1, b], senders[history + t - 1, b]
-            for k in range(wide // PANEL):
-                for a in range(n):
-                    first = units[a] * most * wide + k * PANEL
-                    panel_of_products(into, row * room + (k * n + a) * PANEL, gain, k * PANEL, flat, first, wide, most)
+            couple_row(tape_B[t], places[b], weight, n, units, gain, into, row * room)
+
+
+@njit(cache=True)
+def port_places(ports, wide, G, size, local, start_B, B):
+    """(B, ports * wide) where a line of the tape's B holds a unit's derivative by each port that it hears through; or -1."""
+    N, most = ports.shape
+    places = np.full((B, most * wide), -1, np.int32)
+    for b in range(B):
+        for r in range(most):
+            for i in range(N):
+                if ports[i, r] >= 0:
+                    places[b, r * wide + i] = start_B[i] * B + (b * G[i] + ports[i, r]) * size[i] + local[i]
+    return places
+
+
+@njit(cache=True, fastmath=FAST, forceinline=True)
+def couple_row(line, places, weight, n, units, gain, into, at):
+    """One lane and step of ``couple_all``: into[at ...]; ``line`` is B of the step, ``gain`` (ports * padded units) is for use."""
+    _, most, wide = weight.shape
+    flat = weight.reshape(-1)
+    for e in range(len(places)):
+        value = line[max(places[e], 0)]
+        gain[e] = value if places[e] >= 0 else 0
+    for k in range(wide // PANEL):
+        panels_of_products(into, at + k * n * PANEL, gain, k * PANEL, flat, units, most * wide, k * PANEL, wide, most, n)

@@ -36,20 +36,27 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
     return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 
 
-def nbytes(w: Wiring, rows: int) -> int:
-    """What ``allocate`` may take."""
-    return rows * len(w.pair_pre) * (16 + 4 * w.max_states)
+def nbytes(w: Wiring, blocks: Layout, rows: int) -> int:
+    """What ``allocate`` will take."""
+    named, dense = not blocks.whole.all(), all_to_all(w, blocks)
+    numbers = 4 * ((not dense) + 2 * named) + w.max_states * w.dtype.itemsize
+    return rows * (8 * (w.n_units + 1) + _entries(w, dense) * numbers)
 
 
 def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
     """Room for the couplings of ``rows`` lanes and steps."""
-    pairs, dense = len(w.pair_pre), all_to_all(w, blocks)
-    entries = rows * (w.n_units * -(-w.n_units // PANEL) * PANEL if dense else pairs)
+    dense = all_to_all(w, blocks)
+    entries = rows * _entries(w, dense)
     names = 0 if blocks.whole.all() else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if dense else entries, names))
     return Couplings(
         np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), dense
     )
+
+
+def _entries(w: Wiring, dense: bool) -> int:
+    """Couplings that one lane may have in a step."""
+    return w.n_units * -(-w.n_units // PANEL) * PANEL if dense else len(w.pair_pre)
 
 
 def all_to_all(w: Wiring, blocks: Layout) -> bool:
@@ -64,8 +71,7 @@ def fill(
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
     past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
     if into.all_to_all:
-        weight = np.zeros((w.n_units, most, -(-w.n_units // PANEL) * PANEL), w.dtype)
-        _spread(weight, _dense_places(w), theta[w.syn_theta], w)
+        weight = full_weights(w, theta)
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
         couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
     else:
@@ -86,6 +92,13 @@ def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent:
         fill(part, w, tape, theta, sent, senders, t, t + 1)
         part.starts[...] += t * room
     return into
+
+
+def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple_all``, (pre, ports, post padded to PANEL)."""
+    found = np.zeros((w.n_units, w.heard_ports.shape[1], -(-w.n_units // PANEL) * PANEL), w.dtype)
+    _spread(found, _dense_places(w), theta[w.syn_theta], w)
+    return found
 
 
 def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:

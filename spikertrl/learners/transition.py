@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numba
@@ -35,10 +36,10 @@ from ..tape import Tape
 from ..threads import share
 from ..wiring import Wiring
 from . import couplings
-from .adjoint import Adjoint, populations
+from .adjoint import Adjoint, into_parameters, populations
 from .couplings import Couplings
-from .layout import LANES_AT_A_TIME
-from .transition_kernel import carry, last_told, through_messages, through_sections
+from .layout import LANES_AT_A_TIME, Layout
+from .transition_kernel import carry, last_told, through_sections
 from .vector import lanes, padded
 
 if TYPE_CHECKING:
@@ -57,18 +58,29 @@ def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
     so many bytes or M's.
     """
     w, blocks, steps = state.wiring, state.layout, tape.tau
-    plain = w.row_history == 1 and bool((w.S == 1).all()) and (state.hops is None or bool(blocks.whole.all()))
-    if not plain or not len(w.col_theta):
+    sections = _sections(w, steps)
+    if not _is_plain(w, blocks, state.hops is None):
         return False
-    room = couplings.nbytes(w, steps * tape.batch) + _Sections(w, steps).aside_bytes
-    if room > max(coupling_bytes, state.M.nbytes):
+    lists = 0 if couplings.all_to_all(w, blocks) else couplings.nbytes(w, blocks, steps * tape.batch)
+    if lists + sections.aside_bytes > max(coupling_bytes, state.M.nbytes):
         return False
-    columns = carried(steps, section_length(steps)) * int(padded(w.n_units, w.dtype))
+    columns = sections.carried * sections.wide
     reached = RATE * blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
     if columns >= reached * steps * len(w.col_theta):
         return False
-    always = steps * int((w.col_source < 0).sum())  # columns of biases and of units' own parameters
+    always = steps * _columns_of_no_source(w)
     return columns < reached * always or columns < reached * (always + _columns_alive(w, tape))
+
+
+@functools.lru_cache(maxsize=8)
+def _is_plain(w: Wiring, blocks: Layout, exact: bool) -> bool:
+    return w.row_history == 1 and bool((w.S == 1).all()) and len(w.col_theta) > 0 and (exact or bool(blocks.whole.all()))
+
+
+@functools.lru_cache(maxsize=8)
+def _columns_of_no_source(w: Wiring) -> int:
+    """Biases and units' own parameters."""
+    return int((w.col_source < 0).sum())
 
 
 def _columns_alive(w: Wiring, tape: Tape) -> float:
@@ -78,35 +90,38 @@ def _columns_alive(w: Wiring, tape: Tape) -> float:
     return float(steps[w.col_source[w.col_source >= 0]].sum())
 
 
-def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, coupled: Couplings) -> np.ndarray:
-    """Gradient of ``direct`` = dL/dy (tau, B, N) over a tape in which every lane begins anew and ends."""
-    w, batch = state.wiring, tape.batch
-    count, units, _ = tape.active(w)
-    arrive = (coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all)
-    lam = _lambda(state, tape, direct, count, units, arrive)
-    adjoint, gradient = Adjoint(w, batch), np.zeros(w.n_parameters, w.dtype)
-    if len(adjoint.phi):
-        through_messages(lam, direct, populations(w), w.Q, w.size, w.start_q, tape.q, count, units, *arrive, adjoint.phi)
-    adjoint.immediate(tape, lam, gradient)
+def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None) -> np.ndarray:
+    """Gradient of ``direct`` = dL/dy (tau, B, N) over a tape in which every lane begins anew and ends.
+
+    ``lists``: the couplings of the tape, unless every unit hears every other (see ``couplings.all_to_all``).
+    """
+    w = state.wiring
+    adjoint, gradient = Adjoint(w, tape.batch), np.zeros(w.n_parameters, w.dtype)
+    gamma = adjoint.immediate(tape, _lambda(state, tape, direct, lists))
+    adjoint.messages(tape, gamma, direct, lists is None)
+    into_parameters(w, tape, gamma, 0, gradient)
     adjoint.own_parameters(gradient)
-    state.counts[1] += tape.tau * batch * len(w.col_theta)
+    state.counts[1] += tape.tau * tape.batch * len(w.col_theta)
     return gradient
 
 
-def _lambda(
-    state: BlockState, tape: Tape, direct: np.ndarray, count: np.ndarray, units: np.ndarray, arrive: tuple
-) -> np.ndarray:
+def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None) -> np.ndarray:
     """dL/ds at every step, (tau, B, N), of all losses that follow; lanes one group after another."""
     w, batch, threads = state.wiring, tape.batch, numba.get_num_threads()
     leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)
     told = direct * gain
-    lam, end, sections = told.copy(), last_told(told), _Sections(w, tape.tau)
-    m, (K, W), together = sections.length, sections.tile(batch, threads), sections.lanes_together(batch)
-    k0s, inner = np.arange(0, w.n_units, K), sections.room(together)
-    common, counts = (w.memoryless, leak, gain, count, units, *arrive, told, end, lam, inner), np.zeros((threads, 4), np.int64)
+    lam, end, sections = told.copy(), last_told(told), _sections(w, tape.tau)
+    m, (K, W), together = sections.length, _tile(sections, batch, threads, TILE_BYTES), sections.lanes_together(batch)
+    k0s, inner, counts = np.arange(0, w.n_units, K), sections.room(together), np.zeros((threads, 4), np.int64)
+    weight = couplings.full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
+    heard = lists or couplings.none_arrive(w, 0)
+    common = (
+        w.memoryless, leak, gain, *tape.active(w)[:2], heard.starts, heard.slot, heard.coef, weight, tape.B, w.heard_ports, w.G,
+        w.size, w.local, w.start_B, told, end, lam, inner, counts,
+    )  # fmt: skip
     for b0 in range(0, batch if sections.number else 0, together):
         b1 = min(b0 + together, batch)
-        _shared(carry, min(threads, (b1 - b0) * len(k0s)), b0, b1, m, k0s, K, W, *common, counts)
+        _shared(carry, min(threads, (b1 - b0) * len(k0s)), b0, b1, m, k0s, K, W, *common)
         if m > 1:
             _shared(through_sections, min(threads, (b1 - b0) * sections.number), b0, b1, m, end, lam, inner, counts)
     state.counts += counts.sum(0)
@@ -134,13 +149,16 @@ def carried(steps: int, m: int) -> int:
     return int((section + np.where(over, 1, place + 1)).sum() + (~over).sum())
 
 
+@dataclass(frozen=True)
 class _Sections:
     """Sizes of what is carried and set aside over so many steps."""
 
-    def __init__(self, w: Wiring, steps: int) -> None:
-        self.n, self.dtype, self.length = w.n_units, w.dtype, section_length(steps)
-        self.number = -(-(steps - 1) // self.length)
-        self.wide = int(padded(w.n_units, w.dtype))
+    n: int  # units
+    wide: int  # the same in whole registers
+    length: int  # steps of a section
+    number: int
+    carried: int
+    dtype: np.dtype
 
     @property
     def aside_bytes(self) -> int:
@@ -155,22 +173,33 @@ class _Sections:
         """For what is set aside, see ``through_sections``."""
         return np.empty((together, self.number, self.n, self.length - 1, self.wide), self.dtype)
 
-    def tile(self, batch: int, threads: int) -> tuple[int, int]:
-        """Columns of one source step that are carried together (whole registers), and the length of a row of all of them."""
-        groups, register = self.number + self.length - 1, lanes(self.dtype)
-        K = max(register, TILE_BYTES // (self.n * self.dtype.itemsize * max(groups, 1)) // register * register)
-        slices = -(-self.n // K)
-        while batch * slices % threads and K > register:
-            slices += 1
-            K = int(padded(-(-self.n // slices), self.dtype))
-        K = min(K, self.wide)
-        return K, K * groups + PAD * register
+
+@functools.lru_cache(maxsize=32)
+def _tile(sections: _Sections, batch: int, threads: int, tile_bytes: int) -> tuple[int, int]:
+    """Columns of one source step that are carried together (whole registers), and the length of a row of all of them."""
+    n, item, register = sections.n, sections.dtype.itemsize, lanes(sections.dtype)
+    groups = sections.number + sections.length - 1
+    K = max(register, tile_bytes // (n * item * max(groups, 1)) // register * register)
+    slices = -(-n // K)
+    while batch * slices % threads and K > register:  # every thread as many
+        slices += 1
+        K = int(padded(-(-n // slices), sections.dtype))
+    K = min(K, sections.wide)
+    return K, K * groups + PAD * register
+
+
+@functools.lru_cache(maxsize=32)
+def _sections(w: Wiring, steps: int) -> _Sections:
+    m = section_length(steps)
+    return _Sections(w.n_units, int(padded(w.n_units, w.dtype)), m, -(-(steps - 1) // m), carried(steps, m), w.dtype)
 
 
 def _by_unit(w: Wiring, tape: Tape, flat: np.ndarray, start: np.ndarray) -> np.ndarray:
     """An array of the tape that has one entry per unit, as (tau, B, N); of a single population as it lies there."""
+    if len(populations(w)) == 1:
+        return flat.reshape(tape.tau, tape.batch, w.n_units)
     found = [
         flat[:, start[i] * tape.batch : (start[i] + w.size[i]) * tape.batch].reshape(tape.tau, tape.batch, w.size[i])
         for i in populations(w)
     ]
-    return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
+    return np.concatenate(found, axis=2)

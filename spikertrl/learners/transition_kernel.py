@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from .base import add
-from .vector import FAST, PANEL, combine_panel, scale_row, sum_slots
+from .coupling_kernel import couple_row, port_places
+from .vector import FAST, combine_panel, scale_row, sum_slots
 
 
 @njit(fastmath=FAST, cache=True, forceinline=True)
@@ -38,13 +39,13 @@ def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef,
 
 
 @njit(fastmath=FAST, cache=True, forceinline=True)
-def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, first, all_to_all):
+def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, all_to_all):
     """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
     N, rows = len(leaks), n
     for a in range(n):
         scale_row(E, a * W, gains[a], P, units[a] * W, width)
     if all_to_all:
-        combine_panel(P, 0, W, N, leaks, E, 0, W, coef, first, n, width)
+        combine_panel(P, 0, W, N, leaks, E, 0, W, coef, 0, n, width)
         return (n * N + n + N) * width
     for i in range(N):
         if wanted[i]:
@@ -85,11 +86,12 @@ def last_told(told):
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_active, active_units, starts, slot, coef,
-          all_to_all, told, end, lam, inner, counts):  # fmt: skip
+def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_active, active_units, starts, slot, coef, weight,
+          tape_B, ports, G, size, local, start_B, told, end, lam, inner, counts):  # fmt: skip
     """lam[s, b, k] += told(t)^T Phi(t, s) over t > s, where ``told`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
 
-    ``leak`` and ``gain``: ds(t)/ds(t-1) by a unit's own path, and dy/ds, (tau, B, N).
+    ``leak`` and ``gain``: ds(t)/ds(t-1) by a unit's own path, and dy/ds, (tau, B, N). Couplings come as lists (``starts``,
+    ``slot``, ``coef``), or, where ``weight`` is not empty, are made here step by step (see ``couple_all``).
 
     Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
     e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.
@@ -98,7 +100,10 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_activ
     """
     tau, B, N = lam.shape
     sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
-    flat, room, last = coef.reshape(-1), coef.size // max(1, tau * B), tau - 2
+    flat, last, all_to_all = coef.reshape(-1), tau - 2, weight.size > 0
+    places = port_places(ports, weight.shape[2], G, size, local, start_B, B if all_to_all else 0)
+    if all_to_all:
+        flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
     gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
     for task in range(worker, (b1 - b0) * len(k0s), workers):
@@ -113,11 +118,12 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_activ
                 for a in range(n_active[t, b]):
                     wanted[active_units[t, b, a]] = True
             else:
+                couple_row(tape_B[t], places[b], weight, n, units, arriving, flat, 0)
                 _identity(P, W, alive * K, K, k0, N)
                 alive += 1
             if alive:
                 counts[worker, 0] += _carry_on(
-                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, row * room, all_to_all
+                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, all_to_all
                 )
             if not all_to_all:
                 _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, into)
@@ -157,44 +163,3 @@ def through_sections(worker, workers, b0, b1, m, end, lam, inner, counts):
                 counts[worker, 0] += width
         for s in range(e - x * m):
             add(lam[x * m + s, b], 1, sums[s * wide : s * wide + N])
-
-
-@njit(fastmath=FAST, cache=True)
-def through_messages(
-    lam, direct, firsts, Q, size, start_q, tape_q, n_active, active_units, starts, slot, coef, all_to_all, phi
-):
-    """phi += q ybar at every step: what units' own parameters do to their messages, where lambda is known (see ``adjoint``).
-
-    ``firsts``: the first unit of every population.
-    """
-    tau, B, N = lam.shape
-    flat, room = coef.reshape(-1), coef.size // max(1, tau * B)
-    ybar, told, later = np.empty(N, lam.dtype), np.zeros(N, lam.dtype), np.zeros(N + PANEL, lam.dtype)
-    for t in range(tau):
-        for b in range(B):
-            n, units, row = n_active[t, b], active_units[t, b], (t + 1) * B + b
-            for a in range(n):
-                ybar[a] = direct[t, b, units[a]]
-            for i in range(N if t + 1 < tau else 0):
-                later[i] = lam[t + 1, b, i]
-            if t + 1 < tau and all_to_all:
-                for i in range(0, N, PANEL):
-                    heard = flat[row * room + i * n : row * room + (i + PANEL) * n]
-                    one, two, three, four = later[i], later[i + 1], later[i + 2], later[i + 3]
-                    for a in range(n):  # PANEL units that hear lie side by side, which are four
-                        at = 4 * a
-                        ybar[a] += one * heard[at] + two * heard[at + 1] + three * heard[at + 2] + four * heard[at + 3]
-            elif t + 1 < tau:
-                for i in range(N):
-                    for e in range(starts[row, i], starts[row, i + 1]):
-                        ybar[slot[e]] += later[i] * flat[e]
-            told[:] = 0
-            for a in range(n):
-                told[units[a]] = ybar[a]
-            for i in firsts:
-                mine = told[i : i + size[i]]
-                for k in range(Q[i]):
-                    at, into = start_q[i] * B + (b * Q[i] + k) * size[i], start_q[i] + k * size[i]
-                    q, own = tape_q[t, at : at + size[i]], phi[into : into + size[i]]
-                    for x in range(len(mine)):
-                        own[x] += q[x] * mine[x]

@@ -26,6 +26,7 @@ HUGE_PAGE, LINE = 1 << 21, 64  # bytes
 TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``
 PANEL_TILES = (3, 2, 1)
+MOST_TERMS = 4  # of which one factor each is kept in registers in ``panels_of_products``
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -197,26 +198,61 @@ def _scale_row(typingctx, target, at, factor, source, begin, width):
     return signature, codegen
 
 
-def _panel_of_products(typingctx, target, at, left, first_left, right, first_right, apart, n):
-    """target[at : at + PANEL] = sum over r < n of left[first_left + r * apart + x] * right[first_right + r * apart + x]."""
+def _panels_of_products(typingctx, target, at, left, first_left, right, units, row, first_right, apart, terms, n):
+    """Sums of ``terms`` products, PANEL at a time, for each of ``n`` units a (int32):
+
+    target[at + a * PANEL + x] = sum over r of left[first_left + r * apart + x] * right[units[a] * row + first_right + r * apart + x]
+    """
     size = types.intp
-    signature = types.void(target, size, left, size, right, size, size, size)
+    signature = types.void(target, size, left, size, right, units, size, size, size, size, size)
 
     def codegen(context, builder, sig, args):
         b, element = builder, context.get_data_type(sig.args[0].dtype)
-        target, left, right = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 2, 4))
-        panel, align = ir.VectorType(element, PANEL), 4 if isinstance(element, ir.FloatType) else 8
-        total = cgutils.alloca_once_value(b, ir.Constant(panel, [0.0] * PANEL))
+        target, left, right, units = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 2, 4, 5))
+        panel, align, contract = ir.VectorType(element, PANEL), 4 if isinstance(element, ir.FloatType) else 8, ("contract",)
 
-        def at(base, index):
+        def pointer(base, index):
             return b.bitcast(b.gep(base, [index]), panel.as_pointer())
 
-        with cgutils.for_range(b, args[7]) as loop:
-            begin = b.mul(loop.index, args[6])
-            one, two = (b.load(at(x, b.add(first, begin)), align=align) for x, first in ((left, args[3]), (right, args[5])))
-            product = b.fmul(one, two, flags=("contract",))
-            b.store(b.fadd(b.load(total), product, flags=("contract",)), total)
-        b.store(b.load(total), at(target, args[1]), align=align)
+        def load(base, first, r):
+            return b.load(pointer(base, b.add(first, b.mul(r, args[8]))), align=align)
+
+        def every(add_up):
+            with cgutils.for_range(b, args[10]) as loop:
+                unit = b.sext(b.load(b.gep(units, [loop.index])), ir.IntType(64))
+                first = b.add(b.mul(unit, args[6]), args[7])
+                b.store(add_up(first), pointer(target, b.add(args[1], b.mul(loop.index, _size(PANEL)))), align=align)
+
+        def few(count):
+            held = [load(left, args[3], _size(r)) for r in range(count)]  # in registers for all units
+
+            def add_up(first):
+                total = b.fmul(held[0], load(right, first, _size(0)), flags=contract)
+                for r in range(1, count):
+                    total = b.fadd(total, b.fmul(held[r], load(right, first, _size(r)), flags=contract), flags=contract)
+                return total
+
+            every(add_up)
+
+        def many(first):
+            total = cgutils.alloca_once(b, panel)
+            b.store(ir.Constant(panel, [0.0] * PANEL), total)
+            with cgutils.for_range(b, args[9]) as loop:
+                product = b.fmul(load(left, args[3], loop.index), load(right, first, loop.index), flags=contract)
+                b.store(b.fadd(b.load(total), product, flags=contract), total)
+            return b.load(total)
+
+        def choose(count):
+            if count > MOST_TERMS:
+                every(many)
+                return
+            with b.if_else(b.icmp_signed("==", args[9], _size(count))) as (then, otherwise):
+                with then:
+                    few(count)
+                with otherwise:
+                    choose(count + 1)
+
+        choose(1)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -226,7 +262,7 @@ combine: Callable[..., None] = intrinsic(_combine)
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 combine_sent: Callable[..., None] = intrinsic(_combine_sent)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
-panel_of_products: Callable[..., None] = intrinsic(_panel_of_products)
+panels_of_products: Callable[..., None] = intrinsic(_panels_of_products)
 prefetch: Callable[..., None] = intrinsic(_prefetch)
 scale_row: Callable[..., None] = intrinsic(_scale_row)
 

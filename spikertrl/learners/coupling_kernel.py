@@ -95,7 +95,7 @@ def port_places(ports, wide, G, size, local, start_B, B):
 
 @njit(cache=True, fastmath=FAST, forceinline=True)
 def couple_row(line, places, weight, n, units, gain, into, at):
-    """One lane and step of ``couple_all``: into[at ...]; ``line`` is B of the step, ``gain`` (ports * padded units) is for use."""
+    """One lane and step of ``couple_all``, into[at ...]; ``line``: B of the step, ``gain`` (ports * padded units): for use."""
     _, most, wide = weight.shape
     flat = weight.reshape(-1)
     for e in range(len(places)):

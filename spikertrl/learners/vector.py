@@ -201,7 +201,8 @@ def _scale_row(typingctx, target, at, factor, source, begin, width):
 def _panels_of_products(typingctx, target, at, left, first_left, right, units, row, first_right, apart, terms, n):
     """Sums of ``terms`` products, PANEL at a time, for each of ``n`` units a (int32):
 
-    target[at + a * PANEL + x] = sum over r of left[first_left + r * apart + x] * right[units[a] * row + first_right + r * apart + x]
+    target[at + a * PANEL + x] = sum over r of left[first_left + r * apart + x] * right[units[a] * row + first_right + r * apart
+    + x]
     """
     size = types.intp
     signature = types.void(target, size, left, size, right, units, size, size, size, size, size)

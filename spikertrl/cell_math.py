@@ -7,6 +7,7 @@ what is read. ``exp`` is plain arithmetic for that, and ``apart`` says that the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from llvmlite import ir
 from numba import njit, types
@@ -19,8 +20,7 @@ _ROUND = 1.5 * 2.0**52  # added to a double of moderate size, it leaves the near
 _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10 = (1.0 / math.factorial(k) for k in range(2, 11))
 
 
-@intrinsic
-def apart(typingctx):
+def _apart(typingctx):
     """Promise that the data of the array arguments of the function around this call do not overlap."""
 
     def codegen(context, builder, signature, args):
@@ -32,7 +32,6 @@ def apart(typingctx):
     return types.void(), codegen
 
 
-@intrinsic
 def _times_power_of_two(typingctx, value, power):
     """``value`` times 2 to the integer in the lowest bits of ``power`` (both float64): an addition to the exponent."""
 
@@ -42,6 +41,10 @@ def _times_power_of_two(typingctx, value, power):
         return builder.bitcast(builder.add(builder.bitcast(args[0], word), shift), args[0].type)
 
     return types.float64(types.float64, types.float64), codegen
+
+
+apart: Callable[..., None] = intrinsic(_apart)
+times_power_of_two: Callable[..., float] = intrinsic(_times_power_of_two)
 
 
 @njit(inline="always")
@@ -54,4 +57,4 @@ def exp(v):
     rounded = v * _PER_LN2 + _ROUND
     r = v - (rounded - _ROUND) * _LN2
     series = _C4 + r * (_C5 + r * (_C6 + r * (_C7 + r * (_C8 + r * (_C9 + r * _C10)))))
-    return _times_power_of_two(1.0 + r * (1.0 + r * (_C2 + r * (_C3 + r * series))), rounded)
+    return times_power_of_two(1.0 + r * (1.0 + r * (_C2 + r * (_C3 + r * series))), rounded)

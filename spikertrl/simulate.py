@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._links import Link
     from .network import Network, Population, Projection
 
+Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
+
 
 @dataclass
 class SimState:
@@ -156,7 +158,7 @@ class Simulator:
         state.reset[...] = False
         return tape
 
-    def _steps(self, buffers: Buffers, synapses: tuple[np.ndarray, ...], theta: np.ndarray, linearise: bool) -> None:
+    def _steps(self, buffers: Buffers, synapses: Synapses, theta: np.ndarray, linearise: bool) -> None:
         """Delivery, units and events, step by step."""
         queue = buffers.queue
         for t, calls in enumerate(buffers.calls):

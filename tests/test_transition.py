@@ -72,6 +72,35 @@ def test_equals_the_textbook_and_backpropagation(monkeypatch, used, room, when, 
     np.testing.assert_allclose(found, back, rtol=RTOL, atol=ATOL * scale)
 
 
+@pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
+@pytest.mark.parametrize("length", [1, 2, 3, 7, STEPS - 1, 40])
+def test_sections_of_any_length(monkeypatch, used, length, density):
+    monkeypatch.setattr(transition, "section_length", lambda steps: length)
+    monkeypatch.setattr(transition, "ASIDE_BYTES", 1)  # lane by lane
+    for when in ((STEPS - 1,), (0, 3, 9), (5,), tuple(range(STEPS))):
+        expected, found = gradients(network(density, 0.8), [srl.RTRL(dense=True), srl.RTRL()], 3, when)
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
+    assert len(used) == 8
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_short_sequences(monkeypatch, used, steps):
+    monkeypatch.setattr(transition, "RATE", 1e9)
+    expected, found = gradients(network(None, 0.0), [srl.RTRL(dense=True), srl.RTRL()], 2, (steps - 1,), steps)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL)
+    assert used == [(2, steps)] * 2
+
+
+def test_about_the_root_of_the_steps_is_carried():
+    for steps in (2, 17, 100, 1000):
+        m = transition.section_length(steps)
+        assert transition.carried(steps, 1) == steps * (steps - 1) // 2
+        assert transition.carried(steps, m) == min(transition.carried(steps, k) for k in range(1, steps))
+        assert abs(m - steps**0.5) <= 1 and transition.carried(steps, m) < 1.2 * steps**1.5
+
+
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
 def test_two_threads_share_lanes_and_tiles(monkeypatch, used):
     monkeypatch.setattr(threads, "SMALL_WORK", 0.0)

@@ -104,6 +104,7 @@ def test_about_the_root_of_the_steps_is_carried():
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
 def test_two_threads_share_lanes_and_tiles(monkeypatch, used):
     monkeypatch.setattr(threads, "SMALL_WORK", 0.0)
+    monkeypatch.setattr(transition, "SMALL_WORK", 0.0)
     monkeypatch.setattr(transition, "TILE_BYTES", 18 * 12 * 8)
     workers, shared = [], transition.share
     monkeypatch.setattr(transition, "share", lambda part, n: (workers.append(n), shared(part, n)))

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import BIAS, PHI, Link, Wiring
-from .adjoint_kernel import back_dense, inside, send_sparse, weights_sparse
+from .adjoint_kernel import back_dense, inside, send_sparse, to_active, weights_sparse
 
 
 @dataclass
@@ -99,17 +98,22 @@ class Adjoint:
     def messages(self, tape: Tape, gamma: np.ndarray, direct: np.ndarray, full: bool) -> None:
         """phi += q ybar at every step: what units' own parameters do to their messages, which arrive after one step.
 
-        ``full``: synapses as a matrix, not as lists.
+        ``full``: synapses as a matrix, not as lists, from which only gradient-active units are served: others have q = 0.
         """
         w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
         if not len(self.phi):
             return
         ybar = direct.copy()
+        count, units, _ = tape.active(w)
         for i, n, G, back in zip(tables.first, tables.size, tables.G, _synapses_back(w), strict=True):
             at = tables.start[i] * batch
-            told = gamma[1:, at : at + batch * G * n].reshape(-1, G * n)
-            heard = told @ back.matrix(tape.theta).T if full else (back.lists(tape.theta) @ told.T).T
-            ybar[:-1] += heard.reshape(tau - 1, batch, w.n_units)
+            told = gamma[:, at : at + batch * G * n].reshape(tau, batch, G * n)
+            if full:
+                heard = told[1:].reshape(-1, G * n) @ back.matrix(tape.theta).T
+                ybar[:-1] += heard.reshape(tau - 1, batch, w.n_units)
+            else:
+                weight = tape.theta[back.theta]
+                to_active(count, units, back.indptr, back.indices, weight, np.ascontiguousarray(told), ybar)
         for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
             at = w.start_q[i] * batch
             q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)
@@ -204,14 +208,12 @@ class _Back(NamedTuple):
     theta: np.ndarray  # where their weights lie
     parallel: bool  # some synapses have the same ends
 
-    def lists(self, theta: np.ndarray) -> sparse.csr_array:
-        return sparse.csr_array((theta[self.theta], self.indices, self.indptr), self.shape)
-
     def matrix(self, theta: np.ndarray) -> np.ndarray:
-        if self.parallel:
-            return self.lists(theta).toarray()
         found = np.zeros(self.shape, theta.dtype)
-        found.reshape(-1)[self.places] = theta[self.theta]
+        if self.parallel:
+            np.add.at(found.reshape(-1), self.places, theta[self.theta])
+        else:
+            found.reshape(-1)[self.places] = theta[self.theta]
         return found
 
 
@@ -278,7 +280,7 @@ def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, g
         told = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
         found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
         y = np.ascontiguousarray(tape.messages)
-        weights_sparse(told, y, low, link.source, link.indptr, link.indices, link.delays, found)
+        weights_sparse(told, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
     if not link.trained.all():
         found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)

@@ -79,14 +79,36 @@ def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def weights_sparse(gamma, y, low, source, indptr, indices, delay, into):
-    """into[port, e] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), target units in parallel; y: all sources."""
-    steps, B, ports, posts = gamma.shape
-    for i in prange(posts):
-        for t in range(steps):
+def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into):
+    """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources in parallel.
+
+    Synapses by source (see ``Link.by_source``): silent ones cost nothing. ``y``: messages of all sources, the link's from ``first``
+    on; row ``low`` is the first step of ``gamma`` (steps, B, ports, posts), and ``history`` the longest delay.
+    """
+    steps, B, ports, _ = gamma.shape
+    for j in prange(len(indptr) - 1):
+        for row in range(low - history, low + steps):
             for b in range(B):
-                for g in range(ports):
-                    value = gamma[t, b, g, i]
-                    if value != 0:
-                        for e in range(indptr[i], indptr[i + 1]):
-                            into[g, e] += value * y[low + t - delay[e], b, source + indices[e]]
+                sent = y[row, b, first + j]
+                if sent != 0:
+                    for e in range(indptr[j], indptr[j + 1]):
+                        t = row - low + delay[e]
+                        if 0 <= t < steps:
+                            for g in range(ports):
+                                into[g, place[e]] += gamma[t, b, g, post[e]] * sent
+
+
+@njit(cache=True, fastmath=FAST)
+def to_active(count, units, indptr, indices, weight, told, ybar):
+    """ybar[t, b, j] += weights of j's synapses times what their target ports are told at t + 1, for gradient-active units j.
+
+    Synapses by source; ``told`` (tau, B, target ports).
+    """
+    tau, B, _ = told.shape
+    for t in range(tau - 1):
+        for b in range(B):
+            later = told[t + 1, b]
+            for a in range(count[t, b]):
+                j = units[t, b, a]
+                for e in range(indptr[j], indptr[j + 1]):
+                    ybar[t, b, j] += weight[e] * later[indices[e]]

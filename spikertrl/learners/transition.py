@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 RATE = 0.8  # columns of transitions in the time of one of the influence (measured: benchmarks/README)
 TILE_BYTES = 1 << 20  # of the columns that are carried together: narrow rows cost calls, what exceeds the cache costs time
 ASIDE_BYTES = 64 << 20  # of transitions within sections, of the lanes that are carried together
+SMALL_WORK = 2e7  # multiply-adds below which a second thread costs more than it gives
 PAD = 2  # registers between rows: rows that are a power of two apart would share few places of the cache
 
 
@@ -68,7 +69,7 @@ def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
     reached = RATE * blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
     if columns >= reached * steps * len(w.col_theta):
         return False
-    always = steps * _columns_of_no_source(w)
+    always = steps * (len(w.col_theta) - int(_columns_of_source(w).sum()))  # columns of biases and of units' own parameters
     return columns < reached * always or columns < reached * (always + _columns_alive(w, tape))
 
 
@@ -78,16 +79,16 @@ def _is_plain(w: Wiring, blocks: Layout, exact: bool) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _columns_of_no_source(w: Wiring) -> int:
-    """Biases and units' own parameters."""
-    return int((w.col_source < 0).sum())
+def _columns_of_source(w: Wiring) -> np.ndarray:
+    """(channels and units)"""
+    return np.bincount(w.col_source[w.col_source >= 0], minlength=w.n_channels + w.n_units)
 
 
 def _columns_alive(w: Wiring, tape: Tape) -> float:
     """Columns of synapses that are alive, summed over the steps: those whose source has been heard, by the first lanes."""
     heard = tape.messages[tape.history :, :LANES_AT_A_TIME] != 0
     steps = np.logical_or.accumulate(heard).sum((0, 1)) / heard.shape[1]
-    return float(steps[w.col_source[w.col_source >= 0]].sum())
+    return float(steps @ _columns_of_source(w))
 
 
 def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None) -> np.ndarray:
@@ -107,10 +108,13 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: 
 
 def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None) -> np.ndarray:
     """dL/ds at every step, (tau, B, N), of all losses that follow; lanes one group after another."""
-    w, batch, threads = state.wiring, tape.batch, numba.get_num_threads()
+    w, batch = state.wiring, tape.batch
     leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)
     told = direct * gain
     lam, end, sections = told.copy(), last_told(told), _sections(w, tape.tau)
+    arriving = float(tape.active(w)[0].mean()) * len(w.pair_pre) / w.n_units
+    work = sections.carried * sections.wide * batch * (w.n_units + arriving)
+    threads = numba.get_num_threads() if work >= SMALL_WORK else 1
     m, (K, W), together = sections.length, _tile(sections, batch, threads, TILE_BYTES), sections.lanes_together(batch)
     k0s, inner, counts = np.arange(0, w.n_units, K), sections.room(together), np.zeros((threads, 4), np.int64)
     weight = couplings.full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)

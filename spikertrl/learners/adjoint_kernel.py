@@ -82,8 +82,8 @@ def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
 def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into):
     """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources in parallel.
 
-    Synapses by source (see ``Link.by_source``): silent ones cost nothing. ``y``: messages of all sources, the link's from ``first``
-    on; row ``low`` is the first step of ``gamma`` (steps, B, ports, posts), and ``history`` the longest delay.
+    Synapses by source (see ``Link.by_source``): silent ones cost nothing. ``y``: messages of all sources, the link's from
+    ``first`` on; row ``low`` is the first step of ``gamma`` (steps, B, ports, posts), and ``history`` the longest delay.
     """
     steps, B, ports, _ = gamma.shape
     for j in prange(len(indptr) - 1):

@@ -33,7 +33,8 @@ INPUTS, OUTPUTS = 32, 8
 TURN = 24  # steps
 CASES = [  # units, density of input and recurrent connections, wanted share of gradient-active units, dense opponent
     (64, 0.1, 0.1, True), (128, 0.1, 0.1, True), (256, 0.1, 0.1, True), (256, 0.1, 0.3, True), (256, 0.1, 0.02, True),
-    (256, 0.02, 0.1, True), (256, 0.3, 0.1, True), (64, 1.0, 1.0, True), (128, 1.0, 1.0, True), (256, 1.0, 1.0, True),
+    (256, 0.02, 0.1, True), (256, 0.3, 0.1, True), (256, 0.4, 0.1, False), (256, 0.4, 0.2, False), (64, 1.0, 1.0, True),
+    (128, 1.0, 1.0, True), (256, 1.0, 1.0, True),
     (512, 0.1, 0.1, False), (1024, 0.05, 0.02, False),
 ]  # fmt: skip
 

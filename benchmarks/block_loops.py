@@ -1,8 +1,9 @@
 """The loops of exact RTRL in turn, in one process: rows by events and step by step, with one thread and with two.
 
-The network of ``influence.py`` at several sizes, densities and shares of gradient-active units, tapes of 16 steps, one lane;
-medians of the learner's update, ms a step. The last columns: what the library would take by itself, and what the second thread
-gives there, by medians and by the least times (on a shared machine the second core is not always there).
+The network of ``influence.py`` at several sizes, densities and shares of gradient-active units, tapes of 16 steps, one lane. In
+its turn each is called several times, as in training, where a second thread is awake from the call before; medians of the
+learner's update, ms a step. The last columns: what the library would take by itself, and what the second thread gives there, by
+medians and by the least times (on a shared machine the second core is not always there).
 
     python benchmarks/block_loops.py
 """
@@ -22,7 +23,7 @@ from spikertrl.run import simulator
 from spikertrl.threads import one_pool
 
 CASES = [(128, 0.1, 0.1), (256, 0.1, 0.1), (256, 0.1, 0.2), (256, 0.1, 0.3), (256, 0.4, 0.1), (256, 0.3, 0.3), (512, 0.1, 0.1)]
-TAU, TURNS = 16, 23
+TAU, TURNS, CALLS = 16, 11, 6
 
 
 def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple[str, int], np.ndarray]]:
@@ -33,9 +34,6 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
     taken: dict[tuple[str, int], list[float]] = {(loop, k): [] for loop in ("events", "steps") for k in (1, 2)}
     for _ in range(TURNS):
         for (loop, threads), into in taken.items():
-            tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(net.dtype))
-            signal = Signal(0.0, np.zeros_like(tape.z))
-            signal.dz[-1] = 1.0
 
             def decide(*situation: object, wanted: bool = loop == "events") -> bool:
                 chosen.append(choose(*situation))  # type: ignore[arg-type]
@@ -43,9 +41,15 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
 
             block_update.is_by_events = decide
             numba.set_num_threads(threads)
-            began = time.perf_counter()
-            learner.update(memory, tape, signal)
-            into.append(1e3 * (time.perf_counter() - began) / TAU)
+            spent = 0.0
+            for _ in range(CALLS):
+                tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(net.dtype))
+                signal = Signal(0.0, np.zeros_like(tape.z))
+                signal.dz[-1] = 1.0
+                began = time.perf_counter()
+                learner.update(memory, tape, signal)
+                spent += time.perf_counter() - began
+            into.append(1e3 * spent / TAU / CALLS)
     block_update.is_by_events = choose
     return found, chosen[-1], {way: np.array(values[2:]) for way, values in taken.items()}
 

@@ -11,16 +11,15 @@ A step sends gamma back through the synapses; their own gradients follow for all
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from ..tape import Tape
 from ..threads import threads_for
-from ..wiring import BIAS, PHI, Link, Wiring
+from ..wiring import Link, Wiring
 from .adjoint_kernel import back_dense, inside, send_sparse, to_active, weights_sparse
+from .adjoint_tables import dense_links, synapses_back, tables_of
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Adjoint:
             return
         self.ring[:, lanes] = 0
         w = self.wiring
-        tables = _tables(w)
+        tables = tables_of(w)
         for first, n, S in zip(tables.first, tables.size, tables.S, strict=True):
             at = w.start_o[first] * self.batch
             self.carry[at : at + self.batch * S * n].reshape(self.batch, S, n)[lanes] = 0
@@ -56,14 +55,14 @@ class Adjoint:
         """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss.
 
         ``thetas`` (steps, parameters): the parameters of each step, if they are not the same for all. Returns gamma, flat as
-        (steps, ``B * gammas``), see ``_Tables``.
+        (steps, ``B * gammas``), see ``adjoint_tables``.
         """
-        w, batch, tables = self.wiring, self.batch, _tables(self.wiring)
+        w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
         steps = len(direct) - first
         gamma = np.empty((steps, batch * tables.gammas), w.dtype)
         starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
         sending = [link for link in w.links if link.source >= w.n_channels]
-        dense = _dense_links(w) if thetas is None else None
+        dense = dense_links(w) if thetas is None else None
         with threads_for(batch * tables.work):
             if dense is not None:
                 back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
@@ -84,7 +83,7 @@ class Adjoint:
 
         Adds P^T lambda to the gradients of the units' own parameters; q ybar is added by ``messages``.
         """
-        w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
+        w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
         gamma = np.empty((tau, batch * tables.gammas), w.dtype)
         for i, n, G, Q in zip(tables.first, tables.size, tables.G, w.Q[tables.first], strict=True):
             mine, shape = lam[:, :, None, i : i + n], (tau, batch, G, n)
@@ -100,12 +99,12 @@ class Adjoint:
 
         ``full``: synapses as a matrix, not as lists, from which only gradient-active units are served: others have q = 0.
         """
-        w, batch, tables, tau = self.wiring, self.batch, _tables(self.wiring), tape.tau
+        w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
         if not len(self.phi):
             return
         ybar = direct.copy()
         count, units, _ = tape.active(w)
-        for i, n, G, back in zip(tables.first, tables.size, tables.G, _synapses_back(w), strict=True):
+        for i, n, G, back in zip(tables.first, tables.size, tables.G, synapses_back(w), strict=True):
             at = tables.start[i] * batch
             told = gamma[:, at : at + batch * G * n].reshape(tau, batch, G * n)
             if full:
@@ -121,7 +120,7 @@ class Adjoint:
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
-        w, tables, done = self.wiring, _tables(self.wiring), 0
+        w, tables, done = self.wiring, tables_of(self.wiring), 0
         columns, synapses = np.diff(w.col_ptr), np.diff(w.pair_syn[w.pair_ptr])
         for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
             at = tables.start[i] * self.batch
@@ -141,18 +140,13 @@ class Adjoint:
 
     def own_parameters(self, gradient: np.ndarray) -> None:
         """Add what has come together for the units' own parameters, once after the last tape."""
-        tables = _tables(self.wiring)
+        tables = tables_of(self.wiring)
         gradient[tables.own] += self.phi[tables.place]
-
-
-def populations(w: Wiring) -> np.ndarray:
-    """The first unit of every population."""
-    return _tables(w).first
 
 
 def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
     """Add dL/dtheta of synapses and biases, from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
-    batch, tables = tape.batch, _tables(w)
+    batch, tables = tape.batch, tables_of(w)
     with threads_for(len(gamma) * batch * tables.work):
         for link in w.links:
             _weights(w, link, tape, gamma, first, gradient)
@@ -162,99 +156,9 @@ def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradie
         gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
 
 
-class _Tables(NamedTuple):
-    """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
-
-    ``bias``: per population (port, unit, place in theta) of every bias. ``own``: places in theta of the units' own parameters,
-    ``place``: the same in ``Adjoint.phi``. ``work``: multiply-adds of one step and lane through all synapses.
-    """
-
-    first: np.ndarray
-    size: np.ndarray
-    S: np.ndarray
-    G: np.ndarray
-    start: np.ndarray
-    gammas: int
-    bias: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
-    own: np.ndarray
-    place: np.ndarray
-    work: int
-
-
-@functools.lru_cache(maxsize=8)
-def _tables(w: Wiring) -> _Tables:
-    first = np.flatnonzero(w.local == 0)
-    size, S, G = w.size[first], w.S[first], w.G[first]
-    ends = np.cumsum(G * size)
-    bias = []
-    for i, n in zip(first, size, strict=True):
-        mine = np.flatnonzero((w.col_source == BIAS) & (w.col_unit >= i) & (w.col_unit < i + n))
-        bias.append((w.col_port[mine], w.local[w.col_unit[mine]], w.col_theta[mine]))
-    mine = np.flatnonzero(w.col_source == PHI)
-    unit = w.col_unit[mine]
-    place = w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]
-    start = np.repeat(ends - G * size, size)
-    work = sum(link.n_synapses * len(link.ports) for link in w.links)
-    return _Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
-
-
-class _Back(NamedTuple):
-    """Synapses between units that end in one population, from their target ports (port * size + unit) to their sources."""
-
-    shape: tuple[int, int]  # sources, target ports
-    indptr: np.ndarray
-    indices: np.ndarray
-    places: np.ndarray  # in the matrix
-    theta: np.ndarray  # where their weights lie
-    parallel: bool  # some synapses have the same ends
-
-    def matrix(self, theta: np.ndarray) -> np.ndarray:
-        found = np.zeros(self.shape, theta.dtype)
-        if self.parallel:
-            np.add.at(found.reshape(-1), self.places, theta[self.theta])
-        else:
-            found.reshape(-1)[self.places] = theta[self.theta]
-        return found
-
-
-@functools.lru_cache(maxsize=8)
-def _synapses_back(w: Wiring) -> tuple[_Back, ...]:
-    """One entry a population."""
-    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
-    post, pre = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))[pair], w.pair_pre[pair]
-    found, tables = [], _tables(w)
-    for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
-        mine = np.flatnonzero((post >= i) & (post < i + n))
-        column = w.syn_port[mine] * n + post[mine] - i
-        order = np.lexsort((column, pre[mine]))
-        sources, column = pre[mine][order], column[order]
-        parallel = bool(((np.diff(sources) == 0) & (np.diff(column) == 0)).any())
-        indptr = np.searchsorted(sources, np.arange(w.n_units + 1))
-        places = sources * G * n + column
-        found.append(_Back((w.n_units, int(G * n)), indptr, column, places, w.syn_theta[mine][order], parallel))
-    return tuple(found)
-
-
-@functools.lru_cache(maxsize=8)
-def _dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
-    """Links between units as a table for ``back_dense``, and their ports; None if one of them is sparse."""
-    sending = [link for link in w.links if link.source >= w.n_channels]
-    if not all(link.is_dense for link in sending):
-        return None
-    rows = [
-        (link.source - w.n_channels, link.shape[1], int(link.delay), _tables(w).start[link.target], w.G[link.target],
-         link.shape[0], len(link.ports), link.theta.start)
-        for link in sending
-    ]  # fmt: skip
-    ports = np.zeros((len(rows), max((row[6] for row in rows), default=0)), np.int64)
-    for link, row in zip(sending, ports, strict=True):
-        row[: len(link.ports)] = link.ports
-    return np.array(rows, np.int64).reshape(-1, 8), ports
-
-
 def _all_ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
     """gamma of the units that a link reaches, at all their ports, (steps, B, ports, post)."""
-    at, G, n = _tables(w).start[link.target] * batch, w.G[link.target], link.shape[0]
+    at, G, n = tables_of(w).start[link.target] * batch, w.G[link.target], link.shape[0]
     return gamma[:, at : at + batch * G * n].reshape(len(gamma), batch, G, n)
 
 

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vector import BYTES
+from .vector_writer import BYTES
 
 MOST_STATES, MOST_READERS = 2, 2  # for which there are loops in registers
 PANEL = 3  # columns that share every coefficient that is loaded, and whose sums do not wait for each other

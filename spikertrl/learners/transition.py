@@ -36,7 +36,8 @@ from ..tape import Tape
 from ..threads import share
 from ..wiring import Wiring
 from . import couplings
-from .adjoint import Adjoint, into_parameters, populations
+from .adjoint import Adjoint, into_parameters
+from .adjoint_tables import populations
 from .couplings import Couplings
 from .layout import LANES_AT_A_TIME, Layout
 from .transition_kernel import carry, last_told, through_sections

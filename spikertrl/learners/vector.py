@@ -20,10 +20,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .vector_writer import BYTES, Writer, in_tiles, size_of
+
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
-BYTES = 32  # one 256-bit register
 HUGE_PAGE, LINE = 1 << 21, 64  # bytes
-TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles first, then what is left
 PANEL = 4  # rows that share what they read in ``combine_panel``
 PANEL_TILES = (3, 2, 1)
 MOST_TERMS = 4  # of which one factor each is kept in registers in ``panels_of_products``
@@ -70,7 +70,7 @@ def _combine(typingctx, target, at, scale, source, places, weights, n, width):
         def place(index):
             return builder.load(builder.gep(places, [index]))
 
-        _Writer(builder, element, target, source, weights, place, args[1], args[2], args[6]).row(args[7])
+        Writer(builder, element, target, source, weights, place, args[1], args[2], args[6]).row(args[7])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -103,7 +103,7 @@ def _combine_sent(typingctx, target, at, scale, source, base, stride, slots, fir
     return signature, codegen
 
 
-def _slot_writer(context, builder, sig, args) -> _Writer:
+def _slot_writer(context, builder, sig, args) -> Writer:
     element = context.get_data_type(sig.args[0].dtype)
     arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 8))
     target, source, slots, weights = arrays
@@ -113,7 +113,7 @@ def _slot_writer(context, builder, sig, args) -> _Writer:
         slot = builder.sext(builder.load(builder.gep(slots, [index])), ir.IntType(64))
         return builder.add(args[4], builder.mul(slot, args[5]))
 
-    return _Writer(builder, element, target, source, weights, place, args[1], args[2], args[10])
+    return Writer(builder, element, target, source, weights, place, args[1], args[2], args[10])
 
 
 def _prefetch(typingctx, array, at, width):
@@ -128,7 +128,7 @@ def _prefetch(typingctx, array, at, width):
             builder.module, ir.FunctionType(ir.VoidType(), (byte, word, word, word)), "llvm.prefetch.p0i8"
         )
         begin = builder.gep(data, [args[1]])
-        with cgutils.for_range_slice(builder, _size(0), args[2], _size(LINE // item)) as (column, _):
+        with cgutils.for_range_slice(builder, size_of(0), args[2], size_of(LINE // item)) as (column, _):
             line = builder.bitcast(builder.gep(begin, [column]), byte)
             builder.call(ask, [line, word(1), word(3), word(1)])
         return context.get_dummy_value()
@@ -152,15 +152,15 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, ap
         target, scales, source, weights = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 4, 5, 8))
         stride, rows, apart, n = args[2], args[3], args[7], args[10]
         source, weights = b.gep(source, [args[6]]), b.gep(weights, [args[9]])
-        four, quad = _size(PANEL), b.mul(n, _size(PANEL))
+        four, quad = size_of(PANEL), b.mul(n, size_of(PANEL))
         whole = b.mul(b.udiv(rows, four), four)
 
         def place(index):
             return b.mul(index, apart)
 
         def panel(column, registers, first, count):
-            writer = _Writer(b, element, target, source, weights, place, None, None, n)
-            at = [b.add(first, _size(r)) for r in range(count)]
+            writer = Writer(b, element, target, source, weights, place, None, None, n)
+            at = [b.add(first, size_of(r)) for r in range(count)]
             writer.rows = [b.add(args[1], b.mul(u, stride)) for u in at]
             writer.scales = [b.load(b.gep(scales, [u])) for u in at]
             begin = [b.add(b.mul(b.udiv(u, four), quad), b.urem(u, four)) for u in at]
@@ -168,12 +168,12 @@ def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, ap
             writer.tile(column, registers)
 
         def tile(column, registers):
-            with cgutils.for_range_slice(b, _size(0), whole, four) as (first, _):
+            with cgutils.for_range_slice(b, size_of(0), whole, four) as (first, _):
                 panel(column, registers, first, PANEL)
-            with cgutils.for_range_slice(b, whole, rows, _size(1)) as (first, _):
+            with cgutils.for_range_slice(b, whole, rows, size_of(1)) as (first, _):
                 panel(column, registers, first, 1)
 
-        _tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[11], tile)
+        in_tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[11], tile)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -187,12 +187,12 @@ def _scale_row(typingctx, target, at, factor, source, begin, width):
     def codegen(context, builder, sig, args):
         element = context.get_data_type(sig.args[0].dtype)
         target, source = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3))
-        writer = _Writer(builder, element, target, source, None, None, args[1], args[2], None)
+        writer = Writer(builder, element, target, source, None, None, args[1], args[2], None)
         silent = builder.fcmp_ordered("==", args[2], ir.Constant(element, 0.0))
         with builder.if_else(silent) as branches:
             for branch, read in zip(branches, (False, True), strict=True):
                 with branch:
-                    _tiles(builder, (1,), writer.size, args[5], lambda c, _, read=read: writer.scaled(c, args[4], read))
+                    in_tiles(builder, (1,), writer.size, args[5], lambda c, _, read=read: writer.scaled(c, args[4], read))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -222,15 +222,15 @@ def _panels_of_products(typingctx, target, at, left, first_left, right, units, r
             with cgutils.for_range(b, args[10]) as loop:
                 unit = b.sext(b.load(b.gep(units, [loop.index])), ir.IntType(64))
                 first = b.add(b.mul(unit, args[6]), args[7])
-                b.store(add_up(first), pointer(target, b.add(args[1], b.mul(loop.index, _size(PANEL)))), align=align)
+                b.store(add_up(first), pointer(target, b.add(args[1], b.mul(loop.index, size_of(PANEL)))), align=align)
 
         def few(count):
-            held = [load(left, args[3], _size(r)) for r in range(count)]  # in registers for all units
+            held = [load(left, args[3], size_of(r)) for r in range(count)]  # in registers for all units
 
             def add_up(first):
-                total = b.fmul(held[0], load(right, first, _size(0)), flags=contract)
+                total = b.fmul(held[0], load(right, first, size_of(0)), flags=contract)
                 for r in range(1, count):
-                    total = b.fadd(total, b.fmul(held[r], load(right, first, _size(r)), flags=contract), flags=contract)
+                    total = b.fadd(total, b.fmul(held[r], load(right, first, size_of(r)), flags=contract), flags=contract)
                 return total
 
             every(add_up)
@@ -247,7 +247,7 @@ def _panels_of_products(typingctx, target, at, left, first_left, right, units, r
             if count > MOST_TERMS:
                 every(many)
                 return
-            with b.if_else(b.icmp_signed("==", args[9], _size(count))) as (then, otherwise):
+            with b.if_else(b.icmp_signed("==", args[9], size_of(count))) as (then, otherwise):
                 with then:
                     few(count)
                 with otherwise:
@@ -284,88 +284,3 @@ def sum_slots(target, at, scale, source, base, stride, slots, first_slot, weight
 def send_sum(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain):
     """``combine_sent`` as a call."""
     combine_sent(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain)
-
-
-def _size(value: int) -> ir.Constant:
-    return ir.Constant(ir.IntType(64), value)
-
-
-def _tiles(builder, tiles: tuple[int, ...], size: int, width, write: Callable) -> None:
-    """Emit loops over 0 .. width - 1 in tiles of so many registers, then of fewer: ``write(column, registers)``."""
-    begin = _size(0)
-    for registers in tiles:
-        step = _size(size * registers)
-        end = builder.add(begin, builder.mul(builder.udiv(builder.sub(width, begin), step), step))
-        with cgutils.for_range_slice(builder, begin, end, step) as (column, _):
-            write(column, registers)
-        begin = end
-
-
-class _Writer:
-    """Emits the code: whole tiles of columns, then single registers. ``rows`` and ``scales``: one per row written together."""
-
-    def __init__(self, builder, element, target, source, weights, place, at, scale, n) -> None:
-        self.builder, self.element, self.target, self.source, self.weights = builder, element, target, source, weights
-        self.place, self.n, self.rows, self.scales = place, n, [at], [scale]
-        self.weight_at = lambda index: [index]
-        self.copy_at, self.copy_scale = None, None  # where in the source a multiple of the row is written, too
-        self.align = 4 if isinstance(element, ir.FloatType) else 8
-        self.size = BYTES // self.align
-        self.vector = ir.VectorType(element, self.size)
-
-    def row(self, width) -> None:
-        """All columns."""
-        _tiles(self.builder, TILES, self.size, width, self.tile)
-
-    def _pointer(self, base, index):
-        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
-
-    def _load(self, base, index):
-        return self.builder.load(self._pointer(base, index), align=self.align)
-
-    def _splat(self, scalar):
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.size), [0] * self.size)
-        return self.builder.shuffle_vector(first, undefined, mask)
-
-    def tile(self, column, registers: int) -> None:
-        """Columns column .. column + registers * size - 1 of every row."""
-        b, flags = self.builder, ("contract",)
-        offsets = [b.add(column, _size(r * self.size)) for r in range(registers)]
-        sums = [[cgutils.alloca_once(b, self.vector) for _ in offsets] for _ in self.rows]
-        for at, scale, line in zip(self.rows, self.scales, sums, strict=True):
-            self._begin(at, scale, line, offsets)
-        with cgutils.for_range(b, self.n) as loop:
-            place = self.place(loop.index)
-            loaded = [self._load(self.source, b.add(place, offset)) for offset in offsets]
-            for where, line in zip(self.weight_at(loop.index), sums, strict=True):
-                weight = self._splat(b.load(b.gep(self.weights, [where])))
-                for s, row in zip(line, loaded, strict=True):
-                    b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
-        for at, line in zip(self.rows, sums, strict=True):
-            for s, offset in zip(line, offsets, strict=True):
-                b.store(b.load(s), self._pointer(self.target, b.add(at, offset)), align=self.align)
-                if self.copy_at is not None:
-                    copy = b.fmul(self._splat(self.copy_scale), b.load(s), flags=flags)
-                    b.store(copy, self._pointer(self.source, b.add(self.copy_at, offset)), align=self.align)
-
-    def scaled(self, column, begin, read: bool) -> None:
-        """One register of a row: its scale times what the source has from ``begin`` on, or zeros."""
-        b, value = self.builder, ir.Constant(self.vector, [0.0] * self.size)
-        if read:
-            value = b.fmul(self._splat(self.scales[0]), self._load(self.source, b.add(begin, column)))
-        b.store(value, self._pointer(self.target, b.add(self.rows[0], column)), align=self.align)
-
-    def _begin(self, at, scale, line, offsets) -> None:
-        """Sums start as scale * old row; with scale 0 the old row is not read."""
-        b = self.builder
-        fresh = b.fcmp_ordered("==", scale, ir.Constant(self.element, 0.0))
-        with b.if_else(fresh) as (then, otherwise):
-            with then:
-                for s in line:
-                    b.store(ir.Constant(self.vector, [0.0] * self.size), s)
-            with otherwise:
-                factor = self._splat(scale)
-                for s, offset in zip(line, offsets, strict=True):
-                    b.store(b.fmul(factor, self._load(self.target, b.add(at, offset)), flags=("contract",)), s)

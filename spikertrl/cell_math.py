@@ -49,7 +49,7 @@ times_power_of_two: Callable[..., float] = intrinsic(_times_power_of_two)
 
 @njit(inline="always")
 def exp(v):
-    """e to the power v in double precision with a relative error below 1e-12: exact once rounded to float32.
+    """e to the power v in double precision with a relative error below 1e-12: once rounded to float32 exact, but for rare ties.
 
     v = k ln 2 + r with |r| <= ln 2 / 2; the series of e^r to the tenth order leaves r^11 / 11! < 3e-13. Not a number stays so.
     """

@@ -34,7 +34,8 @@ class Cell:
 
     ``advance(s, I, phi, k, s_new, y)`` computes values only; ``linearise(..., A, B, P, o, q)`` the derivatives too;
     ``constants(phi, dt, k)`` what depends on parameters alone. ``advance_steps`` and ``linearise_steps`` run a network that has
-    only these units, from delivery to events (arguments of ``events.deliver`` and ``push`` first). Arrays must not overlap.
+    only these units, which hear each other by events, from delivery to events (arguments of ``events.deliver`` and ``push``
+    first). Arrays must not overlap.
 
     Shapes for B lanes and n units: s (B, states, n), I (B, ports, n), phi (parameters, n), k (constants, n), y (B, n),
     A (B, S*S, n), B (B, S*G, n), P (B, S*Q, n), o (B, S, n), q (B, Q, n);

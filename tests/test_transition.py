@@ -93,6 +93,19 @@ def test_short_sequences(monkeypatch, used, steps):
     assert used == [(2, steps)] * 2
 
 
+def test_lanes_go_in_groups_whose_transitions_fit():
+    sections = transition._sections(32, np.dtype("float32"), 150)
+    one = sections.aside_bytes
+    assert sections.room(1).nbytes == one > 0
+    for batch, room, expected in (
+        (1, 0, 1),
+        (780, 10 * one, 10),
+        (4, 10 * one, 4),
+        (780, 1 << 40, transition.ASIDE_BYTES // one),
+    ):
+        assert sections.lanes_together(batch, room) == expected
+
+
 def test_about_the_root_of_the_steps_is_carried():
     for steps in (2, 17, 100, 1000):
         m = transition.section_length(steps)

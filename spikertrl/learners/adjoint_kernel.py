@@ -44,7 +44,7 @@ def inside(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, sta
 @njit(cache=True, fastmath=FAST)
 def back_dense(A, B_, P, o, q, direct, ring, start, first, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q,
                 start_gamma, firsts, carry, phi, gamma, links, ports, theta):  # fmt: skip
-    """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``adjoint`` lists them."""
+    """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``adjoint_tables`` lists them."""
     for t in range(len(direct) - 1, first - 1, -1):
         now, k = (start + t) % len(ring), t - first
         inside(A[t], B_[t], P[t], o[t], q[t], direct[t], ring[now], B, S, G, Q, size, start_A, start_B, start_P, start_o,

@@ -18,8 +18,6 @@ from .schedule import is_by_events, schedule, stretches
 from .vector import lanes
 from .whole_kernel import sweep_whole
 
-_COUPLING_BYTES = 128 << 20  # how much of the tape's couplings is laid out at a time
-
 
 def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool = False) -> np.ndarray:
     """Advance all blocks over a tape and return the gradient. ``at_once``: never postpone a short tape (see ``postponed``)."""
@@ -42,7 +40,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
     waiting = state.kept is not None and state.kept.steps > 0
-    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape, _COUPLING_BYTES):
+    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape, couplings.ROOM_BYTES):
         full = couplings.all_to_all(w, state.layout)
         lists = None if full else _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
         gradient = transition.carry_transitions(state, tape, direct, lists)
@@ -103,7 +101,7 @@ def _advance(
     blocks = state.layout
     whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
-    step = max(1, _COUPLING_BYTES // max(1, couplings.nbytes(w, blocks, batch)))
+    step = max(1, couplings.ROOM_BYTES // max(1, couplings.nbytes(w, blocks, batch)))
     for t0 in range(0, tape.tau, step if thetas is None else tape.tau):
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
         coupled = _coupled(state, tape, sent, senders, t0, t1, thetas)

@@ -71,7 +71,7 @@ def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local,
     """
     rows, room = (t1 - t0) * B, coef.shape[1]
     workers = min(64, rows)
-    places = port_places(ports, weight.shape[2], G, size, local, start_B, B)
+    places = port_places(ports, weight.shape[2], G, size, local, start_B, B, 0, B)
     for worker in prange(workers):
         gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
         for row in range(rows * worker // workers, rows * (worker + 1) // workers):
@@ -81,15 +81,15 @@ def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local,
 
 
 @njit(cache=True)
-def port_places(ports, wide, G, size, local, start_B, B):
-    """(B, ports * wide) where a line of the tape's B holds a unit's derivative by each port that it hears through; or -1."""
+def port_places(ports, wide, G, size, local, start_B, B, b0, b1):
+    """(lanes b0 .. b1 - 1, ports * wide) where a line of the tape's B holds a unit's derivative by a port it hears; or -1."""
     N, most = ports.shape
-    places = np.full((B, most * wide), -1, np.int32)
-    for b in range(B):
+    places = np.full((b1 - b0, most * wide), -1, np.int32)
+    for b in range(b0, b1):
         for r in range(most):
             for i in range(N):
                 if ports[i, r] >= 0:
-                    places[b, r * wide + i] = start_B[i] * B + (b * G[i] + ports[i, r]) * size[i] + local[i]
+                    places[b - b0, r * wide + i] = start_B[i] * B + (b * G[i] + ports[i, r]) * size[i] + local[i]
     return places
 
 

@@ -13,6 +13,7 @@ from .coupling_kernel import couple, couple_all
 from .layout import Layout
 from .vector import PANEL
 
+ROOM_BYTES = 128 << 20  # how much of a tape's couplings is laid out at a time
 ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
 
 

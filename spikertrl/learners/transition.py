@@ -60,9 +60,9 @@ def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
     so many bytes or M's.
     """
     w, blocks, steps = state.wiring, state.layout, tape.tau
-    sections = _sections(w, steps)
     if not _is_plain(w, blocks, state.hops is None):
         return False
+    sections = _sections(w.n_units, w.dtype, steps)
     lists = 0 if couplings.all_to_all(w, blocks) else couplings.nbytes(w, blocks, steps * tape.batch)
     if lists + sections.aside_bytes > max(coupling_bytes, state.M.nbytes):
         return False
@@ -112,11 +112,13 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings 
     w, batch = state.wiring, tape.batch
     leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)
     told = direct * gain
-    lam, end, sections = told.copy(), last_told(told), _sections(w, tape.tau)
+    lam, end, sections = told.copy(), last_told(told), _sections(w.n_units, w.dtype, tape.tau)
     arriving = float(tape.active(w)[0].mean()) * len(w.pair_pre) / w.n_units
     work = sections.carried * sections.wide * batch * (w.n_units + arriving)
     threads = numba.get_num_threads() if work >= SMALL_WORK else 1
-    m, (K, W), together = sections.length, _tile(sections, batch, threads, TILE_BYTES), sections.lanes_together(batch)
+    m, (K, W) = sections.length, _tile(sections, batch, threads, TILE_BYTES)
+    taken = sum(part.nbytes for part in lists[:-1]) if lists else 0
+    together = sections.lanes_together(batch, max(couplings.ROOM_BYTES, state.M.nbytes) - taken)
     k0s, inner, counts = np.arange(0, w.n_units, K), sections.room(together), np.zeros((threads, 4), np.int64)
     weight = couplings.full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
     heard = lists or couplings.none_arrive(w, 0)
@@ -139,13 +141,13 @@ def _shared(loop: Callable[..., None], workers: int, *arguments: object) -> None
     share(lambda k: loop(k, workers, *arguments), workers)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def section_length(steps: int) -> int:
     """Source steps of a section with which the fewest transitions are carried: close to the root of ``steps``."""
-    return min(range(1, 2 + int(2 * steps**0.5)), key=lambda m: carried(steps, m))
+    root = int(steps**0.5)
+    return min(range(max(1, root - 2), root + 4), key=lambda m: carried(steps, m))
 
 
-@functools.cache
 def carried(steps: int, m: int) -> int:
     """Transitions carried, summed over the steps of a sequence, with sections of m steps; one set aside counts once more."""
     source = np.arange(steps - 1)
@@ -170,9 +172,9 @@ class _Sections:
         """What one lane sets aside."""
         return self.number * self.n * (self.length - 1) * self.wide * self.dtype.itemsize
 
-    def lanes_together(self, batch: int) -> int:
-        """Lanes that are carried at a time."""
-        return min(batch, max(1, ASIDE_BYTES // max(1, self.aside_bytes)))
+    def lanes_together(self, batch: int, room: int) -> int:
+        """Lanes that are carried at a time, so that what they set aside fits into so many bytes."""
+        return min(batch, max(1, min(room, ASIDE_BYTES) // max(1, self.aside_bytes)))
 
     def room(self, together: int) -> np.ndarray:
         """For what is set aside, see ``through_sections``."""
@@ -194,9 +196,9 @@ def _tile(sections: _Sections, batch: int, threads: int, tile_bytes: int) -> tup
 
 
 @functools.lru_cache(maxsize=32)
-def _sections(w: Wiring, steps: int) -> _Sections:
+def _sections(n: int, dtype: np.dtype, steps: int) -> _Sections:
     m = section_length(steps)
-    return _Sections(w.n_units, int(padded(w.n_units, w.dtype)), m, -(-(steps - 1) // m), carried(steps, m), w.dtype)
+    return _Sections(n, int(padded(n, dtype)), m, -(-(steps - 1) // m), carried(steps, m), dtype)
 
 
 def _by_unit(w: Wiring, tape: Tape, flat: np.ndarray, start: np.ndarray) -> np.ndarray:

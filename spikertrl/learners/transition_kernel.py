@@ -101,7 +101,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_activ
     tau, B, N = lam.shape
     sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
     flat, last, all_to_all = coef.reshape(-1), tau - 2, weight.size > 0
-    places = port_places(ports, weight.shape[2], G, size, local, start_B, B if all_to_all else 0)
+    places = port_places(ports, weight.shape[2], G, size, local, start_B, B, b0, b1 if all_to_all else b0)
     if all_to_all:
         flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
@@ -118,7 +118,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_activ
                 for a in range(n_active[t, b]):
                     wanted[active_units[t, b, a]] = True
             else:
-                couple_row(tape_B[t], places[b], weight, n, units, arriving, flat, 0)
+                couple_row(tape_B[t], places[b - b0], weight, n, units, arriving, flat, 0)
                 _identity(P, W, alive * K, K, k0, N)
                 alive += 1
             if alive:

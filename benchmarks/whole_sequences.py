@@ -40,7 +40,7 @@ def compare(net: srl.Network, steps: int, lanes: int, rounds: int) -> tuple[dict
         signal, found = Signal(0.0, np.zeros_like(tape.z), last=True), {}
         signal.dz[-1] = rng.normal(size=(lanes, OUTPUTS))
         transition.RATE = chosen
-        taken = "transitions" if transition.is_cheaper(states["transitions"], tape, 1 << 40) else "influence"
+        taken = "transitions" if transition.is_cheaper(states["transitions"], tape) else "influence"
         for name, rate in rates.items():
             transition.RATE = rate
             before, began = states[name].counts.sum(), time.perf_counter()

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from .wiring import Wiring
+
+
+def synapse_ends(w: Wiring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair, target unit and source unit of every synapse between units, in the order of ``syn_theta``."""
+    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
+    return pair, np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))[pair], w.pair_pre[pair]
 
 
 def pair_tables(table: dict[str, np.ndarray], recurrent: np.ndarray, n_units: int, n_channels: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,8 @@ from .tape import Tape
 
 if TYPE_CHECKING:
     from .network import Network
-    from .simulate import SimState, Simulator
+    from .sim_state import SimState
+    from .simulate import Simulator
 
 LIMIT_BYTES = 1 << 30  # largest recording made without being asked for in particular
 

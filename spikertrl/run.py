@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._recording import Events, Record, Recorder, Run
-from .simulate import SimState, Simulator
+from .sim_state import SimState
+from .simulate import Simulator
 from .threads import one_pool
 
 if TYPE_CHECKING:

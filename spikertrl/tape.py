@@ -55,7 +55,7 @@ class Tape:
             shape = (self.tau, self.batch, wiring.n_units)
             found = (np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32), np.empty(shape, np.int32))
             w = wiring
-            _list_active(self.o, self.q, np.flatnonzero(w.local == 0), w.S, w.Q, w.start_o, w.start_q, w.size, *found)
+            _list_active(self.o, self.q, w.firsts, w.S, w.Q, w.start_o, w.start_q, w.size, *found)
             self._active = found
         return self._active
 

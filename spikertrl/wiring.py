@@ -12,6 +12,7 @@ contiguous.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,11 @@ class Wiring:
     out_bias: np.ndarray  # (O) int64
     decay: np.ndarray  # (O)
     out_trained: np.ndarray  # (O) bool
+
+    @functools.cached_property
+    def firsts(self) -> np.ndarray:
+        """The first unit of every population."""
+        return np.flatnonzero(self.local == 0)
 
     @property
     def max_states(self) -> int:
@@ -227,8 +233,7 @@ def _frozen(net: Network, blocks: dict) -> np.ndarray:
 def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Units whose states can depend on the parameters of each unit, as (pointer (N+1), units), each list sorted.
 
-    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units at most n connections away
-    (SnAp-(n+1)).
+    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units n connections away (SnAp-(n+1)).
     """
     from scipy import sparse
 

@@ -75,13 +75,17 @@ def test_equals_the_textbook_and_backpropagation(monkeypatch, used, room, when, 
 @pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
 @pytest.mark.parametrize("length", [1, 2, 3, 7, STEPS - 1, 40])
 def test_sections_of_any_length(monkeypatch, used, length, density):
+    lengths, carry, sizes = [], transition.carry, transition._sections.__wrapped__  # what is remembered has another length
     monkeypatch.setattr(transition, "section_length", lambda steps: length)
+    monkeypatch.setattr(transition, "_sections", sizes)
+    monkeypatch.setattr(transition, "carry", lambda *a: (lengths.append((a[4], a[3] - a[2])), carry(*a))[1])
     monkeypatch.setattr(transition, "ASIDE_BYTES", 1)  # lane by lane
     for when in ((STEPS - 1,), (0, 3, 9), (5,), tuple(range(STEPS))):
         expected, found = gradients(network(density, 0.8), [srl.RTRL(dense=True), srl.RTRL()], 3, when)
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
     assert len(used) == 8
+    assert lengths == [(length, 1)] * 24
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])

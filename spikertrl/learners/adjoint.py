@@ -18,8 +18,10 @@ import numpy as np
 from ..tape import Tape
 from ..threads import threads_for
 from ..wiring import Link, Wiring
+from . import couplings
 from .adjoint_kernel import back_dense, inside, send_sparse, to_active, weights_sparse
-from .adjoint_tables import dense_links, synapses_back, tables_of
+from .adjoint_tables import dense_links, tables_of
+from .synapse_tables import dense_weights
 
 
 @dataclass
@@ -94,25 +96,24 @@ class Adjoint:
             self.phi[w.start_q[i] : w.start_q[i] + Q * n] += own.reshape(-1)
         return gamma
 
-    def messages(self, tape: Tape, gamma: np.ndarray, direct: np.ndarray, full: bool) -> None:
+    def messages(self, tape: Tape, gamma: np.ndarray, direct: np.ndarray, lists: bool) -> None:
         """phi += q ybar at every step: what units' own parameters do to their messages, which arrive after one step.
 
-        ``full``: synapses as a matrix, not as lists, from which only gradient-active units are served: others have q = 0.
+        Units have one state, so that gamma lies as B does. ``lists``: from lists of synapses, not as a product of matrices, and
+        for gradient-active units alone: others have q = 0.
         """
         w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
         if not len(self.phi):
             return
-        ybar = direct.copy()
-        count, units, _ = tape.active(w)
-        for i, n, G, back in zip(tables.first, tables.size, tables.G, synapses_back(w), strict=True):
-            at = tables.start[i] * batch
-            told = gamma[:, at : at + batch * G * n].reshape(tau, batch, G * n)
-            if full:
-                heard = told[1:].reshape(-1, G * n) @ back.matrix(tape.theta).T
-                ybar[:-1] += heard.reshape(tau - 1, batch, w.n_units)
-            else:
-                weight = tape.theta[back.theta]
-                to_active(count, units, back.indptr, back.indices, weight, np.ascontiguousarray(told), ybar)
+        ybar, W = direct.copy(), None if lists else dense_weights(w, tape.theta)
+        if W is None:
+            count, units, _ = tape.active(w)
+            weight = couplings.listed_weights(w, tape.theta)
+            to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
+        else:
+            for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+                told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
+                ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(tau - 1, batch, -1)
         for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
             at = w.start_q[i] * batch
             q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)

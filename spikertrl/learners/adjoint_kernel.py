@@ -99,16 +99,20 @@ def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, in
 
 
 @njit(cache=True, fastmath=FAST)
-def to_active(count, units, indptr, indices, weight, told, ybar):
-    """ybar[t, b, j] += weights of j's synapses times what their target ports are told at t + 1, for gradient-active units j.
+def to_active(count, units, out_ptr, out_post, weight, ports, G, size, local, start_B, gamma, ybar):
+    """ybar[t, b, j] += weights of j's synapses times gamma of their targets at t + 1, for gradient-active units j.
 
-    Synapses by source; ``told`` (tau, B, target ports).
+    Units of one state, synapses of one delay; ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N,
+    most) names these ports, -1 for none; ``gamma`` (tau, as B of the tape).
     """
-    tau, B, _ = told.shape
+    tau, B, _ = ybar.shape
     for t in range(tau - 1):
         for b in range(B):
-            later = told[t + 1, b]
             for a in range(count[t, b]):
                 j = units[t, b, a]
-                for e in range(indptr[j], indptr[j + 1]):
-                    ybar[t, b, j] += weight[e] * later[indices[e]]
+                for e in range(out_ptr[j], out_ptr[j + 1]):
+                    i = out_post[e]
+                    base = start_B[i] * B + b * G[i] * size[i] + local[i]
+                    for r in range(weight.shape[1]):
+                        if ports[i, r] >= 0:
+                            ybar[t, b, j] += weight[e, r] * gamma[t + 1, base + ports[i, r] * size[i]]

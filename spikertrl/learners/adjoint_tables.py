@@ -10,11 +10,6 @@ import numpy as np
 from ..wiring import BIAS, PHI, Wiring
 
 
-def populations(w: Wiring) -> np.ndarray:
-    """The first unit of every population."""
-    return tables_of(w).first
-
-
 class Tables(NamedTuple):
     """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
 
@@ -36,7 +31,8 @@ class Tables(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def tables_of(w: Wiring) -> Tables:
-    first = np.flatnonzero(w.local == 0)
+    """See ``Tables``; a wiring never changes."""
+    first = w.firsts
     size, S, G = w.size[first], w.S[first], w.G[first]
     ends = np.cumsum(G * size)
     bias = []
@@ -49,43 +45,6 @@ def tables_of(w: Wiring) -> Tables:
     start = np.repeat(ends - G * size, size)
     work = sum(link.n_synapses * len(link.ports) for link in w.links)
     return Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
-
-
-class Back(NamedTuple):
-    """Synapses between units that end in one population, from their target ports (port * size + unit) to their sources."""
-
-    shape: tuple[int, int]  # sources, target ports
-    indptr: np.ndarray
-    indices: np.ndarray
-    places: np.ndarray  # in the matrix
-    theta: np.ndarray  # where their weights lie
-    parallel: bool  # some synapses have the same ends
-
-    def matrix(self, theta: np.ndarray) -> np.ndarray:
-        found = np.zeros(self.shape, theta.dtype)
-        if self.parallel:
-            np.add.at(found.reshape(-1), self.places, theta[self.theta])
-        else:
-            found.reshape(-1)[self.places] = theta[self.theta]
-        return found
-
-
-@functools.lru_cache(maxsize=8)
-def synapses_back(w: Wiring) -> tuple[Back, ...]:
-    """One entry a population."""
-    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
-    post, pre = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))[pair], w.pair_pre[pair]
-    found, tables = [], tables_of(w)
-    for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
-        mine = np.flatnonzero((post >= i) & (post < i + n))
-        column = w.syn_port[mine] * n + post[mine] - i
-        order = np.lexsort((column, pre[mine]))
-        sources, column = pre[mine][order], column[order]
-        parallel = bool(((np.diff(sources) == 0) & (np.diff(column) == 0)).any())
-        indptr = np.searchsorted(sources, np.arange(w.n_units + 1))
-        places = sources * G * n + column
-        found.append(Back((w.n_units, int(G * n)), indptr, column, places, w.syn_theta[mine][order], parallel))
-    return tuple(found)
 
 
 @functools.lru_cache(maxsize=8)

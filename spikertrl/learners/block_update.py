@@ -40,7 +40,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
     room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
     waiting = state.kept is not None and state.kept.steps > 0
-    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape, couplings.ROOM_BYTES):
+    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape):
         full = couplings.all_to_all(w, state.layout)
         lists = None if full else _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
         gradient = transition.carry_transitions(state, tape, direct, lists)

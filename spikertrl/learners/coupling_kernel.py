@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .vector import FAST, PANEL, panels_of_products
+from .panels import PANEL, panels_of_products
+from .vector import FAST
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)

@@ -11,9 +11,9 @@ from ..tape import Tape
 from ..wiring import Wiring
 from .coupling_kernel import couple, couple_all
 from .layout import Layout
-from .vector import PANEL
+from .panels import PANEL
 
-ROOM_BYTES = 128 << 20  # how much of a tape's couplings is laid out at a time
+ROOM_BYTES = 128 << 20  # for a tape's couplings that are laid out at a time
 ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
 
 
@@ -70,14 +70,13 @@ def fill(
 ) -> Couplings:
     """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
-    past, most = len(sent) - tape.tau, w.heard_ports.shape[1]
+    past = len(sent) - tape.tau
     if into.all_to_all:
         weight = full_weights(w, theta)
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
         couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
     else:
-        weight = np.zeros((len(w.pair_pre), most), w.dtype)
-        _spread(weight, w.syn_place, theta[w.syn_theta], w)
+        weight = listed_weights(w, theta)
         outgoing = (w.delays, w.out_ptr, w.out_post)
         couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
     return into
@@ -93,6 +92,13 @@ def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent:
         fill(part, w, tape, theta, sent, senders, t, t + 1)
         part.starts[...] += t * room
     return into
+
+
+def listed_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple``, (pairs in outgoing order, ports)."""
+    found = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
+    _spread(found, w.syn_place, theta[w.syn_theta], w)
+    return found
 
 
 def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:

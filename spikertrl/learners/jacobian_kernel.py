@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from .base import add
-from .vector import FAST, PANEL
+from .panels import PANEL
+from .vector import FAST
 
 SMALL = 32  # seeds up to which a call of BLAS costs more than the product itself
 

@@ -165,6 +165,6 @@ def _reset(state: LocalState, which: np.ndarray) -> None:
     for lane in np.flatnonzero(which):
         state.M.reshape(groups, -1, width)[lane // width, :, lane % width] = 0
         state.F[:, lane // width, :, lane % width] = 0
-    for k in np.flatnonzero(w.local == 0):  # the first unit of every population
+    for k in w.firsts:
         first, n = w.start_q[k] * state.batch, w.Q[k] * w.size[k]
         state.q[first : first + state.batch * n].reshape(state.batch, n)[which] = 0

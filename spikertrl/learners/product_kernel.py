@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from .block_parts import add_gradient, locate_gains, wake
-from .vector import FAST, PANEL, combine_panel
+from .panels import PANEL, combine_panel
+from .vector import FAST
 
 TILE = 96  # columns of a block that are made at a time
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._pairs import pair_tables
+from .._pairs import pair_tables, synapse_ends
 from ..tape import Tape
 from ..wiring import Wiring
 from .base import Signal
@@ -76,12 +76,11 @@ def thinned(w: Wiring, paths: int, seed: int) -> Wiring:
     """The wiring with the unit-to-unit synapses of ``paths`` random units; columns stay."""
     chosen = np.zeros(w.n_units, bool)
     chosen[np.random.default_rng(seed).permutation(w.n_units)[:paths]] = True
-    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
-    post = np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))
-    kept = chosen[w.pair_pre[pair]]
+    pair, post, pre = synapse_ends(w)
+    kept = chosen[pre]
     table = {
-        "target": post[pair],
-        "source": w.pair_pre[pair],
+        "target": post,
+        "source": pre,
         "delay": w.pair_delay[pair],
         "port": w.syn_port,
         "theta": w.syn_theta,

@@ -37,7 +37,6 @@ from ..threads import share
 from ..wiring import Wiring
 from . import couplings
 from .adjoint import Adjoint, into_parameters
-from .adjoint_tables import populations
 from .couplings import Couplings
 from .layout import LANES_AT_A_TIME, Layout
 from .transition_kernel import carry, last_told, through_sections
@@ -53,18 +52,17 @@ SMALL_WORK = 2e7  # multiply-adds below which a second thread costs more than it
 PAD = 2  # registers between rows: rows that are a power of two apart would share few places of the cache
 
 
-def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
+def is_cheaper(state: BlockState, tape: Tape) -> bool:
     """Whether transitions are fewer elements than M, and can stand in for it.
 
-    That is: M would be exact, units have one state, rows arrive after one step; couplings, and what a lane sets aside, fit into
-    so many bytes or M's.
+    That is: M would be exact, units have one state, rows arrive after one step; couplings, and what a lane sets aside, fit.
     """
     w, blocks, steps = state.wiring, state.layout, tape.tau
     if not _is_plain(w, blocks, state.hops is None):
         return False
     sections = _sections(w.n_units, w.dtype, steps)
     lists = 0 if couplings.all_to_all(w, blocks) else couplings.nbytes(w, blocks, steps * tape.batch)
-    if lists + sections.aside_bytes > max(coupling_bytes, state.M.nbytes):
+    if lists + sections.aside_bytes > _room(state):
         return False
     columns = sections.carried * sections.wide
     reached = RATE * blocks.first_M[-1] / (w.n_units * blocks.first_Z[-1])  # share of units that a column of M reaches
@@ -74,6 +72,11 @@ def is_cheaper(state: BlockState, tape: Tape, coupling_bytes: int) -> bool:
     return columns < reached * always or columns < reached * (always + _columns_alive(w, tape))
 
 
+def _room(state: BlockState) -> int:
+    """Bytes for couplings and for what is set aside: as many as M's, which is not touched, if that is more."""
+    return max(couplings.ROOM_BYTES, state.M.nbytes)
+
+
 @functools.lru_cache(maxsize=8)
 def _is_plain(w: Wiring, blocks: Layout, exact: bool) -> bool:
     return w.row_history == 1 and bool((w.S == 1).all()) and len(w.col_theta) > 0 and (exact or bool(blocks.whole.all()))
@@ -81,7 +84,7 @@ def _is_plain(w: Wiring, blocks: Layout, exact: bool) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _columns_of_source(w: Wiring) -> np.ndarray:
-    """(channels and units)"""
+    """Columns of the influence that each channel and unit is the source of."""
     return np.bincount(w.col_source[w.col_source >= 0], minlength=w.n_channels + w.n_units)
 
 
@@ -100,7 +103,7 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: 
     w = state.wiring
     adjoint, gradient = Adjoint(w, tape.batch), np.zeros(w.n_parameters, w.dtype)
     gamma = adjoint.immediate(tape, _lambda(state, tape, direct, lists))
-    adjoint.messages(tape, gamma, direct, lists is None)
+    adjoint.messages(tape, gamma, direct, lists is not None)
     into_parameters(w, tape, gamma, 0, gradient)
     adjoint.own_parameters(gradient)
     state.counts[1] += tape.tau * tape.batch * len(w.col_theta)
@@ -118,7 +121,7 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings 
     threads = numba.get_num_threads() if work >= SMALL_WORK else 1
     m, (K, W) = sections.length, _tile(sections, batch, threads, TILE_BYTES)
     taken = sum(part.nbytes for part in lists[:-1]) if lists else 0
-    together = sections.lanes_together(batch, max(couplings.ROOM_BYTES, state.M.nbytes) - taken)
+    together = sections.lanes_together(batch, _room(state) - taken)
     k0s, inner, counts = np.arange(0, w.n_units, K), sections.room(together), np.zeros((threads, 4), np.int64)
     weight = couplings.full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
     heard = lists or couplings.none_arrive(w, 0)
@@ -203,10 +206,10 @@ def _sections(n: int, dtype: np.dtype, steps: int) -> _Sections:
 
 def _by_unit(w: Wiring, tape: Tape, flat: np.ndarray, start: np.ndarray) -> np.ndarray:
     """An array of the tape that has one entry per unit, as (tau, B, N); of a single population as it lies there."""
-    if len(populations(w)) == 1:
+    if len(w.firsts) == 1:
         return flat.reshape(tape.tau, tape.batch, w.n_units)
     found = [
         flat[:, start[i] * tape.batch : (start[i] + w.size[i]) * tape.batch].reshape(tape.tau, tape.batch, w.size[i])
-        for i in populations(w)
+        for i in w.firsts
     ]
     return np.concatenate(found, axis=2)

@@ -7,7 +7,8 @@ from numba import njit
 
 from .base import add
 from .coupling_kernel import couple_row, port_places
-from .vector import FAST, combine_panel, scale_row, sum_slots
+from .panels import combine_panel
+from .vector import FAST, scale_row, sum_slots
 
 
 @njit(fastmath=FAST, cache=True, forceinline=True)

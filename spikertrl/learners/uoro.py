@@ -23,7 +23,7 @@ from ..wiring import Wiring
 from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
 from .groups import groups
-from .kronecker import dense_weights, synapse_tables
+from .synapse_tables import dense_weights, synapse_tables
 
 if TYPE_CHECKING:
     from ..network import Network

@@ -24,9 +24,6 @@ from .vector_writer import BYTES, Writer, in_tiles, size_of
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 HUGE_PAGE, LINE = 1 << 21, 64  # bytes
-PANEL = 4  # rows that share what they read in ``combine_panel``
-PANEL_TILES = (3, 2, 1)
-MOST_TERMS = 4  # of which one factor each is kept in registers in ``panels_of_products``
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -136,49 +133,6 @@ def _prefetch(typingctx, array, at, width):
     return signature, codegen
 
 
-def _combine_panel(typingctx, target, at, stride, rows, scales, source, base, apart, weights, first_weight, n, width):
-    """All rows of a block at once, each hearing the same n source rows, which lie one behind the other:
-
-    target row u <- scales[u] * target row u + sum over a < n of weight(a, u) * source row a, where row u starts at
-    ``at + u * stride``, source row a at ``base + a * apart``, and weight(a, u) lies at ``first_weight +
-    (u // PANEL * n + a) * PANEL + u % PANEL``. PANEL rows share every load, and a tile of columns stays in the first-level
-    cache for all rows: a product of matrices.
-    """
-    size = types.intp
-    signature = types.void(target, size, size, size, scales, source, size, size, weights, size, size, size)
-
-    def codegen(context, builder, sig, args):
-        b, element = builder, context.get_data_type(sig.args[0].dtype)
-        target, scales, source, weights = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 4, 5, 8))
-        stride, rows, apart, n = args[2], args[3], args[7], args[10]
-        source, weights = b.gep(source, [args[6]]), b.gep(weights, [args[9]])
-        four, quad = size_of(PANEL), b.mul(n, size_of(PANEL))
-        whole = b.mul(b.udiv(rows, four), four)
-
-        def place(index):
-            return b.mul(index, apart)
-
-        def panel(column, registers, first, count):
-            writer = Writer(b, element, target, source, weights, place, None, None, n)
-            at = [b.add(first, size_of(r)) for r in range(count)]
-            writer.rows = [b.add(args[1], b.mul(u, stride)) for u in at]
-            writer.scales = [b.load(b.gep(scales, [u])) for u in at]
-            begin = [b.add(b.mul(b.udiv(u, four), quad), b.urem(u, four)) for u in at]
-            writer.weight_at = lambda index: [b.add(where, b.mul(index, four)) for where in begin]
-            writer.tile(column, registers)
-
-        def tile(column, registers):
-            with cgutils.for_range_slice(b, size_of(0), whole, four) as (first, _):
-                panel(column, registers, first, PANEL)
-            with cgutils.for_range_slice(b, whole, rows, size_of(1)) as (first, _):
-                panel(column, registers, first, 1)
-
-        in_tiles(b, PANEL_TILES, BYTES // (4 if isinstance(element, ir.FloatType) else 8), args[11], tile)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 def _scale_row(typingctx, target, at, factor, source, begin, width):
     """target[at : at + width] = factor * source[begin : begin + width]; with ``factor == 0`` the source is not read."""
     size = types.intp
@@ -198,72 +152,9 @@ def _scale_row(typingctx, target, at, factor, source, begin, width):
     return signature, codegen
 
 
-def _panels_of_products(typingctx, target, at, left, first_left, right, units, row, first_right, apart, terms, n):
-    """Sums of ``terms`` products, PANEL at a time, for each of ``n`` units a (int32):
-
-    target[at + a * PANEL + x] = sum over r of left[first_left + r * apart + x] * right[units[a] * row + first_right + r * apart
-    + x]
-    """
-    size = types.intp
-    signature = types.void(target, size, left, size, right, units, size, size, size, size, size)
-
-    def codegen(context, builder, sig, args):
-        b, element = builder, context.get_data_type(sig.args[0].dtype)
-        target, left, right, units = (context.make_array(sig.args[i])(context, b, args[i]).data for i in (0, 2, 4, 5))
-        panel, align, contract = ir.VectorType(element, PANEL), 4 if isinstance(element, ir.FloatType) else 8, ("contract",)
-
-        def pointer(base, index):
-            return b.bitcast(b.gep(base, [index]), panel.as_pointer())
-
-        def load(base, first, r):
-            return b.load(pointer(base, b.add(first, b.mul(r, args[8]))), align=align)
-
-        def every(add_up):
-            with cgutils.for_range(b, args[10]) as loop:
-                unit = b.sext(b.load(b.gep(units, [loop.index])), ir.IntType(64))
-                first = b.add(b.mul(unit, args[6]), args[7])
-                b.store(add_up(first), pointer(target, b.add(args[1], b.mul(loop.index, size_of(PANEL)))), align=align)
-
-        def few(count):
-            held = [load(left, args[3], size_of(r)) for r in range(count)]  # in registers for all units
-
-            def add_up(first):
-                total = b.fmul(held[0], load(right, first, size_of(0)), flags=contract)
-                for r in range(1, count):
-                    total = b.fadd(total, b.fmul(held[r], load(right, first, size_of(r)), flags=contract), flags=contract)
-                return total
-
-            every(add_up)
-
-        def many(first):
-            total = cgutils.alloca_once(b, panel)
-            b.store(ir.Constant(panel, [0.0] * PANEL), total)
-            with cgutils.for_range(b, args[9]) as loop:
-                product = b.fmul(load(left, args[3], loop.index), load(right, first, loop.index), flags=contract)
-                b.store(b.fadd(b.load(total), product, flags=contract), total)
-            return b.load(total)
-
-        def choose(count):
-            if count > MOST_TERMS:
-                every(many)
-                return
-            with b.if_else(b.icmp_signed("==", args[9], size_of(count))) as (then, otherwise):
-                with then:
-                    few(count)
-                with otherwise:
-                    choose(count + 1)
-
-        choose(1)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 combine: Callable[..., None] = intrinsic(_combine)
-combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 combine_sent: Callable[..., None] = intrinsic(_combine_sent)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
-panels_of_products: Callable[..., None] = intrinsic(_panels_of_products)
 prefetch: Callable[..., None] = intrinsic(_prefetch)
 scale_row: Callable[..., None] = intrinsic(_scale_row)
 

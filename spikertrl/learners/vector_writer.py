@@ -12,6 +12,7 @@ TILES = (12, 4, 2, 1)  # registers that hold partial sums at a time: wide tiles 
 
 
 def size_of(value: int) -> ir.Constant:
+    """A number of elements, or a place, as LLVM's 64-bit integer."""
     return ir.Constant(ir.IntType(64), value)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit, prange
 
 from .block_parts import AHEAD, add_gradient, add_immediate, locate_gains, send_rows, wake, widen
-from .vector import FAST, combine, combine_panel, combine_slots, sum_rows
+from .panels import combine_panel
+from .vector import FAST, combine, combine_slots, sum_rows
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
 NEAR_BYTES, PART_BYTES = 32 << 10, 768  # rows sent that exceed the first-level cache are read in parts of this width

@@ -105,19 +105,26 @@ class Adjoint:
         w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
         if not len(self.phi):
             return
-        ybar, W = direct.copy(), None if lists else dense_weights(w, tape.theta)
-        if W is None:
-            count, units, _ = tape.active(w)
-            weight = couplings.listed_weights(w, tape.theta)
-            to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
-        else:
-            for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
-                told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
-                ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(tau - 1, batch, -1)
+        ybar = direct.copy()
+        if len(w.pair_pre):  # else nothing comes from other units, and there are no tables
+            self._heard(tape, gamma, lists, ybar)
         for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
             at = w.start_q[i] * batch
             q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)
             self.phi[w.start_q[i] : w.start_q[i] + Q * n] += np.einsum("tbqn,tbn->qn", q, ybar[:, :, i : i + n]).reshape(-1)
+
+    def _heard(self, tape: Tape, gamma: np.ndarray, lists: bool, ybar: np.ndarray) -> None:
+        """ybar(t) += what gamma(t + 1) says through the synapses."""
+        w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
+        W = None if lists else dense_weights(w, tape.theta)
+        if W is None:
+            count, units, _ = tape.active(w)
+            weight = couplings.listed_weights(w, tape.theta)
+            to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
+            return
+        for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+            told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
+            ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, -1)
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""

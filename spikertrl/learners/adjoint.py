@@ -124,7 +124,7 @@ class Adjoint:
             return
         for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
             told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
-            ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, -1)
+            ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, w.n_units)
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import sparse
 
 import spikertrl as srl
-from spikertrl.run import Events, simulator
+from spikertrl.simulation.recording import Events
+from spikertrl.simulation.run import simulator
 
 DT = 1e-4
 SPIKES = srl.Record(states=False, messages=False)

@@ -14,7 +14,7 @@ from _structured_dense import Dense
 import spikertrl as srl
 from spikertrl.cost import cost_of
 from spikertrl.learners.base import Signal
-from spikertrl.run import pieces, simulator
+from spikertrl.simulation.run import pieces, simulator
 
 
 class Ours(Peer):

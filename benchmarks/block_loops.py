@@ -17,9 +17,10 @@ import numpy as np
 from influence import INPUTS, with_share
 
 import spikertrl as srl
-from spikertrl.learners import block_update, product
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines import influence as block_update
+from spikertrl.learners.engines.products import update as product
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
 
 CASES = [(128, 0.1, 0.1), (256, 0.1, 0.1), (256, 0.1, 0.2), (256, 0.1, 0.3), (256, 0.4, 0.1), (256, 0.3, 0.3), (512, 0.1, 0.1)]

@@ -16,9 +16,10 @@ import numpy as np
 from influence import INPUTS, network, with_share
 
 import spikertrl as srl
-from spikertrl.learners import couplings, product
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines.blocks import step_jacobian as couplings
+from spikertrl.learners.engines.products import update as product
+from spikertrl.simulation.run import simulator
 
 TAU = 16
 

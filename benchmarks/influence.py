@@ -27,7 +27,7 @@ from _structured_dense import Dense
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 
 INPUTS, OUTPUTS = 32, 8
 TURN = 24  # steps

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 import spikertrl as srl
-from spikertrl.gradients import signal_of
 from spikertrl.models import load
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
+from spikertrl.training.gradients import signal_of
 
 clock = time.perf_counter
 

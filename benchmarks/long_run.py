@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 
 import spikertrl as srl
-from spikertrl.gradients import descend, signal_of
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
+from spikertrl.training.gradients import descend, signal_of
 
 
 def main(argv: list[str] | None = None) -> int:

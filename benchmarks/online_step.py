@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 import spikertrl as srl
-from spikertrl.gradients import signal_of
 from spikertrl.models import load
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
+from spikertrl.training.gradients import signal_of
 
 PARTS = ("simulation", "loss", "update", "step")
 BLOCK = 50  # steps of one learner before it is the next one's turn

@@ -18,7 +18,7 @@ from influence import INPUTS, network
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
 
 DENSE, SPARSE = (16, 1.0, 1.0), (128, 0.1, 0.1)  # units, density, half width of the pseudo-derivative

@@ -21,9 +21,9 @@ import numpy as np
 from _egru_programs import jax_program
 
 import spikertrl as srl
-from spikertrl.gradients import signal_of
 from spikertrl.models import load
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
+from spikertrl.training.gradients import signal_of
 
 BATCH, UNITS = 32, 16
 

@@ -17,9 +17,10 @@ import numpy as np
 from influence import INPUTS, OUTPUTS, with_share
 
 import spikertrl as srl
-from spikertrl.learners import postponed, product
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines import deferred as postponed
+from spikertrl.learners.engines.products import update as product
+from spikertrl.simulation.run import simulator
 from spikertrl.tape import Tape
 
 TURN = 48  # steps

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 import spikertrl as srl
 from spikertrl import plot
-from spikertrl.gradients import signal_of
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
+from spikertrl.training.gradients import signal_of
 
 
 def train(width: float, options: argparse.Namespace) -> dict[str, float]:

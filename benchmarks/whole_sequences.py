@@ -13,9 +13,9 @@ import numpy as np
 from influence import INPUTS, OUTPUTS, with_share
 
 import spikertrl as srl
-from spikertrl.learners import transition
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines.transitions import update as transition
+from spikertrl.simulation.run import simulator
 
 NEVER, ALWAYS = 0.0, 1e9
 CASES = [  # units, density, wanted share of gradient-active units, steps, lanes

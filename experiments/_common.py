@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spikertrl._axes import axes as plain_axes
+from spikertrl.plot.axes import axes as plain_axes
 
 
 def parser(name: str, text: str | None, steps: int, seeds: int) -> argparse.ArgumentParser:

@@ -26,10 +26,10 @@ import numpy as np
 from tqdm import tqdm
 
 import spikertrl as srl
-from spikertrl.gradients import signal_of
 from spikertrl.models import load
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
+from spikertrl.training.gradients import signal_of
 
 READ = 100  # characters before the gradient is looked at
 TIMES = [10, 50, 100, 300, 1000, 2000]

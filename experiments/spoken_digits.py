@@ -43,7 +43,7 @@ from _common import absent, axes, load, parser, positive, store, table
 
 import spikertrl as srl
 from spikertrl import plot
-from spikertrl.train import Interrupted
+from spikertrl.training.fit import Interrupted
 
 NAME, CHECKPOINT, LINEAR = "spoken_digits", 25, 0.627
 LEARNERS = {"rtrl": srl.RTRL(), "snap1": srl.SnAp(1), "bptt": srl.BPTT()}

@@ -36,7 +36,7 @@ from tqdm import tqdm
 import spikertrl as srl
 from spikertrl import cost, plot
 from spikertrl.learners import Signal
-from spikertrl.run import as_input, simulator
+from spikertrl.simulation.run import as_input, simulator
 
 NAME, UNITS, BATCH, RATE, VALIDATE = "subramoney_2023_spiral", 16, 32, 3e-3, 100
 MODELS = {"subramoney": "egru_subramoney_2023", "egru": "egru"}

@@ -23,7 +23,8 @@ Communications 11:3625.
 (('v', 'a'), (), 0.3)
 """
 
-from spikertrl.model import Model, Parameter, Port, State
+from spikertrl._records import Parameter, Port, State
+from spikertrl.model import Model
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

@@ -24,7 +24,8 @@ after).
 ((), ('u', 'r', 'x'), ('u', 'r', 'h'))
 """
 
-from spikertrl.model import Model, Port, State
+from spikertrl._records import Port, State
+from spikertrl.model import Model
 
 MODEL = Model(
     name="gru",

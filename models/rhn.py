@@ -20,7 +20,8 @@ Meier and Steger (2018), Approximating real-time recurrent learning with random 
 ((), ('c', 'f'), ('c', 'f'))
 """
 
-from spikertrl.model import Model, Port, State
+from spikertrl._records import Port, State
+from spikertrl.model import Model
 
 MODEL = Model(
     name="rhn",

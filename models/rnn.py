@@ -17,7 +17,8 @@ Reference: Elman (1990), Finding structure in time, Cognitive Science 14:179-211
 ((), ('h',), ('h',))
 """
 
-from spikertrl.model import Model, Port, State
+from spikertrl._records import Port, State
+from spikertrl.model import Model
 
 MODEL = Model(
     name="rnn",

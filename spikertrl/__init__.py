@@ -2,21 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import checks, cost, learners, losses, models, nir_models, optimizers, plot, schedules, surrogates, tasks
-from ._from_nir import from_nir
-from ._nir_paths import NIRError
-from ._to_nir import to_nir
-from .brian.exporting import BrianNetwork, to_brian
-from .gradients import compare, gradient
+from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
+from .brian.write import BrianNetwork, to_brian
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
-from .online import Online
-from .run import Record, Run, simulate
-from .train import evaluate, fit
+from .nir import NIRError, from_nir, to_nir
+from .nir import units as nir_models
+from .simulation import Record, Run, simulate
+from .training import Online, compare, evaluate, fit, gradient
 
 if TYPE_CHECKING:
-    from .brian.importing import BrianImportError, ImportedNetwork, from_brian
+    from .brian.read.errors import BrianImportError
+    from .brian.read.from_brian import from_brian
+    from .brian.read.imported import ImportedNetwork
 
 __version__ = "0.1.0"
 
@@ -68,7 +67,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("BrianImportError", "ImportedNetwork", "from_brian"):  # only then is Brian2 imported, which takes a while
-        from .brian import importing
+        from .brian.read import from_brian as importing
 
         return getattr(importing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

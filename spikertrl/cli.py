@@ -79,7 +79,7 @@ def run(
     list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
 ) -> None:
     """Run an experiment: spikertrl run NAME [its options]; spikertrl run NAME --help shows them."""
-    from . import _experiment
+    from . import experiments as _experiment
 
     if list_ or experiment is None:
         for name, summary in _experiment.summaries().items():
@@ -98,8 +98,8 @@ def models(
     dtype: Annotated[str, typer.Option(help="Type of the generated code: float32 or float64.")] = "float32",
 ) -> None:
     """List the models; with NAME, its equations, parameters and derived Jacobian."""
-    from . import _describe
     from . import models as door
+    from .compile import describe as _describe
 
     if name is None:
         if source:
@@ -107,7 +107,7 @@ def models(
         for known in door.names():
             typer.echo(f"{known:24} {door.load(known).summary}")
         return
-    from .compile import compile_model
+    from .compile.cell import compile_model
 
     cell = compile_model(door.load(name), dtype)
     typer.echo(cell.source if source else _describe.describe(cell))
@@ -117,7 +117,7 @@ def models(
 @plain_errors()
 def check(path: Annotated[str, typer.Argument(help="A .py file that assigns MODEL, or the name of a shipped model.")]) -> None:
     """Hold a model to the laws: exact gradients, units, sparse equals dense, and the rest. Leaves with 1 if one is broken."""
-    from .checks import check_model
+    from .checks.check import check_model
     from .models import load
 
     report = check_model(load(path))
@@ -129,7 +129,7 @@ def check(path: Annotated[str, typer.Argument(help="A .py file that assigns MODE
 @plain_errors()
 def info() -> None:
     """Versions, cores, threads and the cache of compiled models."""
-    from . import _describe
+    from .compile import describe as _describe
 
     for label, value in _describe.installation().items():
         typer.echo(f"{label:12} {value}")

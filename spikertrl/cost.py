@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .learners.block_update import catch_up
-from .learners.blocks import BlockState, column_positions
-from .learners.dense import DenseState
+from .learners.engines.blocks.state import BlockState, column_positions
+from .learners.engines.influence import catch_up
+from .learners.engines.kronecker.update import KroneckerState
+from .learners.engines.local.update import LocalState, local_rows
 from .learners.eprop import EPropState
-from .learners.kronecker import KroneckerState
-from .learners.local import LocalState, local_rows
 from .learners.random_paths import PathsState
+from .learners.textbook import DenseState
 from .learners.uoro import RankOneState
-from .wiring import PHI
+from .network.wiring import PHI
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from . import losses, optimizers, plot, surrogates, tasks
-from ._axes import axes
 from .cost import cost_of
-from .gradients import gradient
 from .learners import BPTT, RTRL
 from .models import load
-from .network import Network
-from .online import Online
-from .run import simulate
+from .network.network import Network
+from .plot.axes import axes
+from .simulation.run import simulate
 from .tasks.ngram import ngram_bits
-from .train import evaluate, fit
+from .training.fit import evaluate, fit
+from .training.gradients import gradient
+from .training.online import Online
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numba import njit
 
-from .wiring import Wiring
+from .network.wiring import Wiring
 
 LINEAR = ("A", "B", "P", "o", "q")
 

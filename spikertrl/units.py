@@ -72,7 +72,7 @@ def in_base_units(value: Any, dims: tuple[float, ...], what: str, size: int) -> 
     if callable(value):
         return value
     if isinstance(value, str):
-        from .discretise import quantity
+        from .compile.quantities import quantity
 
         value = quantity(value)
     found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else (0.0,) * 7

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl.cell_math import exp
 from spikertrl.compile import compile_model
+from spikertrl.compile.cell_math import exp
 
 SERIES = 5e-13  # what the tenth order of the exponential series leaves out, and a dozen roundings
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from spikertrl import _describe, _experiment, cli, models
+from spikertrl import cli, models
+from spikertrl import experiments as _experiment
 from spikertrl.compile import compile_model
+from spikertrl.compile import describe as _describe
 from spikertrl.model import ModelError
 
 OWN = """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import _experiment
+from spikertrl import experiments as _experiment
 from spikertrl.models import load
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import spikertrl as srl
 from networks import drive, stacked
-from spikertrl.history import History
+from spikertrl.training.history import History
 
 LANES, STEPS = 2, 60
 

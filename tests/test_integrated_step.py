@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl.model import Model, ModelError, Parameter, Port, State
+from spikertrl._records import Parameter, Port, State
+from spikertrl.model import Model, ModelError
 from tolerances import ALIVE, EXACT64
 
 

@@ -11,11 +11,11 @@ import spikertrl as srl
 from networks import CHANNELS, drive, randomize
 from spikertrl.cost import cost_of, influence
 from spikertrl.learners.base import Signal
-from spikertrl.learners.block_update import update_blocks
-from spikertrl.learners.blocks import BlockState, init_blocks
-from spikertrl.learners.local import LocalState, init_local, update_local
-from spikertrl.learners.local_layout import lane_groups, shared_out
-from spikertrl.run import simulator
+from spikertrl.learners.engines.blocks.state import BlockState, init_blocks
+from spikertrl.learners.engines.influence import update_blocks
+from spikertrl.learners.engines.local.layout import lane_groups, shared_out
+from spikertrl.learners.engines.local.update import LocalState, init_local, update_local
+from spikertrl.simulation.run import simulator
 from spikertrl.tape import Tape
 from tolerances import ALIVE, VALUES64
 

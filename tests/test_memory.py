@@ -5,9 +5,9 @@ import psutil
 import pytest
 
 import spikertrl as srl
-from spikertrl.learners.vector import zeros_on_demand
-from spikertrl.memory import NotEnoughMemory
-from spikertrl.run import simulator
+from spikertrl.learners.engines.simd.rows import zeros_on_demand
+from spikertrl.resources import NotEnoughMemory
+from spikertrl.simulation.run import simulator
 
 
 def network(units=24, **kw):

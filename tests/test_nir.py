@@ -11,8 +11,8 @@ import pytest
 
 import spikertrl as srl
 from networks import worst_block
-from spikertrl._nir_paths import NIRError
-from spikertrl.nir_models import METHODS, nir_model
+from spikertrl.nir.paths import NIRError
+from spikertrl.nir.units import METHODS, nir_model
 from tolerances import EXACT64, VALUES64
 
 DT, STEPS = 1e-3, 400

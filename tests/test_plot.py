@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 import spikertrl as srl
 from spikertrl import cost, plot
-from spikertrl.gradients import signal_of
-from spikertrl.run import as_input, simulator
+from spikertrl.simulation.run import as_input, simulator
 from spikertrl.surrogates import boxcar, gaussian, triangle
+from spikertrl.training.gradients import signal_of
 
 
 @pytest.fixture(scope="module")

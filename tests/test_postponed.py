@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import checkpoint
 from spikertrl.cost import influence
-from spikertrl.learners import postponed
 from spikertrl.learners.base import Signal
-from spikertrl.memory import _held
-from spikertrl.run import simulator
+from spikertrl.learners.engines import deferred as postponed
+from spikertrl.resources import _held
+from spikertrl.simulation.run import simulator
+from spikertrl.training import checkpoint
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
 TAPES = (1, 1, 1, 2, 1, 1, 1, 1, 9, 1, 1, 2, 2, 1, 1, 1, 1, 1)

@@ -7,9 +7,10 @@ import pytest
 import spikertrl as srl
 from spikertrl import threads
 from spikertrl.cost import influence
-from spikertrl.learners import layout, product
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines.blocks import layout
+from spikertrl.learners.engines.products import update as product
+from spikertrl.simulation.run import simulator
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
 TAPES = (12, 1, 5, 16, 3)

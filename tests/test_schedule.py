@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import checkpoint
-from spikertrl.learners import block_update, product, schedule, whole_kernel
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines import influence as block_update
+from spikertrl.learners.engines.products import update as product
+from spikertrl.learners.engines.rows import dense_kernel as whole_kernel
+from spikertrl.learners.engines.rows import event_plan as schedule
+from spikertrl.simulation.run import simulator
+from spikertrl.training import checkpoint
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order, leaks multiplied beforehand
 TAPES = (9, 1, 16, 2, 12)

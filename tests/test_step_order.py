@@ -7,7 +7,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import Model, Network, Port, State
-from spikertrl.run import simulator
+from spikertrl.simulation.run import simulator
 from tolerances import VALUES64
 
 COPY = Model("copy", update="v = I_v", message="v", states={"v": State()}, ports={"v": Port()})

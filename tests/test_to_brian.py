@@ -305,7 +305,7 @@ def test_standalone(tmp_path) -> None:
 
 def discretise_afresh() -> None:
     """Make Brian2 discretise a model now."""
-    from spikertrl.brian import export_text
+    from spikertrl.brian.write import text as export_text
 
     export_text._steps.clear()
     export_text.discrete_step(srl.models.lif)

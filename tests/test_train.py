@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import checkpoint
-from spikertrl.history import History, early_stop
 from spikertrl.models import load
-from spikertrl.train import Interrupted, TrainingDiverged
+from spikertrl.training import checkpoint
+from spikertrl.training.fit import Interrupted
+from spikertrl.training.history import History, early_stop
+from spikertrl.training.session import TrainingDiverged
 
 LEARNERS = [srl.RTRL(), srl.RTRL(dense=True), srl.SnAp(1), srl.BPTT(), srl.BPTT(truncate=4), srl.Immediate()]
 

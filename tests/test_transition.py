@@ -7,9 +7,9 @@ import pytest
 import spikertrl as srl
 from spikertrl import threads
 from spikertrl.cost import influence
-from spikertrl.learners import transition
 from spikertrl.learners.base import Signal
-from spikertrl.run import simulator
+from spikertrl.learners.engines.transitions import update as transition
+from spikertrl.simulation.run import simulator
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
 STEPS = 14

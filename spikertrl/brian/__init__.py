@@ -1,1 +1,1 @@
-"""Brian2 at both ends: ``importing`` makes a Brian2 network trainable, ``exporting`` takes any network to Brian2."""
+"""Brian2 at both ends: ``read`` makes a Brian2 network trainable, ``write`` takes any network to Brian2."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..network.wiring import Wiring
 from ..tape import Tape
-from ..wiring import Wiring
-from .adjoint import Adjoint
 from .base import Signal, add_readout_gradient, readout_weights
+from .engines.adjoint.adjoint import Adjoint
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..tape import Tape
 from .base import Signal, readout_weights
-from .local import LocalState, init_local, local_bytes, update_local
+from .engines.local.update import LocalState, init_local, local_bytes, update_local
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 FEEDBACK = ("symmetric", "random", "adaptive")
 

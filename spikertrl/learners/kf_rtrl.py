@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from . import kronecker
 from .base import Sampled, Signal
-from .kronecker_kernel import SIGNED
+from .engines.kronecker import update as kronecker
+from .engines.kronecker.kernel import SIGNED
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass(frozen=True)

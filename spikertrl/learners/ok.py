@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from . import kronecker
 from .base import Signal
-from .kronecker_kernel import OPTIMAL
+from .engines.kronecker import update as kronecker
+from .engines.kronecker.kernel import OPTIMAL
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._pairs import pair_tables, synapse_ends
+from ..network._pairs import pair_tables, synapse_ends
+from ..network.wiring import Wiring
 from ..tape import Tape
-from ..wiring import Wiring
 from .base import Signal
-from .block_update import update_blocks
-from .blocks import BlockState, init_blocks
+from .engines.blocks.state import BlockState, init_blocks
+from .engines.influence import update_blocks
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass

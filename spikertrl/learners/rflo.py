@@ -17,7 +17,7 @@ from .base import Signal
 from .eprop import FEEDBACK, EPropState, advance, held, start
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass(frozen=True)

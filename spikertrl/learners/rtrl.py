@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from . import dense
+from . import textbook as dense
 from .base import Signal
-from .block_update import update_blocks
-from .blocks import BlockState, init_blocks, kept_bytes
-from .local import LocalState, init_local, update_local
-from .local_layout import is_local
+from .engines.blocks.state import BlockState, init_blocks, kept_bytes
+from .engines.influence import update_blocks
+from .engines.local.layout import is_local
+from .engines.local.update import LocalState, init_local, update_local
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from ..network.wiring import Wiring
 from ..tape import Tape
 from ..threads import share, threads_for
-from ..wiring import Wiring
-from . import uoro_kernel as kernel
 from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
-from .groups import groups
-from .synapse_tables import dense_weights, synapse_tables
+from .engines.kronecker import rank_one_kernel as kernel
+from .engines.kronecker.groups import groups
+from .engines.weights import dense_weights, synapse_tables
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..network.network import Network
 
 
 @dataclass

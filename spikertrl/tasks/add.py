@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TEST, TRAIN, VALID, Batch, Stream, check_size, class_score, generator, one_hot
 
 HELD_STEPS, HELD_LANES = 500, 8

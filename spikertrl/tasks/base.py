@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 
 Batch = tuple[np.ndarray, np.ndarray]
 TRAIN, VALID, TEST, MAKE = range(4)

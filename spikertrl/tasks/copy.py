@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TEST, TRAIN, VALID, Batch, Sequence, Stream, Task, check_size, class_score, generator, one_hot
 
 START, BLANK, SPREAD, HELD = 2, 3, 5, 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TEST, TRAIN, VALID, Batch, Sequence, check_size, class_score, generator
 
 HELD = 256

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TRAIN, Batch, Sequence, check_size, generator
 
 FILE, FOLDER, VARIABLE, CHANNELS, POOL = "fsdd_lauscher70.npz", "fsdd", "SPIKERTRL_DATA", 70, 4

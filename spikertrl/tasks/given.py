@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TRAIN, Batch, Sequence, check_size, class_score, generator
 
 

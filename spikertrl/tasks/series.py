@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import TRAIN, Batch, Stream, check_size, generator
 
 

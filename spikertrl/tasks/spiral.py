@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import MAKE, TRAIN, Batch, Sequence, class_score, generator
 
 STEPS, COUNT, SPLIT = 17, 10_000, (7_000, 8_500)

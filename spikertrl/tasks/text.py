@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import losses
-from ..losses import Loss
+from ..losses.base import Loss
 from .base import class_score, one_hot
 from .series import Series, embedded
 

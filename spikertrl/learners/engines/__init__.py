@@ -1,0 +1,1 @@
+"""The work of the learners: one folder for each way of computing."""

@@ -1,0 +1,1 @@
+"""The adjoint of some steps, backwards in time."""

@@ -1,0 +1,199 @@
+"""The adjoint of a tape: backpropagation as products of matrices where synapses are dense and as loops where they are not.
+
+Backwards in time (lambda = dL/ds, gamma = dL/dI; arrays flat as on the tape):
+
+    ybar_j(t) = dL/dy_j(t) + sum over synapses j -> i of theta_c gamma_i(t + d_c)
+    lambda(t) = A(t+1)^T lambda(t+1) + o(t) ybar(t),    gamma(t) = B(t)^T lambda(t)
+    dL/dtheta_c += gamma_i(t) y_j(t - d_c),    dL/dphi += P(t)^T lambda(t) + q(t) ybar(t)
+
+A step sends gamma back through the synapses; their own gradients follow for all steps of the tape at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....network.projections import Link
+from ....network.wiring import Wiring
+from ....tape import Tape
+from ....threads import threads_for
+from ..blocks import step_jacobian as couplings
+from ..weights import dense_weights
+from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
+from .tables import dense_links, tables_of
+
+
+@dataclass
+class Adjoint:
+    """What passes from a tape to the one before: lambda A (flat like o), and ybar of the last steps, ring (D + 1, B, N)."""
+
+    wiring: Wiring
+    batch: int
+    carry: np.ndarray = field(init=False)
+    ring: np.ndarray = field(init=False)
+    phi: np.ndarray = field(init=False)  # gradients of the units' own parameters, flat like q for one lane
+
+    def __post_init__(self) -> None:
+        w = self.wiring
+        self.carry = np.zeros(self.batch * w.n_states, w.dtype)
+        self.ring = np.zeros((max(w.row_history, 1) + 1, self.batch, w.n_units), w.dtype)
+        self.phi = np.zeros(int(w.Q.sum()), w.dtype)
+
+    def forget(self, lanes: np.ndarray) -> None:
+        """Nothing reaches further back in these lanes (B, bool)."""
+        if not lanes.any():
+            return
+        self.ring[:, lanes] = 0
+        w = self.wiring
+        tables = tables_of(w)
+        for first, n, S in zip(tables.first, tables.size, tables.S, strict=True):
+            at = w.start_o[first] * self.batch
+            self.carry[at : at + self.batch * S * n].reshape(self.batch, S, n)[lanes] = 0
+
+    def back(
+        self, tape: Tape, direct: np.ndarray, first: int, gradient: np.ndarray, thetas: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss.
+
+        ``thetas`` (steps, parameters): the parameters of each step, if they are not the same for all. Returns gamma, flat as
+        (steps, ``B * gammas``), see ``adjoint_tables``.
+        """
+        w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
+        steps = len(direct) - first
+        gamma = np.empty((steps, batch * tables.gammas), w.dtype)
+        starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
+        sending = [link for link in w.links if link.source >= w.n_channels]
+        dense = dense_links(w) if thetas is None else None
+        with threads_for(batch * tables.work):
+            if dense is not None:
+                back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
+                            w.size, *starts, self.carry, self.phi, gamma, *dense, tape.theta)  # fmt: skip
+            for t in range(len(direct) - 1, first - 1, -1) if dense is None else ():
+                now, k = (tape.start + t) % len(self.ring), t - first
+                inside(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
+                       w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
+                self.ring[now] = 0
+                for link in sending:
+                    theta = tape.theta if thetas is None else thetas[t]
+                    self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
+        into_parameters(w, tape, gamma, first, gradient)
+        return gamma
+
+    def immediate(self, tape: Tape, lam: np.ndarray) -> np.ndarray:
+        """gamma, as ``back`` returns it, of a tape whose ``lam`` (tau, B, N) = dL/ds is known, of units with one state.
+
+        Adds P^T lambda to the gradients of the units' own parameters; q ybar is added by ``messages``.
+        """
+        w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
+        gamma = np.empty((tau, batch * tables.gammas), w.dtype)
+        for i, n, G, Q in zip(tables.first, tables.size, tables.G, w.Q[tables.first], strict=True):
+            mine, shape = lam[:, :, None, i : i + n], (tau, batch, G, n)
+            at, into, wide = w.start_B[i] * batch, tables.start[i] * batch, batch * G * n
+            np.multiply(tape.B[:, at : at + wide].reshape(shape), mine, out=gamma[:, into : into + wide].reshape(shape))
+            at = w.start_P[i] * batch
+            own = np.einsum("tbqn,tbn->qn", tape.P[:, at : at + batch * Q * n].reshape(tau, batch, Q, n), mine[:, :, 0])
+            self.phi[w.start_q[i] : w.start_q[i] + Q * n] += own.reshape(-1)
+        return gamma
+
+    def messages(self, tape: Tape, gamma: np.ndarray, direct: np.ndarray, lists: bool) -> None:
+        """phi += q ybar at every step: what units' own parameters do to their messages, which arrive after one step.
+
+        Units have one state, so that gamma lies as B does. ``lists``: from lists of synapses, not as a product of matrices, and
+        for gradient-active units alone: others have q = 0.
+        """
+        w, batch, tables, tau = self.wiring, self.batch, tables_of(self.wiring), tape.tau
+        if not len(self.phi):
+            return
+        ybar = direct.copy()
+        if len(w.pair_pre):  # else nothing comes from other units, and there are no tables
+            self._heard(tape, gamma, lists, ybar)
+        for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
+            at = w.start_q[i] * batch
+            q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)
+            self.phi[w.start_q[i] : w.start_q[i] + Q * n] += np.einsum("tbqn,tbn->qn", q, ybar[:, :, i : i + n]).reshape(-1)
+
+    def _heard(self, tape: Tape, gamma: np.ndarray, lists: bool, ybar: np.ndarray) -> None:
+        """ybar(t) += what gamma(t + 1) says through the synapses."""
+        w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
+        W = None if lists else dense_weights(w, tape.theta)
+        if W is None:
+            count, units, _ = tape.active(w)
+            weight = couplings.listed_weights(w, tape.theta)
+            to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
+            return
+        for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+            told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
+            ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, w.n_units)
+
+    def count(self, gamma: np.ndarray) -> int:
+        """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
+        w, tables, done = self.wiring, tables_of(self.wiring), 0
+        columns, synapses = np.diff(w.col_ptr), np.diff(w.pair_syn[w.pair_ptr])
+        for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
+            at = tables.start[i] * self.batch
+            alive = gamma[:, at : at + self.batch * G * n].reshape(-1, G, n).any(1).sum(0)
+            done += int(alive @ (columns[i : i + n] + synapses[i : i + n]))
+        return done
+
+    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int) -> None:
+        """ybar of the sources of a link, from gamma (B, ports, post) of one step."""
+        source = link.source - self.wiring.n_channels
+        if link.is_dense:
+            into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
+            into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
+        else:
+            weight, gamma = weight.reshape(len(link.ports), -1), np.ascontiguousarray(gamma)
+            send_sparse(gamma, weight, link.indptr, link.indices, link.delays, source, time, self.ring)
+
+    def own_parameters(self, gradient: np.ndarray) -> None:
+        """Add what has come together for the units' own parameters, once after the last tape."""
+        tables = tables_of(self.wiring)
+        gradient[tables.own] += self.phi[tables.place]
+
+
+def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
+    """Add dL/dtheta of synapses and biases, from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
+    batch, tables = tape.batch, tables_of(w)
+    with threads_for(len(gamma) * batch * tables.work):
+        for link in w.links:
+            _weights(w, link, tape, gamma, first, gradient)
+    for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
+        at = tables.start[i] * batch
+        rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
+        gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+
+
+def _all_ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
+    """gamma of the units that a link reaches, at all their ports, (steps, B, ports, post)."""
+    at, G, n = tables_of(w).start[link.target] * batch, w.G[link.target], link.shape[0]
+    return gamma[:, at : at + batch * G * n].reshape(len(gamma), batch, G, n)
+
+
+def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
+    """gamma at the ports of a link, (steps, B, ports, post)."""
+    return _all_ports(w, gamma, link, batch)[:, :, link.ports]
+
+
+def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
+    """dL/dtheta of a link from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
+    if not link.is_trained:
+        return
+    low, steps = tape.history + first, len(gamma)
+    if link.is_dense:
+        y = tape.messages[:, :, link.source : link.source + link.shape[1]]
+        sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
+        told = _all_ports(w, gamma, link, tape.batch)
+        most = 2 * len(link.ports) >= told.shape[2]  # of the ports: to leave some out costs more than their product
+        told = (told if most else told[:, :, link.ports]).reshape(len(sent), -1)
+        found = (told.T @ sent).reshape(-1, link.shape[0] * link.shape[1])
+        found = found[link.ports] if most else found
+    else:
+        told = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
+        found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
+        y = np.ascontiguousarray(tape.messages)
+        weights_sparse(told, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
+    if not link.trained.all():
+        found *= link.trained[:, None]
+    gradient[link.theta] += found.reshape(-1)

@@ -1,0 +1,118 @@
+"""Compiled loops of the adjoint of a tape (see ``adjoint``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from ..simd.rows import FAST
+
+
+@njit(cache=True, fastmath=FAST)
+def inside(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q, start_gamma, firsts,
+           carry, phi, gamma):  # fmt: skip
+    """One step inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar."""
+    for i in firsts:
+        n = size[i]
+        lam = np.empty((S[i], n), carry.dtype)
+        for b in range(B):
+            at = start_o[i] * B + b * S[i] * n
+            for s in range(S[i]):
+                for x in range(n):
+                    lam[s, x] = carry[at + s * n + x] + o[at + s * n + x] * (direct[b, i + x] + ring[b, i + x])
+            at_q, at_P = start_q[i] * B + b * Q[i] * n, start_P[i] * B + b * S[i] * Q[i] * n
+            for k in range(Q[i]):
+                for x in range(n):
+                    phi[start_q[i] + k * n + x] += q[at_q + k * n + x] * (direct[b, i + x] + ring[b, i + x])
+                for s in range(S[i]):
+                    for x in range(n):
+                        phi[start_q[i] + k * n + x] += P[at_P + (s * Q[i] + k) * n + x] * lam[s, x]
+            at_B, at_gamma = start_B[i] * B + b * S[i] * G[i] * n, start_gamma[i] * B + b * G[i] * n
+            gamma[at_gamma : at_gamma + G[i] * n] = 0
+            for s in range(S[i]):
+                for g in range(G[i]):
+                    for x in range(n):
+                        gamma[at_gamma + g * n + x] += B_[at_B + (s * G[i] + g) * n + x] * lam[s, x]
+            at_A = start_A[i] * B + b * S[i] * S[i] * n
+            carry[at : at + S[i] * n] = 0
+            for s in range(S[i]):
+                for r in range(S[i]):
+                    for x in range(n):
+                        carry[at + r * n + x] += A[at_A + (s * S[i] + r) * n + x] * lam[s, x]
+
+
+@njit(cache=True, fastmath=FAST)
+def back_dense(A, B_, P, o, q, direct, ring, start, first, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q,
+                start_gamma, firsts, carry, phi, gamma, links, ports, theta):  # fmt: skip
+    """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``adjoint_tables`` lists them."""
+    for t in range(len(direct) - 1, first - 1, -1):
+        now, k = (start + t) % len(ring), t - first
+        inside(A[t], B_[t], P[t], o[t], q[t], direct[t], ring[now], B, S, G, Q, size, start_A, start_B, start_P, start_o,
+               start_q, start_gamma, firsts, carry, phi, gamma[k])  # fmt: skip
+        ring[now] = 0
+        for e in range(len(links)):
+            source, wide, delay, at, inputs, n, used, begin = links[e]
+            told = np.empty((B, used * n), gamma.dtype)
+            for b in range(B):
+                for r in range(used):
+                    place = at * B + (b * inputs + ports[e, r]) * n
+                    told[b, r * n : r * n + n] = gamma[k, place : place + n]
+            weight = theta[begin : begin + used * n * wide].reshape(used * n, wide)
+            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(told, weight)
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
+    """ring[time - delay, b, source + pre] += sum over ports of weight gamma, lanes in parallel."""
+    B, ports, posts = gamma.shape
+    for b in prange(B):
+        for i in range(posts):
+            alive = False
+            for g in range(ports):
+                alive |= gamma[b, g, i] != 0
+            if alive:
+                for e in range(indptr[i], indptr[i + 1]):
+                    total = gamma[b, 0, i] * weight[0, e]
+                    for g in range(1, ports):
+                        total += gamma[b, g, i] * weight[g, e]
+                    ring[(time - delay[e]) % len(ring), b, source + indices[e]] += total
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into):
+    """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources in parallel.
+
+    Synapses by source (see ``Link.by_source``): silent ones cost nothing. ``y``: messages of all sources, the link's from
+    ``first`` on; row ``low`` is the first step of ``gamma`` (steps, B, ports, posts), and ``history`` the longest delay.
+    """
+    steps, B, ports, _ = gamma.shape
+    for j in prange(len(indptr) - 1):
+        for row in range(low - history, low + steps):
+            for b in range(B):
+                sent = y[row, b, first + j]
+                if sent != 0:
+                    for e in range(indptr[j], indptr[j + 1]):
+                        t = row - low + delay[e]
+                        if 0 <= t < steps:
+                            for g in range(ports):
+                                into[g, place[e]] += gamma[t, b, g, post[e]] * sent
+
+
+@njit(cache=True, fastmath=FAST)
+def to_active(count, units, out_ptr, out_post, weight, ports, G, size, local, start_B, gamma, ybar):
+    """ybar[t, b, j] += weights of j's synapses times gamma of their targets at t + 1, for gradient-active units j.
+
+    Units of one state, synapses of one delay; ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N,
+    most) names these ports, -1 for none; ``gamma`` (tau, as B of the tape).
+    """
+    tau, B, _ = ybar.shape
+    for t in range(tau - 1):
+        for b in range(B):
+            for a in range(count[t, b]):
+                j = units[t, b, a]
+                for e in range(out_ptr[j], out_ptr[j + 1]):
+                    i = out_post[e]
+                    base = start_B[i] * B + b * G[i] * size[i] + local[i]
+                    for r in range(weight.shape[1]):
+                        if ports[i, r] >= 0:
+                            ybar[t, b, j] += weight[e, r] * gamma[t + 1, base + ports[i, r] * size[i]]

@@ -1,0 +1,1 @@
+"""The influence in blocks of units that share their columns."""

@@ -1,0 +1,99 @@
+"""Compiled parts that the loops over blocks share: columns that come alive, immediate terms, rows that are sent.
+
+In block ``gr`` columns lie in runs ``r0 .. r1-1`` (see ``layout.Layout``); ``c0`` is its first sorted column, ``base`` where a
+lane's rows begin in M. Run r has the place ``position[b, r]`` in every row, -1 while it is not alive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..simd.rows import FAST, prefetch, sum_rows
+
+AHEAD = 3  # rows asked for in advance: they lie apart, and in an online step they come from main memory
+
+
+@njit(fastmath=FAST, cache=True)
+def wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w):
+    """Give every run of columns that comes alive in steps begins .. ends-1 its place; return the width then."""
+    asleep = 0
+    for run in range(r0, r1):
+        asleep += position[b, run] < 0
+    for t in range(begins, ends if asleep else begins):
+        for run in range(r0, r1):
+            source = run_source[run]
+            if position[b, run] < 0 and (source < 0 or messages[history + t - run_delay[run], b, source] != 0):
+                position[b, run] = w
+                w += runs[run + 1] - runs[run]
+    return w
+
+
+@njit(fastmath=FAST, cache=True)
+def locate_gains(gain, c0, c1, term, b, B):
+    """Where the derivative that drives each column of a lane lies in a line of B (or P)."""
+    for x in range(c0, c1):
+        gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
+
+
+@njit(fastmath=FAST, cache=True)
+def add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P, messages,
+                  history):  # fmt: skip
+    """Immediate terms of a step, in the rows of each column's own unit, of one state. Returns multiply-adds done."""
+    done = 0
+    for run in range(r0, r1):
+        source = run_source[run]
+        value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
+        if value == 0:
+            continue
+        line, at = tape_P[t] if source == -2 else tape_B[t], base + position[b, run]
+        for x in range(np.uint64(runs[run]), np.uint64(runs[run + 1])):
+            M[np.uint64(at + own_row[x])] += line[np.uint64(gain[x - np.uint64(c0)])] * value
+        done += runs[run + 1] - runs[run]
+    return done
+
+
+@njit(fastmath=FAST, cache=True)
+def send_rows(sent, M, base, stride, wide, row_live, lives, units, n, k0, k1, o, q, b, B, size, local, start_o, start_q, Q,
+              col_ptr, col_port, run_of, placed, runs, position, places, weights, ahead):  # fmt: skip
+    """E_j = o_j M_j + q_j of the n ``units`` that are gradient-active, one behind the other. Returns the rows read.
+
+    ``ahead``: how many rows are asked for in advance, if they come from main memory. Rows sent before a tape are made again
+    when it begins, from M: keeping them in the meantime would cost more.
+    """
+    nothing, done = M.dtype.type(0), 0
+    for a in range(min(n, ahead)):
+        prefetch(M, base + units[a] * stride, wide)
+    for a in range(n):
+        if 0 < ahead < n - a:
+            prefetch(M, base + units[a + ahead] * stride, wide)
+        j, place = units[a], a * stride
+        places[0], weights[0] = base + j * stride, o[start_o[j] * B + b * size[j] + local[j]]
+        live = 1 if row_live[lives + j] else 0
+        sum_rows(sent, place, nothing, M, places, weights, live, wide)
+        done += live
+        if k0 <= j < k1:
+            for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
+                run = run_of[c]
+                at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
+                sent[place + position[b, run] + placed[c] - runs[run]] += q[at_q]
+    return done
+
+
+@njit(fastmath=FAST, cache=True)
+def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, told):
+    """Zeros in the registers that columns just alive have opened: in live rows of M, and in Z."""
+    for r in range(rows):
+        if live[r]:
+            M[base + r * stride + fresh : base + r * stride + wide] = 0
+    for o in range(told):
+        Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
+
+
+@njit(fastmath=FAST, cache=True)
+def add_gradient(gradient, g, b, r0, r1, runs, theta, position):
+    """Add the sums g of a lane's columns to the gradient, each at its place in theta."""
+    for run in range(r0, r1):
+        if position[b, run] >= 0:
+            for x in range(runs[run], runs[run + 1]):
+                gradient[theta[x]] += g[position[b, run] + x - runs[run]]

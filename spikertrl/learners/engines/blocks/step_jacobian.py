@@ -1,0 +1,130 @@
+"""Effective couplings of a tape: for every unit, lane and step, which rows arrive and with which weight."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ....network.wiring import Wiring
+from ....tape import Tape
+from ..simd.gemm import PANEL
+from .layout import Layout
+from .step_jacobian_kernel import couple, couple_all
+
+ROOM_BYTES = 128 << 20  # for a tape's couplings that are laid out at a time
+ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
+
+
+class Couplings(NamedTuple):
+    """Entries of every unit in every lane and step: where they start, source units, slots, delays, values (states, entries).
+
+    ``pre`` and ``lag`` are empty where rows arrive by their slot alone.
+    """
+
+    starts: np.ndarray  # (steps * lanes, N + 1)
+    pre: np.ndarray
+    slot: np.ndarray
+    lag: np.ndarray
+    coef: np.ndarray
+    all_to_all: bool  # values alone, as a full matrix (see combine_panel) in every lane and step
+
+
+def none_arrive(w: Wiring, rows: int) -> Couplings:
+    """There is no synapse between units."""
+    starts, none = np.zeros((rows, w.n_units + 1), np.int64), np.zeros(0, np.int32)
+    return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
+
+
+def nbytes(w: Wiring, blocks: Layout, rows: int) -> int:
+    """What ``allocate`` will take."""
+    named, dense = not blocks.whole.all(), all_to_all(w, blocks)
+    numbers = 4 * ((not dense) + 2 * named) + w.max_states * w.dtype.itemsize
+    return rows * (8 * (w.n_units + 1) + _entries(w, dense) * numbers)
+
+
+def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
+    """Room for the couplings of ``rows`` lanes and steps."""
+    dense = all_to_all(w, blocks)
+    entries = rows * _entries(w, dense)
+    names = 0 if blocks.whole.all() else entries
+    pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if dense else entries, names))
+    return Couplings(
+        np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), dense
+    )
+
+
+def _entries(w: Wiring, dense: bool) -> int:
+    """Couplings that one lane may have in a step."""
+    return w.n_units * -(-w.n_units // PANEL) * PANEL if dense else len(w.pair_pre)
+
+
+def all_to_all(w: Wiring, blocks: Layout) -> bool:
+    """Whether couplings are laid out as full matrices."""
+    return bool(blocks.whole.all()) and len(w.pair_pre) >= ALL_TO_ALL * w.n_units**2
+
+
+def fill(
+    into: Couplings, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
+) -> Couplings:
+    """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
+    tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
+    past = len(sent) - tape.tau
+    if into.all_to_all:
+        weight = full_weights(w, theta)
+        coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
+        couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
+    else:
+        weight = listed_weights(w, theta)
+        outgoing = (w.delays, w.out_ptr, w.out_post)
+        couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
+    return into
+
+
+def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent: np.ndarray, senders: np.ndarray) -> Couplings:
+    """``fill`` for all steps of a tape, each with its own parameters (steps, parameters)."""
+    rows, room = tape.batch, into.coef.shape[1] // len(thetas)
+    for t, theta in enumerate(thetas):
+        own = slice(t * room, (t + 1) * room)
+        starts = into.starts[t * rows : (t + 1) * rows]
+        part = Couplings(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], into.all_to_all)
+        fill(part, w, tape, theta, sent, senders, t, t + 1)
+        part.starts[...] += t * room
+    return into
+
+
+def listed_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple``, (pairs in outgoing order, ports)."""
+    found = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
+    _spread(found, w.syn_place, theta[w.syn_theta], w)
+    return found
+
+
+def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple_all``, (pre, ports, post padded to PANEL)."""
+    found = np.zeros((w.n_units, w.heard_ports.shape[1], -(-w.n_units // PANEL) * PANEL), w.dtype)
+    _spread(found, _dense_places(w), theta[w.syn_theta], w)
+    return found
+
+
+def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:
+    """Values at their places; parallel synapses (two projections between the same units, with one delay) add up."""
+    if _parallel_synapses(w):
+        np.add.at(weight.reshape(-1), places, values)
+    else:
+        weight.reshape(-1)[places] = values
+
+
+@functools.lru_cache(maxsize=8)
+def _parallel_synapses(w: Wiring) -> bool:
+    return len(np.unique(w.syn_place)) < len(w.syn_place)
+
+
+@functools.lru_cache(maxsize=8)
+def _dense_places(w: Wiring) -> np.ndarray:
+    """Where each synapse lies in a full array of weights (pre, ports, post padded to PANEL)."""
+    most = w.heard_ports.shape[1]
+    pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
+    pair, rank = np.divmod(w.syn_place, most)
+    return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]

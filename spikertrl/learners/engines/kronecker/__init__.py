@@ -1,0 +1,1 @@
+"""Influence as products of factors: KF-RTRL, OK, UORO."""

@@ -1,0 +1,364 @@
+"""Compiled loops of the Kronecker learners: a group's factors through the steps of a tape, lane by lane.
+
+One lane and step: list the rows that arrive (gradient-active sources only), lay out their couplings J, multiply J with the rows
+by BLAS (or row by row where the mask is sparse), add the units' own path, mix with the immediate term, send new rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from ...base import add
+from .reduction import reduce_terms
+
+EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
+
+
+@njit(cache=True)
+def multiply(to, factor, vector):
+    """to = factor * vector."""
+    for e in range(len(to)):
+        to[e] = factor * vector[e]
+
+
+@njit(cache=True)
+def copy(to, vector):
+    """to = vector."""
+    for e in range(len(to)):
+        to[e] = vector[e]
+
+
+@njit(cache=True)
+def copy_runs(runs, theta, W):
+    """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
+    for r in range(runs.shape[1]):
+        to, start, length = runs[0, r], runs[1, r], runs[2, r]
+        copy(W[to : to + length], theta[start : start + length])
+
+
+@njit(cache=True)
+def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
+    """Rows that may arrive: (delay, unit) of every source that was gradient-active then. Returns how many."""
+    found = 0
+    for d in range(len(delays)):
+        for j in range(sent.shape[2]):
+            slot[d, j] = -1
+            if sent[row - delays[d], b, j] >= 0:
+                list_delay[found], list_unit[found], slot[d, j] = d, j, found
+                found += 1
+    return found
+
+
+@njit(cache=True)
+def couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, local, start_B, first_state, tape_B, J):
+    """J (R, nl): what each listed row does to every state."""
+    N, whole = len(S), W.shape[0] == 1 and nl == len(S)
+    for i in range(N):
+        base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+        for s in range(S[i]):
+            to = J[first_state[i] + s]
+            to[:] = 0
+            for g in range(G[i]):
+                gain = tape_B[t, base + (s * G[i] + g) * size[i]]
+                if gain == 0 or not linked[g, i]:
+                    continue
+                if whole:
+                    weight = W[0, g, i]
+                    for k in range(N):
+                        to[k] += gain * weight[k]
+                else:
+                    for k in range(nl):
+                        to[k] += gain * W[list_delay[k], g, i, list_unit[k]]
+
+
+@njit(cache=True)
+def couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J):
+    """J (N, N) where every unit has one state and all rows arrive: own path and rows' dO/ds included."""
+    N, sends = len(S), np.empty(len(S), J.dtype)
+    for j in range(N):
+        sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
+    for i in range(N):
+        base = start_B[i] * B + b * G[i] * size[i] + local[i]
+        J[i] = 0
+        for g in range(G[i]):
+            if linked[g, i]:
+                add_scaled(J[i], tape_B[t, base + g * size[i]], W[0, g, i], sends)
+        J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
+
+
+@njit(cache=True)
+def add_scaled(to, factor, vector, each):
+    """to += factor * vector * each."""
+    for e in range(len(to)):
+        to[e] += factor * vector[e] * each[e]
+
+
+@njit(cache=True)
+def couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, S, G, size, local, start_B, tape_B,
+                  ptr, index, values):  # fmt: skip
+    """The same by pairs: unit i hears the listed rows index[ptr[i]:ptr[i+1]] with values (S, pairs)."""
+    found = 0
+    for i in range(len(S)):
+        base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+        ptr[i] = found
+        for e in range(pair_ptr[i], pair_ptr[i + 1]):
+            k = slot[which[e], pair_pre[e]]
+            if k < 0:
+                continue
+            for s in range(S[i]):
+                value = values[s, found] * 0
+                for c in range(pair_syn[e], pair_syn[e + 1]):
+                    value += tape_B[t, base + (s * G[i] + syn_port[c]) * size[i]] * weight[c]
+                values[s, found] = value
+            index[found] = k
+            found += 1
+    ptr[len(S)] = found
+    return found
+
+
+@njit(cache=True)
+def gather_rows(b, B, nl, list_unit, S, Q, size, local, start_o, start_q, first_state, o, q, A, unit, port, phi, slot, E):
+    """E (nl, n): the listed units' messages of the step before, from their states' rows A (R, n)."""
+    for k in range(nl):
+        j = list_unit[k]
+        base = start_o[j] * B + b * S[j] * size[j] + local[j]
+        E[k] = 0
+        for s in range(S[j]):
+            add(E[k], o[base + s * size[j]], A[first_state[j] + s])
+    if phi:
+        for c in range(len(unit)):
+            j = unit[c]
+            if slot[0, j] >= 0:
+                E[slot[0, j], c] += q[start_q[j] * B + (b * Q[j] + port[c]) * size[j] + local[j]]
+
+
+@njit(cache=True)
+def add_own(t, b, B, S, size, local, start_A, first_state, tape_A, A, T):
+    """T += own(t) A, the units' own path; returns multiply-adds."""
+    done = 0
+    for i in range(len(S)):
+        base = start_A[i] * B + b * S[i] * S[i] * size[i] + local[i]
+        for s in range(S[i]):
+            for r in range(S[i]):
+                gain = tape_A[t, base + (s * S[i] + r) * size[i]]
+                if gain != 0:
+                    add(T[first_state[i] + s], gain, A[first_state[i] + r])
+                    done += T.shape[1]
+    return done
+
+
+@njit(cache=True)
+def immediate(t, b, B, unit, port, phi, S, C, size, local, start, first_state, flat, gains, places):
+    """D, one column at a time: its entries ``gains`` at flat ``places`` of an (R, n) matrix. Returns how many, and |D|^2."""
+    found, total, n = 0, 0.0, len(unit)
+    for c in range(n):
+        i = unit[c]
+        for s in range(S[i]):
+            value = flat[t, start[i] * B + (b * S[i] * C[i] + s * C[i] + port[c]) * size[i] + local[i]]
+            if value != 0:
+                gains[found], places[found] = value, (first_state[i] + s) * n + c
+                total += value * value
+                found += 1
+    return found, total
+
+
+@njit(cache=True)
+def emit(b, B, S, Q, size, local, start_o, start_q, first_state, o, q, sent_now, A, unit, port, phi, direct,
+         dz, weights, decay, flying, keep, E, Z, out, ej):  # fmt: skip
+    """Send: ``out`` = dL/dy e + dL/dz Z for this step; rows in flight and the leaky readouts' rows. Returns multiply-adds."""
+    done, n = 0, A.shape[1]
+    out[:] = 0
+    for z in range(len(Z)):
+        Z[z] *= decay[z]
+    for j in range(len(S)):
+        if sent_now[j] < 0:
+            continue
+        if not flying and len(Z) == 0 and direct[j] == 0:
+            continue
+        base = start_o[j] * B + b * S[j] * size[j] + local[j]
+        done += n * (S[j] + 1 + len(Z))
+        if not flying and len(Z) == 0 and not phi:
+            for s in range(S[j]):
+                add(out, direct[j] * o[base + s * size[j]], A[first_state[j] + s])
+            continue
+        ej[:] = 0
+        for s in range(S[j]):
+            add(ej, o[base + s * size[j]], A[first_state[j] + s])
+        if phi:
+            for c in range(n):
+                if unit[c] == j:
+                    ej[c] += q[start_q[j] * B + (b * Q[j] + port[c]) * size[j] + local[j]]
+        if direct[j] != 0:
+            add(out, direct[j], ej)
+        for z in range(len(Z)):
+            add(Z[z], weights[z, j], ej)
+        if flying:
+            E[keep, j] = ej
+    for z in range(len(Z)):
+        if dz[z] != 0:
+            add(out, dz[z], Z[z])
+    return done
+
+
+@njit(cache=True)
+def _ratio(upper, lower):
+    """sqrt(upper / lower), 1 where either is zero: any positive value keeps the estimate unbiased."""
+    return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0
+
+
+@njit(cache=True)
+def _rescale(row, b, sent, D, now, factor, k, E, Z):
+    """Rows of sample k in flight and of the leaky readouts are rescaled as A is."""
+    for z in range(len(Z)):
+        Z[z] *= factor
+    for d in range(1, D):
+        place = (now - d) % D
+        for j in range(sent.shape[2]):
+            if sent[row - d, b, j] >= 0:
+                E[place, k, j] *= factor
+
+
+@njit(cache=True)
+def _mix_terms(row, b, sent, D, now, factors, E, Z, hold):
+    """Rows in flight and of the leaky readouts take part in the mix: term k becomes sum_i factors[k, i] times term i."""
+    for z in range(Z.shape[1]):
+        _mix_rows(factors, Z[:, z], hold)
+    for d in range(1, D):
+        for j in range(sent.shape[2]):
+            if sent[row - d, b, j] >= 0:
+                _mix_rows(factors, E[(now - d) % D, :, j], hold)
+
+
+@njit(cache=True)
+def _mix_rows(factors, rows, hold):
+    for c in range(rows.shape[1]):
+        for i in range(len(rows)):
+            hold[i] = rows[i, c]
+        for k in range(len(rows)):
+            total = hold[0] * factors[k, 0]
+            for i in range(1, len(rows)):
+                total += hold[i] * factors[k, i]
+            rows[k, c] = total
+
+
+@njit(cache=True)
+def _propagate(k, t, b, B, nl, dense, folded, D, now, delays, list_delay, list_unit, slot, J, ptr, index, values, S, Q, size,
+               local, start_A, start_o, start_q, first_state, tape_A, o, q, unit, port, phi, old, E, buffer, into):  # fmt: skip
+    """``into`` (R, n) = own(t) A + sum of J times the rows that arrive, for one term; returns multiply-adds."""
+    N, (R, n), done = len(S), old.shape, 0
+    if folded:
+        np.dot(J, old, into)
+        return R * nl * n
+    rows = buffer[: nl * n].reshape(nl, n)
+    if D == 1:
+        gather_rows(b, B, nl, list_unit, S, Q, size, local, start_o, start_q, first_state, o[t], q[t], old, unit, port, phi,
+                    slot, rows)  # fmt: skip
+    else:
+        for e in range(nl):
+            rows[e] = E[(now - delays[list_delay[e]]) % D, k, list_unit[e]]
+    if dense and nl > 0:
+        np.dot(J, rows, into)
+        done = R * nl * n
+    else:
+        into[:] = 0
+        if not dense:
+            for i in range(N):
+                for s in range(S[i]):
+                    for e in range(ptr[i], ptr[i + 1]):
+                        add(into[first_state[i] + s], values[s, e], rows[index[e]])
+                done += (ptr[i + 1] - ptr[i]) * S[i] * n
+    return done + add_own(t, b, B, S, size, local, start_A, first_state, tape_A, old, into)
+
+
+@njit(cache=True)
+def _mix_signs(signs, K, k, size_u, size_T, size_D, size_x, scale):
+    """Factors of A and D in the new A, of u and x in the new u."""
+    p1, p2 = _ratio(size_T, size_u), _ratio(size_D, size_x)
+    c1, c2 = signs[k], signs[K + k]
+    scale[0], scale[1], scale[2], scale[3] = c1 / p1, c2 / p2, c1 * p1, c2 * p2
+
+
+@njit(cache=True)
+def _squares(vector):
+    total = 0.0
+    for e in range(len(vector)):
+        total += vector[e] * vector[e]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delays, which, linked, W, weight, S, G, Q, size,
+            local, start_A, start_B, start_P, start_o, start_q, first_state, pair_ptr, pair_pre, pair_syn, syn_port, tape_A,
+            tape_B, tape_P, o, q, sent, unit, port, phi, x, signs, direct, dz, weights, decay, u, A, E, Z, work_J, work_E,
+            work_T, index, U, rows, counts):  # fmt: skip
+    """One group through ``tau`` steps, in lanes worker, worker + workers, ...
+
+    u (B, K, m), A (B, K, R, n), E (B, D or 0, K, N, n) and Z (B, K, L, n) change in place.
+
+    ``o``, ``q`` have one step more in front, the last one of the tape before. Written: ``U`` (B, tau, K, m) and ``rows``
+    (B, tau, K, n), whose outer products are the gradient; ``counts`` (4). x, signs, direct and dz have lanes first.
+    """
+    N, K, R, n, m = len(S), A.shape[1], A.shape[2], A.shape[3], u.shape[2]
+    most, terms = len(delays) * N, K if kind == OPTIMAL else 1
+    list_delay, list_unit = np.empty(most, np.int64), np.empty(most, np.int64)
+    slot, ptr = np.empty((len(delays), N), np.int64), np.empty(N + 1, np.int64)
+    gains, places = np.empty(n * S.max(), A.dtype), np.empty(n * S.max(), np.int64)
+    factors, last, scale = np.zeros((K, K), A.dtype), np.zeros(K, A.dtype), np.ones(4, A.dtype)
+    ej, hold = np.empty(n, A.dtype), np.empty(K, A.dtype)
+    T, values = work_T[: terms * R * n].reshape(terms, R * n), work_J.reshape(S.max(), -1)
+    C, start, linear = (Q, start_P, tape_P) if phi else (G, start_B, tape_B)
+    for b in range(worker, B, workers):
+        for t in range(tau):
+            row, now = D + t, clock + t
+            nl = list_rows(sent, row, delays, b, list_delay, list_unit, slot)
+            folded = foldable and nl == N and D == 1
+            wide = nl if dense else 0
+            J = work_J[: R * wide].reshape(R, wide)
+            if folded:
+                couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J)
+            elif dense:
+                couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, local, start_B, first_state, tape_B, J)
+            else:
+                couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, S, G, size, local, start_B,
+                              tape_B, ptr, index, values)  # fmt: skip
+            nd, squared = immediate(t, b, B, unit, port, phi, S, C, size, local, start, first_state, linear, gains, places)
+            size_x, size_D = math.sqrt(_squares(x[b, t])), math.sqrt(squared)
+            for k in range(K):
+                into = T[k if terms == K else 0]
+                counts[0] += _propagate(k, t, b, B, nl, dense, folded, D, now, delays, list_delay, list_unit, slot, J, ptr,
+                                        index, values, S, Q, size, local, start_A, start_o, start_q, first_state, tape_A, o, q,
+                                        unit, port, phi, A[b, k], E[b], work_E, into.reshape(R, n))  # fmt: skip
+                if kind == OPTIMAL:
+                    continue
+                if kind == SIGNED:
+                    size_T = math.sqrt(np.dot(into, into))
+                    _mix_signs(signs[b, t], K, k, math.sqrt(_squares(u[b, k])), size_T, size_D, size_x, scale)
+                    for e in range(m):
+                        u[b, k, e] = scale[2] * u[b, k, e] + scale[3] * x[b, t, e]
+                    _rescale(row, b, sent, D, now, scale[0], k, E[b], Z[b, k])
+                    counts[1] += 2 * R * n + 4 * m + nd
+                else:
+                    u[b, k, 0] = 1
+                    counts[1] += nd
+                new = A[b, k].reshape(-1)
+                multiply(new, scale[0], into)
+                for e in range(nd):
+                    new[places[e]] += scale[1] * gains[e]
+            if kind == OPTIMAL:
+                reduce_terms(u[b], x[b, t], T, gains[:nd], places[:nd], signs[b, t], factors, last, eps)
+                np.dot(factors, T, A[b].reshape(K, R * n))
+                for k in range(K):
+                    new = A[b, k].reshape(-1)
+                    for e in range(nd):
+                        new[places[e]] += last[k] * gains[e]
+                _mix_terms(row, b, sent, D, now, factors, E[b], Z[b], hold)
+                counts[1] += (2 * K + 1) * K * (R * n + m) + K * nd
+            for k in range(K):
+                U[b, t, k] = u[b, k]
+                counts[2] += emit(b, B, S, Q, size, local, start_o, start_q, first_state, o[t + 1], q[t + 1], sent[row, b], A[b,
+                                  k], unit, port, phi, direct[b, t], dz[b, t], weights, decay, D > 1, now % D, E[b, :, k], Z[b,
+                                  k], rows[b, t, k], ej)  # fmt: skip
+                counts[3] += m * n

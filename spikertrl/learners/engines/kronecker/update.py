@@ -1,0 +1,169 @@
+"""Kronecker-factored estimates of the influence: state and update shared by KF-RTRL and OK (loops in ``kronecker_kernel``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numba
+import numpy as np
+
+from ....network.wiring import Wiring
+from ....tape import Tape
+from ....threads import share, threads_for
+from ...base import Signal, add_readout_gradient, as_signs, coins, learning_signal, readout_weights
+from ..weights import dense_weights, synapse_tables
+from . import kernel
+from .groups import Group, groups
+
+_HISTORY_BYTES = 32 << 20  # how much of the factors' past is kept for one product with the errors
+
+
+@dataclass
+class Factors:
+    """One group, K terms: u (B, K, m), A (B, K, R, n); rows in flight E (B, D, K, N, n), leaky readouts' Z (B, K, L, n)."""
+
+    u: np.ndarray
+    A: np.ndarray
+    E: np.ndarray
+    Z: np.ndarray
+
+
+@dataclass
+class KroneckerState:
+    """Factors of every group, what the last steps sent, and the generator of the signs.
+
+    ``sent`` (D, B, N): slot of the gradient-active units, else -1; ``o``, ``q``: dO/ds and dO/dphi of the last step.
+    ``counts``: multiply-adds done (propagation, immediate terms and mixing, messages, readout).
+    """
+
+    wiring: Wiring
+    factors: list[Factors]
+    sent: np.ndarray
+    o: np.ndarray
+    q: np.ndarray
+    rng: np.random.Generator
+    clock: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
+    lane_steps: int = 0
+    work: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
+
+
+def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:
+    """All zero; groups without noise keep one term."""
+    D, leaky, found = max(w.row_history, 1), int((w.decay > 0).sum()), []
+    for group in groups(w):
+        K, m, n = 1 if group.exact else terms, len(group.source), len(group.unit)
+        flying = (batch, D if D > 1 else 0, K, w.n_units, n)
+        shapes = ((batch, K, m), (batch, K, w.n_states, n), flying, (batch, K, leaky, n))
+        found.append(Factors(*(np.zeros(shape, w.dtype) for shape in shapes)))
+    sent = np.full((D, batch, w.n_units), -1, np.int32)
+    o, q = (np.zeros(int(count.sum()) * batch, w.dtype) for count in (w.S, w.Q))
+    return KroneckerState(w, found, sent, o, q, np.random.default_rng(seed))
+
+
+def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.ndarray:
+    """Advance all groups over a tape; return the gradient, flat like theta. ``kind``: SIGNED or OPTIMAL mixing."""
+    w = state.wiring
+    _reset(state, tape.reset)
+    weights = readout_weights(w, tape.theta)
+    direct = learning_signal(w, signal, weights)
+    gradient = np.zeros(w.n_parameters, w.dtype)
+    drawn = _draw(state, tape, kind)
+    sent = np.concatenate((state.sent, tape.active(w)[2]))
+    o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
+    with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
+        synapses = _synapses(state, tape)
+        for group, factors, mine in zip(groups(w), state.factors, drawn, strict=True):
+            how = kernel.EXACT if group.exact else kind
+            _advance(state, tape, signal, how, group, factors, mine, (sent, o, q), synapses, direct, weights, gradient)
+    D = len(state.sent)
+    state.sent, state.o, state.q = sent[len(sent) - D :].copy(), tape.o[-1].copy(), tape.q[-1].copy()
+    state.clock = (state.clock + tape.tau) % D
+    state.lane_steps += tape.batch * tape.tau
+    add_readout_gradient(w, tape, signal, gradient)
+    return gradient
+
+
+def _synapses(state: KroneckerState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
+    """Weights between units as W (delays, G, N, N) and as a list (synapses), one of them empty."""
+    w, empty = state.wiring, tape.theta[:0]
+    if not state.factors:
+        return empty, empty
+    place = _workspace(state, min(tape.batch, numba.get_num_threads()))[-1]
+    W = dense_weights(w, tape.theta, place)
+    return (place, tape.theta[w.syn_theta]) if W is None else (W, empty)
+
+
+def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
+    """Signs (tau, B, ...) of every group, drawn step by step, so that a tape may be cut anywhere."""
+    found = []
+    for group, factors in zip(groups(state.wiring), state.factors, strict=True):
+        K = 0 if group.exact else factors.u.shape[1]
+        found.append(np.empty((tape.tau, tape.batch, 2 * K if kind == kernel.SIGNED else K + (K > 0)), np.int8))
+    for t in range(tape.tau):
+        for mine, factors in zip(found, state.factors, strict=True):
+            if mine.shape[2]:
+                B, K = factors.u.shape[:2]
+                mine[t, :, :K] = coins(state.rng, (B, K))
+                mine[t, :, K:] = coins(state.rng, (B, mine.shape[2] - K))
+    return [as_signs(mine, state.wiring.dtype) for mine in found]
+
+
+def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
+             past: tuple[np.ndarray, ...], synapses: tuple[np.ndarray, np.ndarray], direct: np.ndarray, weights: np.ndarray,
+             gradient: np.ndarray) -> None:  # fmt: skip
+    w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
+    workers = min(tape.batch, numba.get_num_threads())
+    B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
+    work_J, work_E, work_T, index, _ = _workspace(state, workers)
+    x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
+    counts = np.zeros((workers, 4), np.int64)
+    piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
+    for t0 in range(0, tape.tau, piece):
+        cut = slice(t0, min(t0 + piece, tape.tau))
+        tau, last = cut.stop - cut.start, slice(cut.start, cut.stop + 1)
+        U, rows = np.empty((B, tau, K, m), w.dtype), np.empty((B, tau, K, n), w.dtype)
+        arguments = (
+            kind, table.eps, tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
+            group.phi, table.delays, table.which, table.linked, *synapses, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B,
+            w.start_P, w.start_o, w.start_q, w.first_state, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, *(part[cut] for part
+            in linear), past[1][last], past[2][last], past[0][t0 : D + cut.stop], group.unit, group.port, group.phi,
+            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[table.leaky],
+            table.decay, factors.u, factors.A, factors.E, factors.Z,
+        )  # fmt: skip
+        buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
+        share(partial(_run, workers, arguments, buffers), workers)
+        if rows.any():
+            if kind == kernel.SIGNED:
+                rows /= K
+            group.add_product(rows.reshape(-1, n), U.reshape(-1, m), gradient)
+    state.counts += counts.sum(0)
+
+
+def _run(workers: int, arguments: tuple, buffers: list[tuple], worker: int) -> None:
+    kernel.advance(worker, workers, *arguments, *buffers[worker])
+
+
+def _workspace(state: KroneckerState, workers: int) -> tuple[np.ndarray, ...]:
+    """Buffers of the loops, (workers, ...), and W (delays, G, N, N)."""
+    if not state.work or len(state.work[0]) < workers:
+        w, table = state.wiring, synapse_tables(state.wiring)
+        most = len(table.delays) * w.n_units
+        widest = max(f.A.shape[3] for f in state.factors)
+        terms = max(f.A[0].size for f in state.factors)
+        J = w.n_states * most if table.dense else w.max_states * len(w.pair_pre)
+        sizes = (J, most * widest, terms)
+        W = np.zeros((len(table.delays), *table.linked.shape, w.n_units) if table.dense else (0, 0, 0, 0), w.dtype)
+        index = np.zeros((workers, 0 if table.dense else len(w.pair_pre)), np.int64)
+        state.work = (*(np.zeros((workers, size), w.dtype) for size in sizes), index, W)
+    return state.work
+
+
+def _reset(state: KroneckerState, which: np.ndarray) -> None:
+    """Forget the given lanes."""
+    if which.any():
+        for factors in state.factors:
+            for array in (factors.u, factors.A, factors.E, factors.Z):
+                array[which] = 0
+        state.sent[:, which] = -1

@@ -1,0 +1,257 @@
+"""Compiled loop of the local learners for several lanes: eight (float64: four) side by side in a register, step after step.
+
+The same numbers as ``local_kernel``. Columns are independent of each other and lanes too: what a unit's coefficients are over
+some steps is laid out once, then every column runs through these steps with its rows in registers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from ..simd.columns import MOST_READERS, advance_1, advance_2
+from ..simd.rows import FAST
+
+STEPS = 32  # whose coefficients are laid out at a time: they stay in the first-level cache
+
+
+@njit(parallel=True, cache=True)
+def side_by_side(messages, B, found):
+    """messages (rows, B, sources) -> found (groups, rows, sources + 1, width): lanes together, ones behind the last source."""
+    groups, rows, sources, width = found.shape
+    for group in prange(groups):
+        for row in range(rows):
+            for v in range(width):
+                b = group * width + v
+                found[group, row, sources - 1, v] = 1
+                for j in range(sources - 1):
+                    found[group, row, j, v] = messages[row, b, j] if b < B else 0
+
+
+@njit(cache=True)
+def _lay(lines, to, step, tape, at, row, apart, steps, lanes):
+    """One coefficient, step by step: that of lane v at step t lies at ``at + t * row + v * apart`` of the tape."""
+    for t in range(steps):
+        for v in range(lanes):
+            lines[to + t * step + v] = tape[at + t * row + v * apart]
+
+
+@njit(cache=True)
+def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, first, factor_row, factor_apart):
+    """As ``_lay``, times a factor of its own for every step and lane."""
+    for t in range(steps):
+        for v in range(lanes):
+            lines[to + t * step + v] = tape[at + t * row + v * apart] * factor[first + t * factor_row + v * factor_apart]
+
+
+@njit(cache=True)
+def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart, powers,
+                 tau, t0, heard, k, first_decay, decays):  # fmt: skip
+    """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart."""
+    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart)
+    for d in range(decays):
+        if heard[first_decay + d, k]:
+            power = (first_decay + d) * tau + t0
+            _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, power, 1, 0)
+
+
+@njit(cache=True)
+def _coefficients(lines, step, width, b0, lanes, B, t0, steps, k, S, G, Q, n, at, tape_A, tape_B, tape_P, tape_o, tape_q, rows,
+                  alone, direct, units, powers, tau, heard, first_decay, decays):  # fmt: skip
+    """Lay out, step by step, a register for each of: A (S x S), a drive per port and per trainable parameter (S each), a reader
+    (the gradient, then decay by decay what F remembers) of each state, and of each trainable parameter directly.
+
+    All arrays are flat. ``at``: where the unit's A, B, P, o, q begin, without the lane; ``rows``: how far apart steps are.
+    """
+    drives, readers, signal = S * S, S * S + (G + Q) * S, (t0 * B + b0) * units + k
+    at_A, at_B = t0 * rows[0] + at[0] + b0 * S * S * n, t0 * rows[1] + at[1] + b0 * S * G * n
+    at_P, at_o = t0 * rows[2] + at[2] + b0 * S * Q * n, t0 * rows[3] + at[3] + b0 * S * n
+    at_q, explicit = t0 * rows[4] + at[4] + b0 * Q * n, readers + (1 + decays) * S
+    for s in range(S):
+        for r in range(S):
+            if not alone or s == r:
+                i = s * S + r
+                _lay(lines, i * width, step, tape_A, at_A + i * n, rows[0], S * S * n, steps, lanes)
+        for g in range(G):
+            to = (drives + g * S + s) * width
+            _lay(lines, to, step, tape_B, at_B + (s * G + g) * n, rows[1], S * G * n, steps, lanes)
+        for q in range(Q):
+            to = (drives + (G + q) * S + s) * width
+            _lay(lines, to, step, tape_P, at_P + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
+        to, part = (readers + s) * width, at_o + s * n
+        _lay_readers(lines, to, S * width, step, tape_o, part, rows[3], S * n, steps, lanes, direct, signal, B * units, units,
+                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
+    for q in range(Q):
+        to, part = (explicit + q) * width, at_q + q * n
+        _lay_readers(lines, to, Q * width, step, tape_q, part, rows[4], Q * n, steps, lanes, direct, signal, B * units, units,
+                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
+
+
+@njit(fastmath=FAST, cache=True)
+def _hear_itself(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B, tape_o, tape_q, last_o, last_q, loop_theta,
+                 loop_port, weight):  # fmt: skip
+    """A unit with a synapse onto itself hears its own message of the step before. Returns multiply-adds done."""
+    done = 0
+    for t in range(steps):
+        for v in range(lanes):
+            b, to, T = b0 + v, t * step + v, t0 + t
+            at_B, at_o, at_q = at[1] + b * S * G * n, at[3] + b * S * n, at[4] + b * Q * n
+            for s in range(S):
+                jump = 0 * tape_B[T, at_B]
+                for e in range(len(loop_theta)):
+                    jump += tape_B[T, at_B + (s * G + loop_port[e]) * n] * weight[loop_theta[e]]
+                if jump != 0:
+                    for r in range(S):
+                        o = last_o[at_o + r * n] if T == 0 else tape_o[T - 1, at_o + r * n]
+                        lines[to + (s * S + r) * width] += jump * o
+                    for q in range(Q):
+                        late = last_q[at_q + q * n] if T == 0 else tape_q[T - 1, at_q + q * n]
+                        lines[to + (S * S + (G + q) * S + s) * width] += jump * late
+                    done += len(loop_theta) + S + Q
+    return done
+
+
+@njit(cache=True)
+def _count(lines, step, width, steps, S, G, Q, readers, columns, counts):
+    """Count multiply-adds: of every column with each coefficient that is not zero. ``columns``: how many have each drive."""
+    everything, after = columns.sum(), S * S + (G + Q) * S
+    for i in range(after + readers * (S + Q)):
+        used = 0
+        for t in range(steps):
+            for v in range(width):
+                used += lines[t * step + i * width + v] != 0
+        if i < S * S:
+            counts[0] += used * everything
+        elif i < after:
+            counts[1] += used * columns[(i - S * S) // S]
+        elif i < after + readers * S:
+            counts[3] += used * everything
+        else:
+            counts[3] += used * columns[G + (i - after - readers * S) % Q]
+
+
+@njit(fastmath=FAST, cache=True)
+def _advance_any(S, M, at, apart, lines, step, drive, read, Y, heard, heard_step, steps, readers, F, into, F_apart, count, sums,
+                 width, new):  # fmt: skip
+    """As ``lane_vectors.advance_S`` for any number of states and readers, through memory."""
+    for c in range(count):
+        row = at + c * width
+        for t in range(steps):
+            here, y = t * step, heard[c] + t * heard_step
+            for s in range(S):
+                for v in range(width):
+                    new[s * width + v] = lines[here + drive + s * width + v] * Y[y + v]
+                for r in range(S):
+                    for v in range(width):
+                        new[s * width + v] += lines[here + (s * S + r) * width + v] * M[row + r * apart + v]
+            for s in range(S):
+                for v in range(width):
+                    M[row + s * apart + v] = new[s * width + v]
+                    sums[c] += lines[here + read + s * width + v] * new[s * width + v]
+                for reader in range(1, readers):
+                    to, line = into + (reader - 1) * F_apart + c * width, here + read + (reader * S + s) * width
+                    for v in range(width):
+                        F[to + v] += lines[line + v] * new[s * width + v]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def sweep(tasks, B, width, most, widest, drives, coefficients, S, G, Q, size, local, start_A, start_B, start_P, start_o,
+          start_q, tape_A, tape_B, tape_P, tape_o, tape_q, last_o, last_q, alone, loop_ptr, loop_theta, loop_port, weight, Y,
+          first_row, sources, first_M, first_C, source, delay, theta, port, explicit, M, F, direct, past,
+          powers, kept, heard, gradient, counts):  # fmt: skip
+    """Advance the rows over a tape, write the columns' ``gradient`` (group chunks * parameters), count multiply-adds.
+
+    ``most`` states, ``widest`` in columns, most ``drives`` and ``coefficients`` of a unit: rooms to set aside. A task (first
+    unit, last unit, chunk, first group, last group). ``Y``: see ``side_by_side``; the tape's first step is its row
+    ``first_row``. M: per group of lanes its elements, ``width`` lanes each; F (decays, groups, columns, lanes) likewise. All
+    else as in ``local_kernel.sweep``.
+    """
+    tau, parameters, groups = len(tape_A), len(weight), -(-B // width)
+    rows, at_decay = len(Y) // (groups * sources * width), groups * first_C[-1] * width
+    flat = (tape_A.reshape(-1), tape_B.reshape(-1), tape_P.reshape(-1), tape_o.reshape(-1), tape_q.reshape(-1))
+    apart = np.array([tape_A.shape[1], tape_B.shape[1], tape_P.shape[1], tape_o.shape[1], tape_q.shape[1]])
+    for task in prange(len(tasks)):
+        lines = np.empty(STEPS * coefficients * width, M.dtype)
+        nothing = np.zeros(1, M.dtype)[0]
+        new = np.empty(most * width, M.dtype)
+        hear, which, added = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, M.dtype)
+        at, columns, done = np.zeros(5, np.int64), np.zeros(drives, np.int64), np.zeros(4, np.int64)
+        into = tasks[task, 2] * parameters
+        for k in range(tasks[task, 0], tasks[task, 1]):
+            for c in range(first_C[k], first_C[k + 1]):
+                gradient[into + theta[c]] = 0
+        for group in range(tasks[task, 3], tasks[task, 4]):
+            b0, used = group * width, min(width, B - group * width)  # first lane, and how many
+            for k in range(tasks[task, 0], tasks[task, 1]):  # what the losses owe to the time before the tape
+                for d in range(len(kept)):
+                    if heard[d, k]:
+                        for c in range(first_C[k], first_C[k + 1]):
+                            place, owed = d * at_decay + (group * first_C[-1] + c) * width, nothing
+                            for v in range(used):
+                                owed += past[d, b0 + v, k] * F[place + v]
+                                F[place + v] *= kept[d]
+                            gradient[into + theta[c]] += owed
+                            done[3] += 2 * used
+            for t0 in range(0, tau, STEPS):
+                steps = min(STEPS, tau - t0)
+                for k in range(tasks[task, 0], tasks[task, 1]):
+                    n, c0, c1, states = size[k], first_C[k], first_C[k + 1], S[k]
+                    w, inputs = c1 - c0, G[k]
+                    at[0], at[1], at[2] = start_A[k] * B + local[k], start_B[k] * B + local[k], start_P[k] * B + local[k]
+                    at[3], at[4] = start_o[k] * B + local[k], start_q[k] * B + local[k]
+                    columns[:] = 0
+                    for c in range(c0, c1):
+                        columns[port[c] + (inputs if explicit[c] else 0)] += 1
+                    first_decay, readers = 0, 1  # of the decays that anybody hears the unit with, the first; and 1 + how many
+                    for d in range(len(kept)):
+                        if heard[d, k]:
+                            first_decay = d if readers == 1 else first_decay
+                            readers = 2 + d - first_decay
+                    drive, read = states * states * width, (states + inputs + Q[k]) * states * width
+                    step = read + readers * (states + Q[k]) * width
+                    lines[: steps * step] = 0
+                    _coefficients(
+                        lines, step, width, b0, used, B, t0, steps, k, states, inputs, Q[k], n, at, *flat, apart, alone,
+                        direct.reshape(-1), len(S), powers.reshape(-1), tau, heard, first_decay, readers - 1,
+                    )  # fmt: skip
+                    if loop_ptr[k] < loop_ptr[k + 1]:
+                        loops = slice(loop_ptr[k], loop_ptr[k + 1])
+                        done[0] += _hear_itself(
+                            lines, step, width, b0, used, t0, steps, states, inputs, Q[k], n, at, tape_B, tape_o, tape_q,
+                            last_o, last_q, loop_theta[loops], loop_port[loops], weight,
+                        )  # fmt: skip
+                    _count(lines, step, width, steps, states, inputs, Q[k], readers, columns, done)
+                    for c in range(c0, c1):
+                        which[c - c0] = drive + (port[c] + (inputs if explicit[c] else 0)) * states * width
+                        pre, row = (source[c], t0 - delay[c]) if source[c] >= 0 else (sources - 1, t0)
+                        hear[c - c0] = ((group * rows + first_row + row) * sources + pre) * width
+                        added[c - c0] = 0
+                    begin, at_M, at_F = 0, (group * first_M[-1] + first_M[k]) * width, first_decay * at_decay
+                    at_F += (group * first_C[-1] + c0) * width
+                    while begin < w:
+                        end = begin + 1
+                        while end < w and which[end] == which[begin]:
+                            end += 1
+                        row, to, count = at_M + begin * width, at_F + begin * width, end - begin
+                        if readers <= MOST_READERS and states == 1:
+                            advance_1(M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end], sources * width,
+                                      steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
+                        elif readers <= MOST_READERS and states == 2:
+                            advance_2(M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end], sources * width,
+                                      steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
+                        else:
+                            _advance_any(states, M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end],
+                                         sources * width, steps, readers, F, to, at_decay, count, added[begin:end], width,
+                                         new)  # fmt: skip
+                        begin = end
+                    for c in range(c0, c1):
+                        gradient[into + theta[c]] += added[c - c0]
+                        if explicit[c]:
+                            line = read + (readers * states + port[c]) * width
+                            for t in range(steps):
+                                for v in range(width):
+                                    gradient[into + theta[c]] += lines[t * step + line + v]
+                                    for i in range(readers - 1):
+                                        to, q = at_F + i * at_decay + (c - c0) * width, t * step + line + (1 + i) * Q[k] * width
+                                        F[to + v] += lines[q + v]
+        counts[task] += done

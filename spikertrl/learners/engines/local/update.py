@@ -1,0 +1,170 @@
+"""Local influence: of each unit's own rows over its own parameters. All that SnAp-1, e-prop and RFLO keep.
+
+What a message was worth to a leaky readout before the tape is kept per column, as a decayed sum, and weighted with the
+readout's present weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+
+from ....network.wiring import Wiring
+from ....resources import require, smaller
+from ....tape import Tape
+from ....threads import threads_for
+from ...base import Signal, add_readout_gradient, readout_weights, through_decay
+from ..simd import columns as lane_vectors
+from ..simd.rows import aligned
+from . import kernel_batch as lanes_kernel
+from . import kernel_one as kernel
+from .layout import Table, lane_groups, shared_out, table
+
+
+@dataclass
+class LocalState:
+    """Rows of each unit's own columns; all arrays are advanced in place.
+
+    Lanes lie side by side in groups of ``lane_vectors.width``. ``M``: per group, unit, state, the unit's columns (``Table``),
+    their lanes; ``F`` (decays, groups, columns, lanes): dy/dtheta summed over the past with each decay that a readout has.
+    ``o``, ``q``: the last step's dO/ds and dO/dphi. ``counts``: multiply-adds by coefficients that are not zero, done since
+    ``init`` (propagation, immediate terms, messages, readout).
+    """
+
+    wiring: Wiring
+    batch: int
+    M: np.ndarray
+    F: np.ndarray
+    o: np.ndarray
+    q: np.ndarray
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
+    lane_steps: int = 0
+
+
+def local_bytes(w: Wiring, batch: int) -> int:
+    """What ``init_local`` will allocate for the influence."""
+    decays = len(np.unique(w.decay[w.decay > 0]))
+    return math.prod(lane_groups(w, batch)) * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
+
+
+def init_local(w: Wiring, batch: int, name: str) -> LocalState:
+    """Nothing remembered yet; ``name`` of the learner, for the message.
+
+    Raises
+    ------
+    NotEnoughMemory
+        If it does not fit; the message says what would.
+    """
+    needed = local_bytes(w, batch)
+    what = f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})"
+    require(needed, what, lambda free: "what would fit: " + "; ".join([*smaller(needed, free, batch), "Immediate (no memory)"]))
+    found, (groups, width) = table(w), lane_groups(w, batch)
+    return LocalState(
+        w, batch,
+        M=aligned(groups * int(found.first_M[-1]) * width, w.dtype),
+        F=np.zeros((len(found.decays), groups, w.n_recurrent, width), w.dtype),
+        o=np.zeros(int(w.S.sum()) * batch, w.dtype),
+        q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
+    )  # fmt: skip
+
+
+def update_local(
+    state: LocalState,
+    tape: Tape,
+    signal: Signal,
+    *,
+    synaptic: bool = True,
+    feedback: np.ndarray | None = None,
+    alone: bool = False,
+) -> np.ndarray:
+    """Advance the rows over a tape and return the gradient.
+
+    ``synaptic=False`` leaves out what a unit sends to itself through a synapse; ``feedback`` (O, N) takes the place of the
+    readout weights in the learning signal; ``alone``: a state passes nothing to the other states of its unit.
+    """
+    w, batch = state.wiring, tape.batch
+    if tape.reset.any():
+        _reset(state, tape.reset)
+    at, decays = table(w), table(w).decays
+    weights = readout_weights(w, tape.theta) if feedback is None else feedback
+    zbar = through_decay(w, signal.dz)
+    direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
+    # what the tape's losses owe to the rows before it, per decay
+    past, powers = np.empty((len(decays), batch, w.n_units), w.dtype), np.empty((len(decays), tape.tau), w.dtype)
+    for d, decay in enumerate(decays):
+        alike = w.decay == decay
+        past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
+        powers[d] = decay ** np.arange(tape.tau - 1, -1, -1)
+    with threads_for(float(len(state.M)) * tape.tau):
+        tasks, chunks = shared_out(w, lane_groups(w, batch)[0], numba.get_num_threads())
+        gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
+        gradient[:, at.behind :] = 0  # the rest are columns
+        if len(w.frozen):
+            gradient[:, w.frozen] = 0
+        model = (
+            w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B, tape.P,
+            tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta,
+            at.loop_port, tape.theta,
+        )  # fmt: skip
+        signals = (direct, past, powers, (decays**tape.tau).astype(w.dtype), at.heard)
+        rows = state.M, state.F.reshape(-1), *signals, gradient.reshape(-1), counts
+        (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)
+    gradient = gradient[0] if chunks == 1 else gradient.sum(0)
+    state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
+    state.counts += counts.sum(0)
+    state.lane_steps += batch * tape.tau
+    add_readout_gradient(w, tape, signal, gradient)
+    return gradient
+
+
+def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+    """Advance ``rows`` of a single lane."""
+    room = tape.messages.shape[2]
+    arguments = (
+        tasks, at.most, at.widest, *model, tape.messages.reshape(-1), tape.history * room, room, at.first_M, at.first_C,
+        at.synapses, at.run_ptr, at.runs, at.offset, at.theta, at.port, at.explicit, *rows,
+    )  # fmt: skip
+    kernel.sweep(*arguments)
+
+
+def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+    """Advance ``rows`` of several lanes."""
+    steps, batch, room = tape.messages.shape
+    width = lane_vectors.width(batch, tape.messages.dtype)
+    messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
+    lanes_kernel.side_by_side(tape.messages, batch, messages)
+    arguments = (
+        tasks, batch, width, at.most, at.widest, at.drives, at.coefficients, *model, messages.reshape(-1), tape.history,
+        room + 1, at.first_M, at.first_C, at.source, at.delay, at.theta, at.port, at.explicit, *rows,
+    )  # fmt: skip
+    lanes_kernel.sweep(*arguments)
+
+
+def local_rows(state: LocalState, lane: int) -> np.ndarray:
+    """The influence of one lane as a dense matrix (states, columns of the wiring)."""
+    w, at = state.wiring, table(state.wiring)
+    groups, width = lane_groups(w, state.batch)
+    found, own = (
+        np.zeros((w.n_states, w.n_recurrent), w.dtype),
+        state.M.reshape(groups, -1, width)[lane // width, :, lane % width],
+    )
+    for k in range(w.n_units):
+        rows = slice(w.first_state[k], w.first_state[k] + w.S[k])
+        columns = at.order[at.first_C[k] : at.first_C[k + 1]]
+        found[rows, columns] = own[at.first_M[k] : at.first_M[k + 1]].reshape(w.S[k], -1)
+    return found
+
+
+def _reset(state: LocalState, which: np.ndarray) -> None:
+    """Forget the given lanes."""
+    w = state.wiring
+    groups, width = lane_groups(w, state.batch)
+    for lane in np.flatnonzero(which):
+        state.M.reshape(groups, -1, width)[lane // width, :, lane % width] = 0
+        state.F[:, lane // width, :, lane % width] = 0
+    for k in w.firsts:
+        first, n = w.start_q[k] * state.batch, w.Q[k] * w.size[k]
+        state.q[first : first + state.batch * n].reshape(state.batch, n)[which] = 0

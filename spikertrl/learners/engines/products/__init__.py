@@ -1,0 +1,1 @@
+"""Exact RTRL over a piece by the product of its Jacobians."""

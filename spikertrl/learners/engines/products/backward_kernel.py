@@ -1,0 +1,100 @@
+"""Compiled loops that send the seeds of states, losses and readouts back over a tape (see ``product``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...base import add
+from ..simd.gemm import PANEL
+from ..simd.rows import FAST
+
+SMALL = 32  # seeds up to which a call of BLAS costs more than the product itself
+
+
+@njit(fastmath=FAST, cache=True)
+def _arrive(G, X, lane, k, n, starts, row, heard, coef, first, all_to_all, table):
+    """G (n senders, seeds) = transposed couplings of a step times X[lane, k] (units, seeds). Returns couplings used."""
+    N, seeds = X.shape[2], X.shape[3]
+    if all_to_all:
+        for i in range(N):
+            for a in range(n):
+                table[a * N + i] = coef[first + ((i // PANEL) * n + a) * PANEL + i % PANEL]
+        if seeds > SMALL:
+            np.dot(table[: n * N].reshape(n, N), X[lane, k], G[:n])
+            return n * N
+    for a in range(n):
+        for s in range(seeds):
+            G[a, s] = 0
+    for i in range(N):
+        if all_to_all:
+            for a in range(n):
+                add(G[a], table[a * N + i], X[lane, k, i])
+        else:
+            for e in range(starts[row, i], starts[row, i + 1]):
+                add(G[heard[e]], coef[e], X[lane, k, i])
+    return n * N if all_to_all else starts[row, N] - starts[row, 0]
+
+
+@njit(fastmath=FAST, cache=True)
+def _go_back_lane(b, lane, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
+                  past_active, past_units, past_o, past_q, starts, heard, coef, room, all_to_all, powers, direct, leaky, kind,
+                  out_weight, X, Y):  # fmt: skip
+    """``go_back`` in one lane. Returns multiply-adds done."""
+    steps, N, seeds, L = t1 - t0, X.shape[2], X.shape[3], len(leaky)
+    Y[lane] = 0
+    X[lane, steps] = 0
+    for i in range(N):
+        X[lane, steps, i, i] = 1
+    G, table, macs = np.zeros((N, seeds), X.dtype), np.zeros(N * N, X.dtype), 0
+    for t in range(t1 - 1, t0 - 2, -1):  # messages of step t: what the step after it hears, and what the losses see
+        k, inside = t + 1 - t0, t >= t0
+        n = n_active[t, b] if inside else past_active[b]
+        if t < t1 - 1:
+            row = k * B + b
+            macs += seeds * (N + _arrive(G, X, lane, k + 1, n, starts, row, heard, coef, row * room, all_to_all, table))
+            for i in range(N):
+                leak = tape_A[t + 1, start_A[i] * B + b * size[i] + local[i]]
+                for s in range(seeds):
+                    X[lane, k, i, s] = leak * X[lane, k + 1, i, s]
+        else:
+            for a in range(n):
+                for s in range(seeds):
+                    G[a, s] = 0
+        for a in range(n):
+            j = active_units[t, b, a] if inside else past_units[b, a]
+            if inside:
+                G[a, N] += direct[t, b, j]
+                for r in range(L):
+                    G[a, N + 1 + r] += powers[kind[r], t - t0] * out_weight[leaky[r], j]
+            at = start_o[j] * B + b * size[j] + local[j]
+            factor = tape_o[t, at] if inside else past_o[at]
+            for s in range(seeds):
+                X[lane, k, j, s] += factor * G[a, s]
+            for q in range(Q[j]):
+                at = start_q[j] * B + (b * Q[j] + q) * size[j] + local[j]
+                factor = tape_q[t, at] if inside else past_q[at]
+                for s in range(seeds):
+                    Y[lane, j, q, s] += factor * G[a, s]
+        macs += 2 * n * seeds
+    return macs
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def go_back(lane0, begin, end, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active,
+            active_units, past_active, past_units, past_o, past_q, starts, heard, coef, all_to_all, powers, direct, leaky, kind,
+            out_weight, X, Y):  # fmt: skip
+    """X[lane, t - t0, i, s]: derivative of seed s by state i after step t - 1 (X[:, 0]: before the tape); Y[lane, i, k, s]: by
+    parameter k of unit i through its messages.
+
+    Seeds: the N states after the tape, the tape's losses, the leaky readouts' sums. Lanes ``begin`` to ``end`` - 1; X begins
+    with ``lane0``. Returns multiply-adds done.
+    """
+    flat, room, done = coef.reshape(-1), coef.size // max(1, B * (t1 - t0)), 0
+    for b in range(begin, end):
+        done += _go_back_lane(
+            b, b - lane0, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
+            past_active, past_units, past_o, past_q, starts, heard, flat, room, all_to_all, powers, direct, leaky, kind,
+            out_weight, X, Y,
+        )  # fmt: skip
+    return done

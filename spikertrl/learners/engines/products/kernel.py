@@ -1,0 +1,216 @@
+"""Compiled loops that take the influence over a whole tape, once its Jacobians are multiplied (see ``product``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..blocks.columns import add_gradient, locate_gains, wake
+from ..simd.gemm import PANEL, combine_panel
+from ..simd.rows import FAST
+
+TILE = 96  # columns of a block that are made at a time
+
+
+@njit(fastmath=FAST, cache=True)
+def _by_unit(c0, c1, k0, k1, order, col_unit):
+    """Sorted places c0 .. c1-1 by their units: those of unit k0 + u at mine[first[u]:first[u + 1]]."""
+    first, mine = np.zeros(k1 - k0 + 1, np.int64), np.empty(c1 - c0, np.int64)
+    for x in range(c0, c1):
+        first[col_unit[order[x]] - k0 + 1] += 1
+    for u in range(k1 - k0):
+        first[u + 1] += first[u]
+    at = first.copy()
+    for x in range(c0, c1):
+        u = col_unit[order[x]] - k0
+        mine[at[u]] = x
+        at[u] += 1
+    return first, mine
+
+
+@njit(fastmath=FAST, cache=True)
+def _multiply(target, at, stride, rows, scales, source, base, apart, weights, first, n, width):
+    """``combine_panel`` as a call."""
+    combine_panel(target, at, stride, rows, scales, source, base, apart, weights, first, n, width)
+
+
+@njit(fastmath=FAST, cache=True)
+def _clear(array, first, n):
+    for e in range(first, first + n):
+        array[e] = 0
+
+
+@njit(fastmath=FAST, cache=True)
+def _as_panels(weights, X, lane, begin, end, unit, units):
+    """weights <- X[lane, begin:end, unit : unit + units] (entries, seeds) as ``combine_panel`` reads them, a row a seed."""
+    n = (end - begin) * units
+    for k in range(X.shape[3] // PANEL):
+        a = 0
+        for t in range(begin, end):
+            for i in range(unit, unit + units):
+                for r in range(PANEL):
+                    weights[(k * n + a) * PANEL + r] = X[lane, t, i, k * PANEL + r]
+                a += 1
+
+
+@njit(fastmath=FAST, cache=True)
+def _list_terms(terms, apart, places, to, n, order, run_of, run_source, run_delay, gain, c0, t0, t1, b, tape_B, tape_P,
+                messages, history):  # fmt: skip
+    """terms[(t - t0) * apart + to[c]] <- immediate term of the column at sorted place places[c] in step t; else zero."""
+    _clear(terms, 0, (t1 - t0) * apart)
+    for t in range(t0, t1):
+        before, value = -1, messages.dtype.type(0)
+        for c in range(n):
+            run = run_of[order[places[c]]]
+            source = run_source[run]
+            if run != before:
+                before = run
+                value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
+            at = gain[places[c] - c0]
+            terms[(t - t0) * apart + to[c]] = value * (tape_P[t, at] if source == -2 else tape_B[t, at])
+
+
+@njit(fastmath=FAST, cache=True)
+def _copy(target, at, source, first, n):
+    for e in range(n):
+        target[at + e] = source[first + e]
+
+
+@njit(fastmath=FAST, cache=True)
+def _add_at(target, at, places, n, source, first):
+    for e in range(n):
+        target[at + places[e]] += source[first + e]
+
+
+@njit(fastmath=FAST, cache=True)
+def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
+    """Zeros where a row or a column is not alive; all rows are alive now. Returns whether one was before."""
+    before = False
+    for i in range(N):
+        live = row_live[lives + i]
+        before |= live
+        begin = fresh if live else 0
+        _clear(M, base + i * stride + begin, wide - begin)
+        row_live[lives + i] = True
+    return before
+
+
+@njit(fastmath=FAST, cache=True)
+def _multiply_block(M, base, stride, N, g, Z, z_base, L, past, b, kept, wide, alive, before, terms, back, steps, alone, tile,
+                    seeds, nothing, one):  # fmt: skip
+    """Tiles of columns, of all rows at once: the states' are written back, the losses' are g, the readouts' go to Z.
+
+    Of a unit ``alone`` in its block the immediate terms, which then have the block's columns, follow at once.
+    """
+    for c in range(0, wide, TILE):
+        part = min(TILE, wide - c)
+        if alive:
+            _multiply(tile, 0, TILE, seeds, nothing, M, base + c, stride, before, 0, N, part)
+        else:
+            _clear(tile, 0, len(tile))
+        if alone:
+            _multiply(tile, 0, TILE, seeds, one, terms, c, wide, back, 0, steps, part)
+        for i in range(N):
+            _copy(M, base + i * stride + c, tile, i * TILE, part)
+        _copy(g, c, tile, N * TILE, part)
+        for r in range(L):
+            z, new = z_base + r * stride + c, (N + 1 + r) * TILE
+            for e in range(part):
+                g[c + e] += past[b, r] * Z[z + e]
+                Z[z + e] = kept[r] * Z[z + e] + tile[new + e]
+
+
+@njit(fastmath=FAST, cache=True)
+def _add_terms(M, base, stride, N, g, Z, z_base, L, places, n, sums, apart):
+    """Sums (seeds, apart) of a unit's immediate terms to the rows, at its n columns."""
+    for i in range(N):
+        _add_at(M, base + i * stride, places, n, sums, i * apart)
+    _add_at(g, 0, places, n, sums, N * apart)
+    for r in range(L):
+        _add_at(Z, z_base + r * stride, places, n, sums, (N + 1 + r) * apart)
+
+
+@njit(fastmath=FAST, cache=True)
+def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, order, run_of, r0, r1, runs, run_source, run_delay,
+                k0, first, mine, gain, c0, M, base, stride, row_live, lives, position, width, Z, z_base, messages, history,
+                kept, past, g):  # fmt: skip
+    """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms."""
+    steps, N, seeds, L, dtype = t1 - t0, X.shape[2], X.shape[3], len(kept), M.dtype
+    units = len(first) - 1
+    fresh, alone = np.int64(width[b, gr]), units == 1
+    w = wake(t0, t1, r0, r1, run_source, run_delay, runs, position, messages, history, b, fresh)
+    wide = (w + lanes - 1) // lanes * lanes
+    alive = _wake_rows(M, base, stride, N, row_live, lives, fresh, wide)
+    for r in range(L):
+        _clear(Z, z_base + r * stride + fresh, wide - fresh)
+    width[b, gr] = w
+    ours, place, to = np.empty(len(mine), np.int64), np.empty(len(mine), np.int64), np.empty(len(mine), np.int64)
+    terms, back, before = np.empty(steps * stride, dtype), np.empty(steps * seeds, dtype), np.empty(N * seeds, dtype)
+    tile, sums = np.empty(seeds * TILE, dtype), np.empty(0 if alone else seeds * stride, dtype)
+    nothing, one = np.zeros(seeds, dtype), np.ones(seeds, dtype)
+    _as_panels(before, X, lane, 0, 1, 0, N)
+    immediate = 0
+    for u in range(units):
+        n = np.int64(0)  # one type from the start: what is called is compiled for each
+        for e in range(first[u], first[u + 1]):
+            run = run_of[order[mine[e]]]
+            if position[b, run] >= 0:
+                ours[n], place[n] = mine[e], position[b, run] + mine[e] - runs[run]
+                to[n] = place[n] if alone else n
+                n += 1
+        apart = wide if alone else (n + lanes - 1) // lanes * lanes
+        _list_terms(terms, apart, ours, to, n, order, run_of, run_source, run_delay, gain, c0, t0, t1, b, tape_B, tape_P,
+                    messages, history)  # fmt: skip
+        _as_panels(back, X, lane, 1, steps + 1, k0 + u, 1)
+        immediate += steps * seeds * n
+        if u == 0:
+            _multiply_block(M, base, stride, N, g, Z, z_base, L, past, b, kept, wide, alive, before, terms, back, steps, alone,
+                            tile, seeds, nothing, one)  # fmt: skip
+        if not alone:
+            _multiply(sums, 0, apart, seeds, nothing, terms, 0, apart, back, 0, steps, apart)
+            _add_terms(M, base, stride, N, g, Z, z_base, L, place, n, sums, apart)
+        for c in range(n):
+            if run_source[run_of[order[ours[c]]]] == -2:  # the unit's own parameters act through its messages, too
+                k, at = col_port[order[ours[c]]], place[c]
+                for i in range(N):
+                    M[base + i * stride + at] += Y[lane, k0 + u, k, i]
+                g[at] += Y[lane, k0 + u, k, N]
+                for r in range(L):
+                    Z[z_base + r * stride + at] += Y[lane, k0 + u, k, N + 1 + r]
+    return seeds * N * w if alive else 0, immediate
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def sweep_product(tasks, begin, apart, lane0, t0, t1, B, lanes, tape_B, tape_P, col_ptr, col_unit, col_port, order, theta,
+                  run_of, run_ptr, runs, run_source, run_delay, term, group, reach_ptr, stride_of, first_M, first_Z, M,
+                  row_live, position, width, Z, messages, history, leaky, kept, past, gradient, counts, X, Y):  # fmt: skip
+    """Whole blocks over all steps of a tape: M <- X(before)^T M + sum over steps of X(t)^T immediate terms(t).
+
+    Of the tasks those from ``begin`` on, ``apart`` from each other: the rest is for other threads.
+    """
+    N, L = X.shape[2], len(leaky)
+    for task in range(begin, len(tasks), apart):
+        gr, chunk = tasks[task, 0], tasks[task, 1]
+        k0, k1 = group[gr], group[gr + 1]
+        c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
+        stride = stride_of[gr]
+        first, mine = _by_unit(c0, c1, k0, k1, order, col_unit)
+        gain, g = np.empty(c1 - c0, np.int64), np.empty(stride, M.dtype)
+        propagate, immediate = 0, 0
+        for b in range(tasks[task, 2], tasks[task, 3]):
+            locate_gains(gain, c0, c1, term, b, B)
+            base, lives, z_base = (
+                B * first_M[gr] + b * N * stride,
+                B * reach_ptr[gr] + b * N,
+                (B * first_Z[gr] + b * stride) * L,
+            )
+            done = _sweep_lane(
+                gr, b, b - lane0, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, order, run_of, r0, r1, runs, run_source,
+                run_delay, k0, first, mine, gain, c0, M, base, stride, row_live, lives, position, width, Z, z_base, messages,
+                history, kept, past, g,
+            )  # fmt: skip
+            propagate += done[0]
+            immediate += done[1]
+            add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
+        counts[task, 0] += propagate
+        counts[task, 1] += immediate

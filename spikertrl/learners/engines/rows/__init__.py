@@ -1,0 +1,1 @@
+"""Exact RTRL and SnAp, row by row: at every step, or by events."""

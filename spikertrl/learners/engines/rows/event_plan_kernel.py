@@ -1,0 +1,62 @@
+"""Compiled loop that writes down when rows of the influence are brought up to date, and from what (see ``schedule``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from ..simd.rows import FAST
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def collect(cuts, t0, B, pair_ptr, tape_A, start_A, size, local, starts, slot, coef, past_active, n_active, active_units,
+            powers, first, begin, count, scale, arriving, weight, sent_ptr, sent_slot, sent_power):  # fmt: skip
+    """Gather what arrives at each unit between its own events, in every stretch cuts[c] .. cuts[c+1]-1 and lane.
+
+    Inputs are the couplings of steps t0.. (``starts``, ``slot``, ``coef`` of one state) and the gradient-active units. Output
+    as in ``schedule.Schedule``; ``sent_power`` (decays, sent rows) holds ``powers[k, t - t0]`` of every row sent.
+    """
+    N, pairs, steps = len(pair_ptr) - 1, pair_ptr[-1], cuts[-1] - t0
+    lots = (len(cuts) - 1) * B
+    for lot in prange(lots):
+        c, b = lot // B, lot % B
+        begins, ends = cuts[c], cuts[c + 1]
+        rank, stamp = np.full((ends - begins, N), -1, np.int32), np.empty(ends - begins + 1, np.int64)
+        slots = past_active[b] if c == 0 else np.int64(n_active[begins - 1, b])
+        for t in range(begins, ends):
+            first[(t - t0) * B + b] = slots
+            for a in range(n_active[t, b]):
+                rank[t - begins, active_units[t, b, a]] = a
+            slots += n_active[t, b]
+        at = pairs * (B * (begins - t0) + b * (ends - begins))
+        out = N * (B * (begins - t0) + b * (ends - begins))
+        for i in range(N):
+            sent_ptr[lot, i] = out
+            opened, since = at, begins
+            for t in range(begins, ends):
+                row = (t - t0) * B + b
+                stamp[t - begins] = at
+                heard = 0 if t == begins else first[row - B]
+                for e in range(starts[row, i], starts[row, i + 1]):
+                    arriving[at], weight[at] = heard + slot[e], coef[0, e]
+                    at += 1
+                stamp[t + 1 - begins] = at
+                a = rank[t - begins, i]
+                if a < 0 and t < ends - 1:
+                    continue
+                factor = weight.dtype.type(1)
+                for s in range(t, since - 1, -1):
+                    for e in range(stamp[s - begins], stamp[s + 1 - begins]):
+                        weight[e] *= factor
+                    factor *= tape_A[s, start_A[i] * B + b * size[i] + local[i]]
+                event = row * N + a if a >= 0 else (steps * B + lot) * N + i
+                begin[event], count[event], scale[event] = opened, at - opened, factor
+                opened, since = at, t + 1
+                if a >= 0:
+                    sent_slot[out] = first[row] + a
+                    for k in range(len(powers)):
+                        sent_power[k, out] = powers[k, t - t0]
+                    out += 1
+            if rank[ends - 1 - begins, i] >= 0:  # up to date already
+                count[(steps * B + lot) * N + i] = -1
+        sent_ptr[lot, N] = out

@@ -1,0 +1,1 @@
+"""Loops over vectors of a register's width."""

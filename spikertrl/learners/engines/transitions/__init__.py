@@ -1,0 +1,1 @@
+"""Exact RTRL over a whole sequence by its state transitions."""

@@ -1,0 +1,166 @@
+"""Compiled loops that carry the state transitions of a sequence forward (see ``transition``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ...base import add
+from ..blocks.step_jacobian_kernel import couple_row, port_places
+from ..simd.gemm import combine_panel
+from ..simd.rows import FAST, scale_row, sum_slots
+
+
+@njit(fastmath=FAST, cache=True, forceinline=True)
+def _identity(P, W, column, K, k0, N):
+    """Phi(s, s), of units k0 .. k0 + K - 1."""
+    for i in range(N):
+        scale_row(P, i * W + column, 0.0, P, 0, K)
+    for k in range(min(K, N - k0)):
+        P[(k0 + k) * W + column + k] = 1
+
+
+@njit(fastmath=FAST, cache=True)
+def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef, into):
+    """Phi(t, t-1) of units k0 .. k0 + K - 1, from lists: leaks, and couplings times the gains of the step before."""
+    inside = 0
+    for a in range(n):
+        into[a] = -1
+        if k0 <= units[a] < k0 + K:
+            into[a] = units[a] - k0
+            inside += 1
+    for i in range(len(leaks)):
+        mine = P[i * W + column : i * W + column + K]
+        mine[:] = 0
+        if k0 <= i < k0 + K:
+            mine[i - k0] = leaks[i]
+        for e in range(starts[row, i], starts[row, i + 1] if inside else 0):
+            if into[slot[e]] >= 0:
+                mine[into[slot[e]]] += coef[e] * gains[slot[e]]
+
+
+@njit(fastmath=FAST, cache=True, forceinline=True)
+def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, all_to_all):
+    """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
+    N, rows = len(leaks), n
+    for a in range(n):
+        scale_row(E, a * W, gains[a], P, units[a] * W, width)
+    if all_to_all:
+        combine_panel(P, 0, W, N, leaks, E, 0, W, coef, 0, n, width)
+        return (n * N + n + N) * width
+    for i in range(N):
+        if wanted[i]:
+            begin, end = starts[row, i], starts[row, i + 1]
+            sum_slots(P, i * W, leaks[i], E, 0, W, slot, begin, coef, begin, end - begin, width)
+            rows += end - begin + (leaks[i] != 0)
+    return rows * width
+
+
+@njit(fastmath=FAST, cache=True)
+def _set_aside(P, W, begin, end, N, width, K, aside, at, wide, row):
+    """``width`` columns of places begin .. end - 1 of row i of P go to aside[at + i * row], ``wide`` elements apart."""
+    for i in range(N):
+        for place in range(begin, end):
+            scale_row(aside, at + i * row + (place - begin) * wide, 1.0, P, i * W + place * K, width)
+
+
+@njit(fastmath=FAST, cache=True)
+def _say(sums, begin, end, K, k0, first, lam):
+    """lam[first], lam[first + 1], ... += sums of places begin .. end - 1, which are cleared."""
+    for place in range(begin, end):
+        for k in range(min(K, lam.shape[1] - k0)):
+            lam[first + place - begin, k0 + k] += sums[place * K + k]
+    sums[begin * K : end * K] = 0
+
+
+@njit(cache=True)
+def last_told(told):
+    """(B) the last step with a loss in each lane, or -1."""
+    tau, B, N = told.shape
+    found = np.full(B, -1, np.int64)
+    for b in range(B):
+        for t in range(tau):
+            for i in range(N):
+                if told[t, b, i] != 0:
+                    found[b] = t
+    return found
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_active, active_units, starts, slot, coef, weight,
+          tape_B, ports, G, size, local, start_B, told, end, lam, inner, counts):  # fmt: skip
+    """lam[s, b, k] += told(t)^T Phi(t, s) over t > s, where ``told`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
+
+    ``leak`` and ``gain``: ds(t)/ds(t-1) by a unit's own path, and dy/ds, (tau, B, N). Couplings come as lists (``starts``,
+    ``slot``, ``coef``), or, where ``weight`` is not empty, are made here step by step (see ``couple_all``).
+
+    Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
+    e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.
+    A task has one lane and units k0 .. k0 + K - 1 of all source steps: columns lie side by side, W to a row, sections that are
+    over first.
+    """
+    tau, B, N = lam.shape
+    sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
+    flat, last, all_to_all = coef.reshape(-1), tau - 2, weight.size > 0
+    places = port_places(ports, weight.shape[2], G, size, local, start_B, B, b0, b1 if all_to_all else b0)
+    if all_to_all:
+        flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
+    P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
+    gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
+    for task in range(worker, (b1 - b0) * len(k0s), workers):
+        b, k0 = b0 + task // len(k0s), k0s[task % len(k0s)]
+        section, alive, sums[:] = 0, 0, 0
+        for t in range(1, end[b] + 1):
+            row, n, units, leaks = t * B + b, n_active[t - 1, b], active_units[t - 1, b], leak[t, b]
+            for a in range(n):
+                gains[a] = gain[t - 1, b, units[a]]
+            if not all_to_all:
+                wanted[:] = ~memoryless
+                for a in range(n_active[t, b]):
+                    wanted[active_units[t, b, a]] = True
+            else:
+                couple_row(tape_B[t], places[b - b0], weight, n, units, arriving, flat, 0)
+                _identity(P, W, alive * K, K, k0, N)
+                alive += 1
+            if alive:
+                counts[worker, 0] += _carry_on(
+                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, all_to_all
+                )
+            if not all_to_all:
+                _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, into)
+                alive += 1
+            e = min(section * m + m - 1, last)
+            if t == e and alive > section:
+                at = ((b - b0) * sections + section) * N * (m - 1) * wide + k0
+                _set_aside(P, W, section, alive, N, min(K, wide - k0), K, aside, at, wide, (m - 1) * wide)
+                _say(sums, section, alive, K, k0, section * m, lam[:, b])
+                alive = section
+            for i in range(N):
+                if told[t, b, i] != 0:
+                    add(sums[: alive * K], told[t, b, i], P[i * W : i * W + alive * K])
+                    counts[worker, 3] += alive * K
+            section += t - 1 == e  # e itself has begun: its column stays
+        for x in range(section):
+            _say(sums, x, x + 1, K, k0, min(x * m + m - 1, last), lam[:, b])
+        _say(sums, section, alive, K, k0, section * m, lam[:, b])
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def through_sections(worker, workers, b0, b1, m, end, lam, inner, counts):
+    """lam[s] += lam[e]^T Phi(e, s) for the steps s before the last one, e, of every section."""
+    last, sections, N, wide = len(lam) - 2, inner.shape[1], lam.shape[2], inner.shape[4]
+    sums, aside, row = np.empty((m - 1) * wide, lam.dtype), inner.reshape(-1), (m - 1) * wide
+    for task in range(worker, (b1 - b0) * sections, workers):
+        b, x = b0 + task // sections, task % sections
+        e = min(x * m + m - 1, last)
+        width, first = (e - x * m) * wide, task * N * row
+        if end[b] < e or not width:
+            continue
+        sums[:width] = 0
+        for i in range(N):
+            value = lam[e, b, i]
+            if value != 0:
+                add(sums[:width], value, aside[first + i * row : first + i * row + width])
+                counts[worker, 0] += width
+        for s in range(e - x * m):
+            add(lam[x * m + s, b], 1, sums[s * wide : s * wide + N])

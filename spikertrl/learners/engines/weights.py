@@ -1,0 +1,68 @@
+"""Synapses between units as one matrix of weights, or as lists: what learners share that pass rows or signals through them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...network._pairs import synapse_ends
+from ...network.wiring import Wiring
+from .kronecker.kernel import copy_runs
+
+SPARSE = 0.25  # share of synapses that exist below which rows are added one by one instead of by BLAS
+
+
+@dataclass(frozen=True, eq=False)
+class SynapseTables:
+    """How synapses are laid out for the loops: ``linked`` (G, N); if dense, how W (delays, G, N, N) is made.
+
+    ``runs`` (3, X): where a run of consecutive weights starts in W, where it starts in theta, and its length.
+    """
+
+    delays: np.ndarray
+    which: np.ndarray  # (E) index of each pair's delay
+    linked: np.ndarray
+    dense: bool
+    runs: np.ndarray
+    view: slice | None  # the part of theta that is W
+    foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
+    leaky: np.ndarray  # (L) outputs with decay
+    decay: np.ndarray  # (L) of them
+    eps: float  # singular values below this share of the largest are zero
+
+
+@functools.lru_cache(maxsize=16)
+def synapse_tables(w: Wiring) -> SynapseTables:
+    """See ``SynapseTables``; a wiring never changes."""
+    delays, which = np.unique(w.pair_delay, return_inverse=True)
+    of_pair, post, pre = synapse_ends(w)
+    linked = np.zeros((int(w.G.max(initial=1)), w.n_units), bool)
+    linked[w.syn_port, post] = True
+    dense = len(w.pair_pre) >= SPARSE * max(len(delays), 1) * w.n_units**2
+    place = ((which.ravel()[of_pair] * len(linked) + w.syn_port) * w.n_units + post) * w.n_units + pre
+    order = np.argsort(place)
+    place, theta = place[order], w.syn_theta[order]
+    dense &= bool(np.diff(place, prepend=-1).all())  # parallel synapses are added one by one
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
+    runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
+    leaky, eps = np.flatnonzero(w.decay > 0), 64 * float(np.finfo(w.dtype).eps)
+    foldable, decay = dense and w.max_states == 1, w.decay[leaky].astype(w.dtype)
+    whole = len(first) == 1 and len(place) == len(delays) * linked.size * w.n_units
+    view = slice(int(theta[0]), int(theta[-1]) + 1) if whole else None
+    return SynapseTables(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, leaky, decay, eps)
+
+
+def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:
+    """The weights between units as W (delays, G, N, N), zero in gaps (a view if it is a part of theta); None if sparse."""
+    table = synapse_tables(w)
+    if not table.dense:
+        return None
+    shape = (len(table.delays), *table.linked.shape, w.n_units)
+    if table.view is not None and theta.flags.writeable:  # compiled loops tell read-only arrays from others
+        return theta[table.view].reshape(shape)
+    if W is None:
+        W = np.zeros(shape, w.dtype)
+    copy_runs(table.runs, theta, W.reshape(-1))
+    return W

@@ -1,0 +1,102 @@
+"""The parts of a network as plain records: inputs, populations, projections, readouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..compile.cell import Cell
+from ..model import Model
+
+
+class NetworkError(ValueError):
+    """A network that cannot be built as asked."""
+
+
+@dataclass
+class Input:
+    """A group of external channels; ``kind`` "event" (mostly silent) or "analog" (dense)."""
+
+    name: str
+    size: int
+    kind: str
+    start: int
+
+
+@dataclass
+class Population:
+    """Units of one model. ``parameters``: name -> (size,) values in SI base units, or a callable ``(rng, size) -> values``."""
+
+    name: str
+    cell: Cell
+    size: int
+    start: int
+    parameters: dict[str, Any]
+    bias: Any = 0.0
+    initial: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        return self.cell.model
+
+
+@dataclass
+class Projection:
+    """Synapses from one source to one population, the same mask on every port.
+
+    ``indptr``, ``indices``: the mask in CSR form (post, pre), sorted, or None when all-to-all. ``delay``: steps, an int or one
+    per synapse in CSR order. ``weight``: what ``connect`` was given. ``trained``: ports whose weights are learned (None: all).
+    """
+
+    name: str
+    source: str
+    target: str
+    ports: tuple[str, ...]
+    shape: tuple[int, int]
+    indptr: np.ndarray | None
+    indices: np.ndarray | None
+    delay: int | np.ndarray
+    weight: Any
+    trained: tuple[str, ...] | None = None
+
+    @property
+    def trained_ports(self) -> tuple[str, ...]:
+        """Ports whose weights are learned: ``trained``, or all of them when it is None."""
+        return self.ports if self.trained is None else self.trained
+
+    @property
+    def is_dense(self) -> bool:
+        return self.indptr is None
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses per port."""
+        return self.shape[0] * self.shape[1] if self.indices is None else len(self.indices)
+
+    def __str__(self) -> str:
+        delay = self.delay if np.ndim(self.delay) == 0 else f"{np.min(self.delay)}-{np.max(self.delay)}"
+        size = "dense" if self.is_dense else f"{self.n_synapses}/{self.shape[0] * self.shape[1]}"
+        frozen = "" if self.trained is None else ", fixed" if not self.trained else f", trained {'+'.join(self.trained)}"
+        return f"{self.name} {len(self.ports)} ports {size}" + (f", delay {delay}" if delay != 0 else "") + frozen
+
+
+@dataclass
+class Readout:
+    """Leaky linear readout z(t) = decay z(t-1) + W y(t) + b of one population."""
+
+    name: str
+    source: str
+    size: int
+    decay: float
+    weight: Any
+    start: int
+    trained: bool = True
+
+
+def whole_size(name: str, size: int) -> int:
+    """``size`` as an int, or a NetworkError."""
+    if int(size) != size or size < 1:
+        raise NetworkError(f"{name!r}: size must be a positive integer, got {size!r}")
+    return int(size)

@@ -1,0 +1,265 @@
+"""Network: inputs, populations, projections and readouts, and one flat parameter vector with named views.
+
+>>> from spikertrl.models import egru
+>>> net = Network()
+>>> net.add_input("x", 2).add_population("h", egru, 16).connect("x", "h").connect("h", "h", density=0.5, seed=1)
+Network(float32, dt=0.001 s): input x (2); population h (16 egru); h<-x 3 ports dense; h<-h 3 ports 128/256, delay 1
+>>> net.add_readout("z", "h", 2).initialize(seed=0).theta.shape
+(594,)
+>>> net.view(net.theta)["h<-x"]["u"].shape
+(16, 2)
+>>> net.view(net.theta)["h<-h"]["u"].nnz
+128
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..compile.cell import compile_model
+from ..model import Model
+from ..resources import Memory, predict
+from ..surrogates import Surrogate
+from ..units import seconds
+from . import weights as _weights
+from .elements import Input, NetworkError, Population, Projection, Readout, whole_size
+from .wiring import Wiring, build_wiring
+
+if TYPE_CHECKING:
+    from ..learners.base import Learner
+
+__all__ = ["Input", "Network", "NetworkError", "Population", "Projection", "Readout"]
+
+
+class Network:
+    """Builder and container of a network; all ``add_*`` and ``connect`` calls return the network.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Type of every array.
+    dt : float or quantity or str
+        Length of a step (seconds, a Brian2 time, or text such as "1*ms"); only models with differential equations use it.
+    """
+
+    def __init__(self, dtype: str = "float32", dt: Any = 1e-3) -> None:
+        self.dtype = str(np.dtype(dtype))
+        self.dt = seconds(dt)
+        self.inputs: dict[str, Input] = {}
+        self.populations: dict[str, Population] = {}
+        self.projections: list[Projection] = []
+        self.readouts: list[Readout] = []
+        self._theta: np.ndarray | None = None
+        self._theta_view: dict[str, dict[str, Any]] | None = None
+        self._wiring: Wiring | None = None
+
+    # -- building ------------------------------------------------------------------------------------------------------
+    def add_input(self, name: str, size: int, kind: str = "analog") -> Network:
+        """Add external channels: ``kind`` "analog" (dense, multiplied by BLAS) or "event" (mostly zero, skipped when zero)."""
+        self._new_name(name)
+        if kind not in ("analog", "event"):
+            raise NetworkError(f"input {name!r}: kind must be 'analog' or 'event', got {kind!r}")
+        self.inputs[name] = Input(name, whole_size(name, size), kind, sum(i.size for i in self.inputs.values()))
+        return self._changed()
+
+    def add_population(self, name: str, model: Model, size: int, *, surrogate: Surrogate | None = None,
+                       trainable: Sequence[str] | None = None, reset_gradient: bool | None = None, bias: Any = 0.0,
+                       initial: Mapping[str, Any] | None = None, **parameters: Any) -> Network:  # fmt: skip
+        """Add units of one model.
+
+        Parameters
+        ----------
+        name : str
+        model : Model
+        size : int
+        surrogate : Surrogate, optional
+            Replaces the model's pseudo-derivative.
+        trainable : sequence of str, optional
+            Exactly these parameters are trained; default: those the model declares.
+        reset_gradient : bool, optional
+            False leaves the pseudo-derivative out of the unit's own reset path (the convention of some e-prop papers).
+        bias : float or array (size,) or callable (rng, size)
+            Initial value of every bias.
+        initial : mapping, optional
+            State name -> initial value (number, quantity or (size,) array).
+        **parameters
+            Overrides: a number, quantity, text with units, (size,) array, or callable (rng, size) evaluated by ``initialize``.
+
+        Raises
+        ------
+        NetworkError
+            For a name in use, an unknown parameter (the legal ones are listed) or a wrong unit or shape.
+        """
+        self._new_name(name)
+        if not isinstance(model, Model):
+            kind = type(model).__name__
+            raise NetworkError(f"population {name!r}: model must be a Model, got {kind}; see spikertrl.models.names()")
+        model = model if surrogate is None else model.replace(surrogate=surrogate)
+        model = model if reset_gradient is None else model.replace(reset_gradient=reset_gradient)
+        model = model if trainable is None else model.with_trainable(tuple(trainable))
+        cell, size = compile_model(model, self.dtype), whole_size(name, size)
+        values, start = _weights.unit_values(cell, name, size, parameters, initial or {})
+        first = sum(p.size for p in self.populations.values())
+        self.populations[name] = Population(name, cell, size, first, values, bias, start)
+        return self._changed()
+
+    def connect(self, source: str, target: str, *, ports: Sequence[str] | str | None = None, density: float | None = None,
+                seed: int = 0, mask: Any = None, delay: Any = None, weight: Any = None,
+                trainable: bool | Sequence[str] = True, name: str | None = None) -> Network:  # fmt: skip
+        """Connect an input or population to a population, with one weight per synapse and port.
+
+        Parameters
+        ----------
+        source, target : str
+        ports : str or sequence of str, optional
+            Ports of the target; default: its recurrent ports when source is target, else its input ports.
+        density : float in (0, 1], optional
+            Fixed random mask with exactly ``round(density * post * pre)`` synapses, drawn with ``seed``.
+        mask : array or scipy sparse (post, pre), optional
+            Explicit mask: nonzero entries are synapses.
+        delay : int, time, (post, pre) array of them, or scipy sparse (post, pre) of steps, optional
+            Steps (default 1 between units, 0 from inputs) or a time that is a multiple of dt.
+        weight : float, array or scipy sparse (post, pre), callable (rng, shape) -> array, or mapping port -> one, optional
+            Initial weights of every port; default Glorot normal over actual fan-in and fan-out, times the port's scale.
+        trainable : bool or sequence of ports
+            False, or the ports whose weights are learned: the others stay as they are, cost no sensitivity, and their
+            entries of every gradient are zero.
+        name : str, optional
+            Default "target<-source".
+
+        Raises
+        ------
+        NetworkError
+            For unknown names, ports or shapes, a delay below 1 between units, or density and mask given together.
+        """
+        name = name or f"{target}<-{source}"
+        self._check_ends(name, source, target)
+        post, pre = self.populations[target], self.populations.get(source) or self.inputs[source]
+        chosen = (ports,) if isinstance(ports, str) else ports
+        chosen = tuple(chosen or post.model.ports_for("recurrent" if source == target else "input"))
+        if not chosen or set(chosen) - set(post.model.ports):
+            raise NetworkError(f"connect {name!r}: ports {chosen} not all in {tuple(post.model.ports)} of {post.model.name}")
+        shape = (post.size, pre.size)
+        indptr, indices = _weights.mask(name, shape, density, seed, mask)
+        lowest = 1 if source in self.populations else 0
+        found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
+        trained = None if trainable is True else () if trainable is False else tuple(trainable)
+        if set(trained or ()) - set(chosen):
+            raise NetworkError(f"connect {name!r}: trainable {trained} not all among its ports {chosen}")
+        self.projections.append(Projection(name, source, target, chosen, shape, indptr, indices, found, weight, trained))
+        return self._changed()
+
+    def add_readout(self, name: str, source: str, size: int, *, decay: float = 0.0, weight: Any = None,
+                    trainable: bool = True) -> Network:  # fmt: skip
+        """Add z(t) = decay z(t-1) + W y(t) + b, reading the messages of one population; ``decay`` in [0, 1).
+
+        ``weight`` as in ``connect``; with ``trainable=False`` W and b stay as ``initialize`` draws them (b = 0).
+        """
+        self._new_name(name)
+        if source not in self.populations:
+            raise NetworkError(f"readout {name!r}: {source!r} is not a population; populations: {sorted(self.populations)}")
+        if not 0.0 <= decay < 1.0:
+            raise NetworkError(f"readout {name!r}: decay must be in [0, 1), got {decay}")
+        first = sum(r.size for r in self.readouts)
+        self.readouts.append(Readout(name, source, whole_size(name, size), float(decay), weight, first, trainable))
+        return self._changed()
+
+    # -- parameters ----------------------------------------------------------------------------------------------------
+    @property
+    def wiring(self) -> Wiring:
+        """Index arrays for the simulator and the learners; built on first use, fixed until the network changes."""
+        if self._wiring is None:
+            self._wiring = build_wiring(self)
+        return self._wiring
+
+    @property
+    def theta(self) -> np.ndarray:
+        """All trainable parameters, flat; the same array until the network changes. Untouched ones hold model defaults."""
+        if self._theta is None:
+            self._theta = np.zeros(self.wiring.n_parameters, self.dtype)
+            _weights.fill(self.populations.values(), self.view(self._theta), np.random.default_rng(0), biases=False)
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: np.ndarray) -> None:
+        values = np.asarray(values)
+        if values.shape != self.theta.shape:
+            raise NetworkError(f"theta has shape {self.theta.shape}, got {values.shape}")
+        self.theta[...] = values
+
+    def view(self, vector: np.ndarray) -> dict[str, dict[str, Any]]:
+        """Named views into any vector shaped like ``theta``; writing into a view writes the vector.
+
+        Returns
+        -------
+        dict
+            ``["h<-x"]["u"]``: (post, pre) ndarray, or scipy CSR for sparse projections; ``["h"]["bias_u"]``,
+            ``["h"]["theta"]``: (size,); ``["z"]["weight"]``: (outputs, size), ``["z"]["bias"]``: (outputs,).
+        """
+        if vector.shape != (self.wiring.n_parameters,):
+            raise NetworkError(f"a vector like theta has shape ({self.wiring.n_parameters},), got {vector.shape}")
+        if vector is self._theta and self._theta_view is not None:
+            return self._theta_view
+        found = _weights.views(self.wiring, self.projections, vector)
+        if vector is self._theta:
+            self._theta_view = found
+        return found
+
+    def initialize(self, seed: int = 0) -> Network:
+        """Draw all parameters: weights, biases and callables given as parameters. The same seed gives the same network."""
+        rng = np.random.default_rng(seed)
+        view = self.view(self.theta)
+        for projection in self.projections:
+            for port in projection.ports:
+                scale = self.populations[projection.target].cell.scale[port]
+                weight = projection.weight[port] if isinstance(projection.weight, Mapping) else projection.weight
+                _weights.draw(view[projection.name][port], weight, scale, rng)
+        _weights.fill(self.populations.values(), view, rng, biases=True)
+        for readout in self.readouts:
+            _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng)
+            view[readout.name]["bias"][...] = 0.0
+        return self
+
+    def memory(self, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
+        """Bytes that this learner will need for ``batch`` lanes and pieces of ``tau`` steps, before any is taken.
+
+        BPTT is not bounded: it keeps one tape per piece of the sequence.
+
+        Examples
+        --------
+        >>> import spikertrl as srl
+        >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 64)
+        >>> net = net.connect("x", "h").connect("h", "h", density=0.1)
+        >>> net.memory(srl.SnAp(1)).influence < net.memory(srl.RTRL()).influence
+        True
+        """
+        return predict(self, learner, batch, tau)
+
+    def __repr__(self) -> str:
+        parts = [f"input {i.name} ({i.size})" for i in self.inputs.values()]
+        parts += [f"population {p.name} ({p.size} {p.model.name})" for p in self.populations.values()]
+        parts += [str(p) for p in self.projections]
+        parts += [f"readout {r.name} ({r.size} of {r.source}, decay {r.decay:g})" for r in self.readouts]
+        return f"Network({self.dtype}, dt={self.dt:g} s): " + "; ".join(parts)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+    def _check_ends(self, name: str, source: str, target: str) -> None:
+        if any(p.name == name for p in self.projections):
+            raise NetworkError(f"connection {name!r} exists already; give the second one a name=")
+        if target not in self.populations:
+            raise NetworkError(f"connect: target {target!r} is not a population; populations: {sorted(self.populations)}")
+        if source not in self.populations and source not in self.inputs:
+            raise NetworkError(f"connect: unknown source {source!r}; sources: {sorted(self.inputs) + sorted(self.populations)}")
+
+    def _changed(self) -> Network:
+        self._theta = self._theta_view = self._wiring = None
+        return self
+
+    def _new_name(self, name: str) -> None:
+        if not isinstance(name, str) or not name or "<-" in name:
+            raise NetworkError(f"name must be text without '<-', got {name!r}")
+        if name in self.inputs or name in self.populations or any(r.name == name for r in self.readouts):
+            raise NetworkError(f"the name {name!r} is in use already")

@@ -1,0 +1,84 @@
+"""Projections in indices."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .elements import Projection
+    from .network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A projection in indices: weights theta[theta] as (ports, post, pre), or (ports, synapses) of a CSR mask (post, pre)."""
+
+    source: int  # first source
+    target: int  # first unit
+    shape: tuple[int, int]  # (post, pre)
+    ports: np.ndarray  # places among the ports of the target
+    theta: slice
+    delay: int | np.ndarray  # steps, one for all or one per synapse of the mask
+    indptr: np.ndarray
+    indices: np.ndarray
+    is_dense: bool  # every pair is connected, all with the same delay
+    trained: np.ndarray  # (ports) bool: the weights are learned
+
+    @functools.cached_property
+    def delays(self) -> np.ndarray:
+        """Steps of every synapse of the mask."""
+        return np.array(np.broadcast_to(self.delay, self.n_synapses), np.int64)
+
+    @functools.cached_property
+    def by_source(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Synapses in the order of their sources: pointer (pre + 1), target units, delays, places in the order of the mask."""
+        place = np.argsort(self.indices, kind="stable")
+        pointer = np.searchsorted(self.indices[place], np.arange(self.shape[1] + 1))
+        post = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        return pointer, post[place], self.delays[place], place
+
+    @functools.cached_property
+    def is_trained(self) -> bool:
+        """The weights of some port are learned."""
+        return bool(self.trained.any())
+
+    @functools.cached_property
+    def runs(self) -> list[tuple[slice, slice]]:
+        """Ports that lie side by side, as (places in ``ports``, ports)."""
+        cuts = [0, *(np.flatnonzero(np.diff(self.ports) != 1) + 1).tolist(), len(self.ports)]
+        return [(slice(a, b), slice(int(self.ports[a]), int(self.ports[b - 1]) + 1)) for a, b in itertools.pairwise(cuts)]
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses per port."""
+        return len(self.indices)
+
+
+def link(net: Network, projection: Projection, blocks: dict, n_channels: int) -> Link:
+    """A projection of a network whose parameters lie in ``blocks`` (see ``wiring.layout``)."""
+    target, inside = net.populations[projection.target], projection.source in net.populations
+    first = n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
+    post, pre, delay = synapses(projection)
+    parts = [blocks[projection.name, port][0] for port in projection.ports]
+    same = len(delay) == 0 or bool((delay == delay[0]).all())
+    return Link(
+        first, target.start, projection.shape, np.array([target.cell.ports.index(port) for port in projection.ports]),
+        slice(parts[0].start, parts[-1].stop), int(delay.max(initial=0)) if same else delay,
+        np.searchsorted(post, np.arange(projection.shape[0] + 1)), pre, projection.is_dense and same,
+        np.array([port in projection.trained_ports for port in projection.ports]),
+    )  # fmt: skip
+
+
+def synapses(projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(post, pre, delay) of every synapse in CSR order, local indices."""
+    if projection.indptr is None or projection.indices is None:
+        post, pre = (x.reshape(-1) for x in np.indices(projection.shape))
+    else:
+        post = np.repeat(np.arange(projection.shape[0]), np.diff(projection.indptr))
+        pre = projection.indices
+    return post.astype(np.int64), pre.astype(np.int64), np.broadcast_to(projection.delay, post.shape).astype(np.int64)

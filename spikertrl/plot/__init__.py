@@ -1,0 +1,16 @@
+"""Figures: every function draws on Axes and returns them."""
+
+from .curves import learning_curve, loss_against_macs, raster, save, sparsity, surrogate
+from .learners import alignment, influence, savings
+
+__all__ = [
+    "alignment",
+    "influence",
+    "learning_curve",
+    "loss_against_macs",
+    "raster",
+    "save",
+    "savings",
+    "sparsity",
+    "surrogate",
+]

@@ -1,0 +1,83 @@
+"""How a raster is laid out: one band per population, marks as tall as a row."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .axes import COLORS, PALE, note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..network.elements import Projection
+    from ..network.network import Network
+    from ..simulation.recording import Run
+
+
+def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str]) -> Axes:
+    """Draw the events of one lane of the populations ``shown``, bottom to top."""
+    net = run.net
+    scale, unit = time_scale(net)
+    gap = 0.04 * sum(net.populations[name].size for name in shown) if len(shown) > 1 else 0.0
+    centres, bottom = [], 0.0
+    top = sum(net.populations[name].size for name in shown) + gap * (len(shown) - 1)
+    begin = first_step(run)
+    for name in shown:
+        population, color = net.populations[name], COLORS[list(net.populations).index(name) % len(COLORS)]
+        if bottom:
+            ax.axhline(bottom - gap / 2 - 0.5, color=PALE, linewidth=0.8, zorder=0)
+        events = run.events.of(lane, population.start, population.start + population.size)
+        heights = events.unit - population.start + bottom
+        height, width = mark(ax, top, run.n_steps - begin)
+        ax.scatter(
+            events.time * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name, rasterized=True
+        )
+        centres.append(bottom + (population.size - 1) / 2)
+        bottom += population.size + gap
+    ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name} units" for name in shown])
+    for label, name in zip(ax.get_yticklabels(), shown, strict=True):
+        label.set_color(COLORS[list(net.populations).index(name) % len(COLORS)])
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlim=((begin - 0.5) * scale, (run.n_steps - 0.5) * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})")
+    note(ax, delays(net, shown))
+    return ax
+
+
+def time_scale(net: Network) -> tuple[float, str]:
+    """Length of a step on the time axis, and its unit."""
+    return (net.dt * 1e3, "ms") if any(p.model.is_ode for p in net.populations.values()) else (1.0, "steps")
+
+
+def first_step(run: Run) -> int:
+    """First step whose events were kept."""
+    return int(min([run.n_steps, *run.steps[:1], *run.events.time[:1]])) if len(run.steps) or len(run.events) else 0
+
+
+def mark(ax: Axes, rows: float, steps: int) -> tuple[float, float]:
+    """Height and line width of a mark, in points, that fill a row and a step without touching."""
+    box = ax.get_window_extent()
+    points = 72 / ax.figure.dpi
+    return float(np.clip(0.75 * box.height * points / rows, 2.2, 12)), float(
+        np.clip(0.6 * box.width * points / steps, 0.9, 2.2)
+    )
+
+
+def delays(net: Network, shown: Sequence[str]) -> str:
+    """The delays of the connections onto the populations shown; inputs that arrive at once are not mentioned."""
+    scale, unit = time_scale(net)
+    found = [
+        f"{p.target}\xa0←\xa0{p.source}\xa0{_span(p, scale)}"
+        for p in net.projections
+        if p.target in shown and np.max(p.delay, initial=0) > 0
+    ]
+    lines = textwrap.wrap(f"delay ({unit}): " + ", ".join(found), 90) if found else []
+    return "\n".join(lines).replace("\xa0", " ")
+
+
+def _span(projection: Projection, scale: float) -> str:
+    low, high = np.min(projection.delay) * scale, np.max(projection.delay) * scale
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -1,0 +1,13 @@
+"""Simulation, step by step and event by event, and what a run records."""
+
+from .recording import Events, Record, Run
+from .run import simulate
+from .state import SimState
+
+__all__ = [
+    "Events",
+    "Record",
+    "Run",
+    "SimState",
+    "simulate",
+]

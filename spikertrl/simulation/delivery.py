@@ -1,0 +1,71 @@
+"""Which projections are delivered event by event, and their synapses as the tables of ``events.deliver``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..network.projections import synapses
+
+if TYPE_CHECKING:
+    from ..network.elements import Projection
+    from ..network.network import Network
+
+
+class Deliveries(NamedTuple):
+    """Outgoing synapses of every source, sorted by (delay, source), for ``events.deliver``.
+
+    The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is ``offset`` behind, and lanes
+    are ``stride`` apart. ``where`` is the place of its weight in theta.
+    """
+
+    delays: np.ndarray
+    pointer: np.ndarray
+    start: np.ndarray
+    stride: np.ndarray
+    offset: np.ndarray
+    where: np.ndarray
+
+    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """delays, pointer, place and stride of ``events.deliver`` for so many lanes."""
+        return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride
+
+
+def by_event(net: Network, projection: Projection) -> bool:
+    """Event by event, or (dense sources that are rarely silent) as a matrix product for the whole step or piece."""
+    if np.ndim(projection.delay):
+        return True
+    if projection.source in net.inputs:
+        return net.inputs[projection.source].kind == "event"
+    return net.populations[projection.source].cell.spiking or not projection.is_dense
+
+
+def event_table(net: Network) -> Deliveries:
+    """The synapses of all projections that are delivered by events."""
+    w = net.wiring
+    names = ("source", "delay", "start", "stride", "offset", "where")
+    rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
+    starts, place = {}, 0
+    for p in net.populations.values():
+        starts[p.name] = place
+        place += len(p.cell.ports) * p.size
+    for projection in filter(lambda p: by_event(net, p), net.projections):
+        target, inside = net.populations[projection.target], projection.source in net.populations
+        first = w.n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
+        post, pre, delay = synapses(projection)
+        for port in projection.ports:
+            ones = np.ones(len(post), np.int64)
+            offset = target.cell.ports.index(port) * target.size + post
+            where = w.layout[projection.name, port][0].start + np.arange(len(post))
+            stride = ones * len(target.cell.ports) * target.size
+            part = (pre + first, delay, ones * starts[target.name], stride, offset, where)
+            for name, values in zip(names, part, strict=True):
+                rows[name].append(values)
+    table = {name: np.concatenate(parts) for name, parts in rows.items()}
+    order = np.lexsort((table["offset"], table["start"], table["source"], table["delay"]))
+    table = {name: values[order] for name, values in table.items()}
+    delays, sources = np.unique(table["delay"]), w.n_channels + w.n_units
+    keys = np.searchsorted(delays, table["delay"]) * (sources + 1) + table["source"]
+    pointer = np.searchsorted(keys, np.arange(len(delays))[:, None] * (sources + 1) + np.arange(sources + 1)[None])
+    return Deliveries(delays, pointer, *(table[name].astype(np.int32) for name in names[2:]))

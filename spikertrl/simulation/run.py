@@ -1,0 +1,115 @@
+"""Run a network and keep what was asked for: ``simulate``, ``Record`` and the ``Run`` it returns."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..threads import one_pool
+from .recording import Events, Record, Recorder, Run
+from .simulator import Simulator
+from .state import SimState
+
+if TYPE_CHECKING:
+    from ..network.network import Network
+
+__all__ = ["Events", "Record", "Run", "as_input", "pieces", "simulate", "simulator"]
+
+PIECE = 256  # steps simulated at a time
+
+_simulators: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def simulator(net: Network) -> Simulator:
+    """The network's simulator, made once per version of the network."""
+    found = _simulators.get(net)
+    if found is None or found.wiring is not net.wiring:
+        found = _simulators[net] = Simulator(net)
+        found.net = weakref.proxy(net)
+    return found
+
+
+def as_input(net: Network, x: Any) -> np.ndarray:
+    """External input as (T, B, channels) in the network's type.
+
+    Raises
+    ------
+    ValueError
+        If the shape or the names do not fit the network's inputs, or a value is not finite.
+    """
+    sizes = {name: i.size for name, i in net.inputs.items()}
+    if isinstance(x, Mapping):
+        if set(x) != set(sizes):
+            raise ValueError(f"x names the inputs {sorted(x)}, the network has {sorted(sizes)}")
+        parts = [np.asarray(x[name]) for name in sizes]
+        for name, part in zip(sizes, parts, strict=True):
+            if part.ndim != 3 or part.shape[2] != sizes[name] or part.shape[:2] != parts[0].shape[:2]:
+                raise ValueError(f"x[{name!r}] must have shape (T, B, {sizes[name]}) with equal T and B, got {part.shape}")
+        x = np.concatenate(parts, axis=2)
+    x = np.asarray(x)
+    total = sum(sizes.values())
+    if x.ndim == 2 and x.shape[1] == total:
+        x = x[:, None]
+    if x.ndim != 3 or x.shape[2] != total or not x.shape[0] or not x.shape[1]:
+        raise ValueError(f"x must have shape (T, B, {total}) or (T, {total}) for inputs {sizes}, got {x.shape}")
+    x = np.ascontiguousarray(x, dtype=net.dtype)
+    if not np.isfinite(x).all():
+        where = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(f"x is not finite at step {where[0]}, lane {where[1]}, channel {where[2]}")
+    return x
+
+
+def pieces(total: int, tau: int | None) -> Iterator[slice]:
+    """Slices of at most ``tau`` steps that cover ``total`` steps."""
+    size = tau or total
+    return (slice(t, min(t + size, total)) for t in range(0, total, size))
+
+
+def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: int = 1, record: Record | None = None,
+             state: SimState | None = None) -> Run:  # fmt: skip
+    """Simulate a network without learning.
+
+    Parameters
+    ----------
+    net : Network
+    x : array (T, B, channels) or (T, channels), or mapping input name -> (T, B, size)
+        External input; a network without inputs takes ``steps`` and ``batch`` instead.
+    record : Record, optional
+        What to keep; default everything.
+    state : SimState, optional
+        Continue from ``run.state`` of an earlier run (which is advanced further).
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        If the input does not fit, or recording everything would take more than 1 GiB.
+
+    Examples
+    --------
+    >>> import numpy as np, spikertrl as srl
+    >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 8).connect("x", "h").connect("h", "h")
+    >>> run = srl.simulate(net.add_readout("z", "h", 2).initialize(0), np.ones((20, 3, 2)))
+    >>> run.z.shape, run.states["h"]["c"].shape, 0 < run.activity < 1
+    ((20, 3, 2), (20, 3, 8), True)
+    """
+    x = np.zeros((steps or 0, batch, 0), net.dtype) if x is None and not net.inputs else as_input(net, x)
+    if not len(x):
+        raise ValueError("nothing to simulate: give x, or steps= for a network without inputs")
+    record = record or Record()
+    machine = simulator(net)
+    state = state or machine.start(x.shape[1])
+    if state.batch != x.shape[1]:
+        raise ValueError(f"x has {x.shape[1]} lanes, the state that it continues has {state.batch}")
+    recorder = Recorder(net, record, len(x), x.shape[1])
+    with one_pool():
+        for part in pieces(len(x), PIECE):
+            tape = machine.run(state, x[part], linearise=False)
+            recorder.keep(machine, tape, part)
+    return recorder.finish(state)

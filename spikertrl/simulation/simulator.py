@@ -1,0 +1,211 @@
+"""Simulation: the only place that knows the order inside a step.
+
+One step, for all populations at once:
+
+1. **deliver** I(t) = bias + sum over synapses of theta * y_pre(t - d); d >= 1 between units, d >= 0 from inputs;
+2. **advance** s(t) = F(s(t-1), y(t-1), I(t); phi);
+3. **emit** y(t) = O(s(t); phi), nonzero messages become events;
+4. **read** z(t) = decay z(t-1) + W_out y(t) + b_out;
+5. **learn** the learner sees step t (after the piece of tau steps, on its tape).
+
+All messages before the first step are zero; states start at the model's initial values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from ..tape import Tape
+from ._buffers import Buffers
+from .delivery import by_event, event_table
+from .events import EventQueue, deliver, push
+from .state import SimState
+
+if TYPE_CHECKING:
+    from ..network.elements import Population, Projection
+    from ..network.network import Network
+    from ..network.projections import Link
+
+Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
+
+
+class Simulator:
+    """A network made ready to run: delivery tables, constants and reusable buffers. One per network version."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.wiring = net, net.wiring
+        w = self.wiring
+        self.dtype = w.dtype
+        self.events = event_table(net)
+        self.blas = [(p, link) for p, link in zip(net.projections, w.links, strict=True) if not by_event(net, p)]
+        self.recurrent = [(p, link) for p, link in self.blas if p.source in net.populations]
+        self.at_once = len(net.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
+        self.listed = np.zeros(w.n_channels, bool)
+        for projection in net.projections:
+            if projection.source in net.inputs and by_event(net, projection):
+                source = net.inputs[projection.source]
+                self.listed[source.start : source.start + source.size] = True
+        self._buffers: dict[tuple[int, int, bool], Buffers] = {}
+        self._tables: dict[int, Any] = {}  # lanes -> tables of ``events``, shared by the buffers
+        self._gathered: tuple[np.ndarray, np.ndarray] | None = None  # theta, and its weights in the order of delivery
+        self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
+        self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
+
+    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """``events.tables``, made once for so many lanes and shared by the buffers."""
+        if batch not in self._tables:
+            self._tables = {batch: self.events.tables(batch)}
+        return self._tables[batch]
+
+    def initial(self, batch: int) -> dict[str, np.ndarray]:
+        """Initial states, population -> (B, states, n)."""
+        found = {}
+        for p in self.net.populations.values():
+            values = np.zeros((batch, len(p.cell.states), p.size), self.dtype)
+            for j, name in enumerate(p.cell.states):
+                values[:, j] = p.initial.get(name, 0.0)
+            found[p.name] = values
+        return found
+
+    def queue(self, tau: int, batch: int) -> EventQueue:
+        """An empty event window."""
+        return EventQueue(self.wiring.history, tau, batch, self.wiring.n_channels + self.wiring.n_units, self.dtype)
+
+    def start(self, batch: int) -> SimState:
+        """State before the first step of ``batch`` lanes."""
+        w, decays = self.wiring, sorted({float(d) for d in self.wiring.decay if d > 0})
+        traces = {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}
+        ones = {d: np.zeros(batch, self.dtype) for d in decays}
+        z, every = np.zeros((batch, w.n_outputs), self.dtype), np.ones(batch, bool)
+        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), z, traces, ones, every, self)
+
+    def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
+        """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``)."""
+        tau, batch = x.shape[:2]
+        w, theta = self.wiring, self.net.theta
+        buffers = self._buffer(tau, batch, linearise)
+        queue = buffers.queue
+        queue.begin(state.past)
+        queue.feed(x, self.listed)
+        self._prepare(theta)
+        self._currents(buffers, theta)
+        for name, values in state.states.items():
+            buffers.states[name][0] = values
+        synapses = buffers.synapses + (self._weights_in_order(theta) if not linearise else (self.events.where, theta))
+        if self.at_once:
+            cell, window, arguments = buffers.at_once
+            (cell.linearise_steps if linearise else cell.advance_steps)(*window, *synapses, *arguments)
+        else:
+            self._steps(buffers, synapses, theta, linearise)
+        traces = {k: v.copy() for k, v in state.traces.items()}
+        ones = {k: v.copy() for k, v in state.trace_one.items()}
+        z = self._read(state, buffers, theta)
+        tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear,
+                    history=w.history)  # fmt: skip
+        state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
+        state.past.follow(queue)
+        state.time += tau
+        state.reset[...] = False
+        return tape
+
+    def _steps(self, buffers: Buffers, synapses: Synapses, theta: np.ndarray, linearise: bool) -> None:
+        """Delivery, units and events, step by step."""
+        queue = buffers.queue
+        for t, calls in enumerate(buffers.calls):
+            for projection, link in self.recurrent:
+                self._multiply(projection, link, theta, buffers, t, t + 1)
+            deliver(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
+            for cell, arguments, pushed in calls:
+                (cell.linearise if linearise else cell.advance)(*arguments)
+                push(*pushed)
+
+    # -- parts of a piece ----------------------------------------------------------------------------------------------
+    def _prepare(self, theta: np.ndarray) -> None:
+        """Parameter tables and the constants that depend on them."""
+        view = self.net.view(theta)
+        for p in self.net.populations.values():
+            phi = self._phi[p.name]
+            for j, name in enumerate(p.cell.phi):
+                if name in p.cell.trainable:
+                    phi[j] = view[p.name][name]
+                elif name in p.parameters:
+                    phi[j] = _constant(p, name)
+                else:
+                    phi[j] = p.model.surrogate.parameters[name.removeprefix("surrogate_")]
+            p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
+
+    def _weights_in_order(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """No places, and the weights of ``events`` in the order of delivery, gathered again only when theta has changed."""
+        if self._gathered is None or not np.array_equal(self._gathered[0], theta):
+            self._gathered = theta.copy(), theta[self.events.where]
+        return self.events.where[:0], self._gathered[1]
+
+    def _currents(self, buffers: Buffers, theta: np.ndarray) -> None:
+        """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
+        view = self.net.view(theta)
+        for p in self.net.populations.values():
+            rest = np.zeros((len(p.cell.ports), p.size), self.dtype)
+            for g, port in enumerate(p.cell.ports):
+                if p.model.ports[port].bias:
+                    rest[g] = view[p.name][f"bias_{port}"]
+            buffers.inputs[p.name][...] = rest
+        for projection, link in self.blas:
+            if projection.source in self.net.inputs:
+                self._multiply(projection, link, theta, buffers, 0, buffers.tau)
+
+    def _multiply(self, projection: Projection, link: Link, theta: np.ndarray, buffers: Buffers, begin: int, end: int) -> None:
+        """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
+        post, pre = link.shape
+        low = self.wiring.history + begin - int(projection.delay)
+        y = buffers.queue.values[low : low + end - begin, :, link.source : link.source + pre].reshape(-1, pre)
+        into, weights = buffers.inputs[projection.target][begin:end], theta[link.theta]
+        if projection.is_dense:
+            found = (y @ weights.reshape(-1, pre).T).reshape(*into.shape[:2], -1, post)
+        else:
+            rows = weights.reshape(len(link.ports), -1)
+            masked = (sparse.csr_array((row, link.indices, link.indptr), link.shape) for row in rows)
+            found = np.stack([(weight @ y.T).T.reshape(*into.shape[:2], post) for weight in masked], axis=2)
+        for part, ports in link.runs:
+            into[:, :, ports] += found[:, :, part]
+
+    def _read(self, state: SimState, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
+        """z for the piece, advancing the readouts and their traces."""
+        w, z = self.wiring, buffers.z
+        y = buffers.queue.values[w.history :, :, w.n_channels :]
+        view = self.net.view(theta)
+        for readout in self.net.readouts:
+            source = self.net.populations[readout.source]
+            part = y[:, :, source.start : source.start + source.size].reshape(-1, source.size)
+            rows = slice(readout.start, readout.start + readout.size)
+            said = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
+            z[:, :, rows] = said.reshape(buffers.tau, -1, readout.size)
+            if readout.decay:
+                previous = state.z[:, rows]
+                for t in range(buffers.tau):
+                    previous = z[t, :, rows] = z[t, :, rows] + self.dtype.type(readout.decay) * previous
+        state.z = z[-1].copy()
+        for decay, trace in state.traces.items():
+            powers = (decay ** np.arange(buffers.tau - 1, -1, -1)).astype(self.dtype)
+            trace *= self.dtype.type(decay**buffers.tau)
+            trace += np.tensordot(powers, y, 1)
+            state.trace_one[decay] *= self.dtype.type(decay**buffers.tau)
+            state.trace_one[decay] += powers.sum()
+        return z
+
+    def _buffer(self, tau: int, batch: int, linearise: bool) -> Buffers:
+        key = (tau, batch, linearise)
+        if key not in self._buffers:
+            if len(self._buffers) > 4:  # odd last pieces must not pile up
+                self._buffers.clear()
+            self._buffers[key] = Buffers(self, tau, batch, linearise)
+        return self._buffers[key]
+
+
+def _constant(population: Population, name: str) -> Any:
+    value = population.parameters[name]
+    if callable(value):
+        raise ValueError(f"population {population.name!r}: {name} is drawn at random; call net.initialize(seed) first")
+    return value

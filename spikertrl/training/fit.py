@@ -1,0 +1,173 @@
+"""fit: train a network on a task with any learner; progress bar, validation, early stop, checkpoints and exact resume."""
+
+from __future__ import annotations
+
+import signal as signals
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from .._optimizer import Optimizer
+from ..cost import zeros
+from ..learners.base import Learner
+from ..losses.base import Loss
+from ..simulation.recording import Record
+from ..simulation.run import as_input, simulate
+from ..tasks.base import Task
+from ..threads import one_pool
+from .history import History
+from .session import Session, TrainingDiverged
+
+if TYPE_CHECKING:
+    from ..network.network import Network
+
+__all__ = ["Interrupted", "TrainingDiverged", "evaluate", "fit"]
+
+LANES = 256  # lanes evaluated at a time
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during ``fit``: the step was finished and the checkpoint written first. ``history`` holds what was done."""
+
+    def __init__(self, history: History, path: Path | None) -> None:
+        where = f"; the run continues from {path} when started again" if path else "; no checkpoint= was given"
+        super().__init__(f"stopped after step {len(history)}{where}")
+        self.history = history
+
+
+def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32,
+        tau: int | None = None, regularizer: Loss | None = None, validate_every: int | None = None,
+        zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
+        callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None,
+        checkpoint_every: int = 100, resume: bool = True, progress: bool = True) -> History:  # fmt: skip
+    """Train ``net`` in place.
+
+    Parameters
+    ----------
+    net : Network
+        Its parameters (``net.theta``) are updated.
+    task : Task
+        Sequence tasks start every batch from the initial state; stream tasks go on where they were.
+    learner, optimizer
+        Any learner of ``spikertrl.learners`` (or your own), any optimizer.
+    steps : int
+        Batches to train on, in all (a resumed run does the rest).
+    batch : int
+        Lanes.
+    tau : int, optional
+        Update every ``tau`` steps; default once per batch.
+    regularizer : Loss, optional
+        Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
+    validate_every, zeros_every : int, optional
+        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence (columns
+        ``zeros...``).
+    stop : callable(history) -> bool, optional
+        Asked after every step; see ``history.early_stop``.
+    callbacks : callables (net, history)
+        Called after every step.
+    checkpoint : path, optional
+        File written every ``checkpoint_every`` steps, at the end and at Ctrl-C; if it exists and ``resume``, training goes on
+        from it and ends bit by bit where the uninterrupted run would have.
+    progress : bool
+        Show a bar with loss, validation and activity.
+
+    Returns
+    -------
+    History
+        One row per step: step, loss, seconds, activity, gradient_activity, macs, macs_dense, and what was asked for.
+
+    Raises
+    ------
+    TrainingDiverged
+        At the first loss, gradient or parameter that is not finite; names the step and the parameter. The parameters are those
+        before it.
+    Interrupted
+        A KeyboardInterrupt, after the step was finished and the checkpoint written.
+    ValueError
+        If a checkpoint belongs to another run, or sizes do not fit.
+
+    Examples
+    --------
+    >>> import spikertrl as srl
+    >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 16, theta=0.05)
+    >>> net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", 2).initialize(0)
+    >>> history = fit(net, srl.tasks.spiral(0), srl.RTRL(), srl.optimizers.adam(1e-2), steps=120, progress=False)
+    >>> bool(history["loss"][-10:].mean() < 0.5 * history["loss"][:10].mean())
+    True
+    """
+    session = Session(net, task, learner, optimizer, batch, tau, regularizer)
+    path = Path(checkpoint) if checkpoint else None
+    session.begin()
+    if path and resume and path.exists():
+        session.load(path)
+    history = session.history
+    bar = tqdm(total=steps, initial=len(history), disable=not progress, unit="step", dynamic_ncols=True)
+    with bar, one_pool(), _finish_step_first() as interrupted:
+        while len(history) < steps:
+            history.rows.append(session.step())
+            done = len(history)
+            if validate_every and (done % validate_every == 0 or done == steps):
+                history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
+            if zeros_every and done % zeros_every == 0:
+                history.rows[-1] |= _zeros_row(net, session.memory)
+            for callback in callbacks:
+                callback(net, history)
+            bar.set_postfix(_postfix(history), refresh=False)
+            bar.update()
+            finished = stop is not None and stop(history)
+            if path and (done % checkpoint_every == 0 or done == steps or finished or interrupted()):
+                session.save(path)
+            if interrupted():
+                raise Interrupted(history, path)
+            if finished:
+                break
+    return history
+
+
+def evaluate(net: Network, task: Task, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The task's metrics on given data, without learning; from the start state."""
+    x = as_input(net, x)
+    quiet = Record(states=False, messages=False, events=False)
+    lanes = [slice(i, i + LANES) for i in range(0, x.shape[1], LANES)]
+    z = np.concatenate([simulate(net, x[:, part], record=quiet).z for part in lanes], axis=1)
+    return {name: float(value) for name, value in task.score(z, labels).items()}
+
+
+def _zeros_row(net: Network, memory: Any) -> dict[str, float]:
+    found = zeros(net, memory)
+    return {"zeros": found.all, "zeros_mask": found.mask, "zeros_columns": found.columns, "zeros_rows": found.rows}
+
+
+def _postfix(history: History) -> dict[str, str]:
+    row = history.rows[-1]
+    shown = {"loss": f"{np.mean([r['loss'] for r in history.rows[-20:]]):.4g}", "active": f"{row['activity']:.0%}"}
+    for back in reversed(history.rows[-1000:]):
+        if metrics := {k: f"{v:.4g}" for k, v in back.items() if k.startswith("valid_")}:
+            return shown | metrics
+    return shown
+
+
+@contextmanager
+def _finish_step_first():
+    """Let a first Ctrl-C wait for the end of the step; a second one acts at once. Yields a function: was there one?"""
+    seen: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signals.getsignal(signals.SIGINT)
+
+    def handler(number, frame) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(True)
+
+    signals.signal(signals.SIGINT, handler)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signals.signal(signals.SIGINT, before)

@@ -1,0 +1,157 @@
+"""Gradients of one sequence: ``gradient`` (one learner) and ``compare`` (several, passively, on one trajectory)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cost import Cost, cost_of
+from ..learners.base import Learner, Signal
+from ..losses.base import Loss
+from ..simulation.run import as_input, pieces, simulator
+from ..tape import Tape
+from ..threads import one_pool
+
+if TYPE_CHECKING:
+    from .._optimizer import Optimizer
+    from ..network.network import Network
+
+
+def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:
+    """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays; with ``ends`` nothing comes after ``total``."""
+    w = net.wiring
+    readouts = {r.name: tape.z[:, :, r.start : r.start + r.size] for r in net.readouts}
+    y = tape.units(w)
+    messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
+    found = loss.signal(readouts, messages, start, total)
+    dz = np.zeros_like(tape.z)
+    for readout in net.readouts:
+        if readout.name in found.dz:
+            dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
+    dy = np.zeros_like(y) if found.dy else None
+    for name, part in found.dy.items():
+        population = net.populations[name]
+        dy[:, :, population.start : population.start + population.size] = part  # type: ignore[index]
+    return Signal(float(found.value), dz, dy, last=ends and start + tape.tau == total)
+
+
+def descend(net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray) -> None:
+    """One step of the optimizer on ``net.theta``, in place; what is not trainable stays (weight decay would move it)."""
+    frozen = net.wiring.frozen
+    kept = net.theta[frozen]
+    optimizer.update(state, net.theta, gradient)
+    net.theta[frozen] = kept
+
+
+def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | None = None) -> tuple[float, np.ndarray]:
+    """Loss and gradient of one batch of sequences, from the start state.
+
+    Parameters
+    ----------
+    net : Network
+    learner : Learner
+    x : array (T, B, channels)
+    loss : Loss
+    tau : int, optional
+        Length of the tape pieces; default the whole sequence. Exact learners give the same gradient for any tau.
+
+    Returns
+    -------
+    value : float
+    grad : ndarray
+        Flat, like ``net.theta``; ``net.view(grad)`` names its parts.
+    """
+    x = as_input(net, x)
+    machine = simulator(net)
+    state, memory = machine.start(x.shape[1]), learner.init(net, x.shape[1])
+    value, grad = 0.0, np.zeros_like(net.theta)
+    with one_pool():
+        for part in pieces(len(x), tau):
+            tape = machine.run(state, x[part])
+            signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
+            value += signal.value
+            grad += learner.update(memory, tape, signal)
+    return value, grad
+
+
+@dataclass
+class Comparison:
+    """Gradients of several learners on one trajectory. The first learner is the reference of all cosines.
+
+    ``gradients``: name -> flat gradient; ``cosine``: name -> {"all" or parameter group: cosine}; ``norm``; ``cost``: name ->
+    Cost or None.
+    """
+
+    net: Network
+    value: float
+    gradients: dict[str, np.ndarray]
+    cosine: dict[str, dict[str, float]]
+    norm: dict[str, float]
+    cost: dict[str, Cost | None]
+
+    def __str__(self) -> str:
+        groups = list(next(iter(self.cosine.values())))
+        head = ["learner", "norm", "multiply-adds", *(f"cos {g}" for g in groups)]
+        rows = [head]
+        for name, cosines in self.cosine.items():
+            cost = self.cost[name]
+            rows.append(
+                [name, f"{self.norm[name]:.4g}", f"{cost.macs:.3g}" if cost else "-", *(f"{cosines[g]:.3f}" for g in groups)]
+            )
+        widths = [max(len(row[c]) for row in rows) for c in range(len(head))]
+        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, tau: int | None = None) -> Comparison:
+    """Several learners, passively, on one trajectory: cosines to the first one per parameter group, norms, cost.
+
+    Raises
+    ------
+    ValueError
+        If no learner is given.
+    """
+    if not learners:
+        raise ValueError("compare: give at least one learner; the first is the reference")
+    x, machine = as_input(net, x), simulator(net)
+    state = machine.start(x.shape[1])
+    names = _names(learners)
+    memories = [learner.init(net, x.shape[1]) for learner in learners]
+    gradients = {name: np.zeros_like(net.theta) for name in names}
+    value = 0.0
+    with one_pool():
+        for part in pieces(len(x), tau):
+            tape = machine.run(state, x[part])
+            signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
+            value += signal.value
+            for name, learner, memory in zip(names, learners, memories, strict=True):
+                gradients[name] += learner.update(memory, tape, signal)
+    reference = gradients[names[0]]
+    cosines = {name: cosine_by_group(net, g, reference) for name, g in gradients.items()}
+    norms = {name: float(np.linalg.norm(g)) for name, g in gradients.items()}
+    costs = {name: cost_of(memory) for name, memory in zip(names, memories, strict=True)}
+    return Comparison(net, value, gradients, cosines, norms, costs)
+
+
+def cosine_by_group(net: Network, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Cosine of two flat gradients, over all parameters and per named group (nan where one is zero)."""
+    groups: dict[str, list[slice]] = {"all": [slice(None)]}
+    for (group, _), (part, _) in net.wiring.layout.items():
+        groups.setdefault(group, []).append(part)
+    return {name: _cosine(*(np.concatenate([v[p] for p in parts]) for v in (a, b))) for name, parts in groups.items()}
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    scale = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return float(np.dot(a.astype(float), b.astype(float)) / scale) if scale else float("nan")
+
+
+def _names(learners: Sequence[Learner]) -> list[str]:
+    """Their reprs, made unique."""
+    names: list[str] = []
+    for learner in learners:
+        name = repr(learner)
+        names.append(name if name not in names else f"{name} #{names.count(name) + 1}")
+    return names

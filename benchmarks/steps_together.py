@@ -18,7 +18,7 @@ from influence import INPUTS, OUTPUTS, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines import deferred as postponed
+from spikertrl.learners.engines.blocks import kept_steps
 from spikertrl.learners.engines.products import update as product
 from spikertrl.simulation.run import simulator
 from spikertrl.tape import Tape
@@ -73,7 +73,7 @@ def waiting(room: Callable) -> Callable[[], None]:
     """A function that makes online steps wait as ``room`` says."""
 
     def choose() -> None:
-        postponed.room = room
+        kept_steps.room = room
 
     return choose
 
@@ -97,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
     options = parser.parse_args(argv)
-    rates, room = (product.RATE, product.DENSE_RATE), postponed.room
-    postponed.room = lambda *_: 0
+    rates, room = (product.RATE, product.DENSE_RATE), kept_steps.room
+    kept_steps.room = lambda *_: 0
     print("| units | density | active | tau | steps, ms | product, ms | times | million MACs a step | chosen | difference |")
     for n, density, wanted, tau in TAPES:
         if options.units and n not in options.units:

@@ -33,8 +33,7 @@ activity, Journal of Neurophysiology 94:3637-3642.
 (('v', 'w'), 'euler', '-70.6*mV')
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

@@ -23,8 +23,7 @@ Communications 11:3625.
 (('v', 'a'), (), 0.3)
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

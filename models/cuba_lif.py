@@ -21,8 +21,7 @@ Magazine 36(6):51-63; arXiv:1901.09948.
 (('i', 'v'), (), True)
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

@@ -27,8 +27,7 @@ and sparse back-propagation through time, ICLR; arXiv:2206.06178.
 (('theta',), ('u', 'r', 'x'), ('u', 'r', 'h'))
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

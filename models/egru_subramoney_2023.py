@@ -33,8 +33,7 @@ arXiv:2303.05641.
 ['u', 'r', 'x']
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

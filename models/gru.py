@@ -24,8 +24,7 @@ after).
 ((), ('u', 'r', 'x'), ('u', 'r', 'h'))
 """
 
-from spikertrl._records import Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Port, State
 
 MODEL = Model(
     name="gru",

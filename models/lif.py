@@ -26,8 +26,7 @@ Reference: Gerstner and Kistler (2002), Spiking neuron models, Cambridge Univers
 ('volt', '20*ms')
 """
 
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Parameter, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

@@ -20,8 +20,7 @@ Meier and Steger (2018), Approximating real-time recurrent learning with random 
 ((), ('c', 'f'), ('c', 'f'))
 """
 
-from spikertrl._records import Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Port, State
 
 MODEL = Model(
     name="rhn",

@@ -17,8 +17,7 @@ Reference: Elman (1990), Finding structure in time, Cognitive Science 14:179-211
 ((), ('h',), ('h',))
 """
 
-from spikertrl._records import Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Port, State
 
 MODEL = Model(
     name="rnn",

@@ -18,8 +18,7 @@ Biophysics 5:115-133.
 ('event(v)', ('v',), 1.0)
 """
 
-from spikertrl._records import Port, State
-from spikertrl.model import Model
+from spikertrl.model import Model, Port, State
 from spikertrl.surrogates import triangle
 
 MODEL = Model(

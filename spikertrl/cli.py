@@ -129,15 +129,42 @@ def check(path: Annotated[str, typer.Argument(help="A .py file that assigns MODE
 @plain_errors()
 def info() -> None:
     """Versions, cores, threads and the cache of compiled models."""
-    from .compile import describe as _describe
-
-    for label, value in _describe.installation().items():
+    for label, value in installation().items():
         typer.echo(f"{label:12} {value}")
 
 
 def _leave(code: int | None) -> None:
     """End the command with a code; None is 0."""
     raise typer.Exit(int(code or 0))
+
+
+def installation() -> dict[str, str]:
+    """What a report of a problem should say: versions, cores, threads, cache.
+
+    >>> list(installation())
+    ['spikertrl', 'python', 'numpy', 'numba', 'brian2', 'cores', 'threads', 'cache']
+    """
+    import platform
+
+    from .compile.cell import cache_folder
+    from .threads import describe as threads
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    files = [path for path in cache_folder().rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    python = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
+    found = {"spikertrl": _installed("spikertrl"), "python": python}
+    found |= {name: _installed(name) for name in ("numpy", "numba", "brian2")}
+    return found | {"cores": str(cores), "threads": threads(), "cache": f"{cache_folder()} ({len(files)} files, {size:.1f} MB)"}
+
+
+def _installed(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def main() -> None:

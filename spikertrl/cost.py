@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .learners.engines.blocks.state import BlockState, column_positions
-from .learners.engines.influence import catch_up
+from .learners.engines.as_matrix import influence
+from .learners.engines.blocks.state import BlockState
 from .learners.engines.kronecker.update import KroneckerState
-from .learners.engines.local.update import LocalState, local_rows
+from .learners.engines.local.update import LocalState
 from .learners.eprop import EPropState
 from .learners.random_paths import PathsState
 from .learners.textbook import DenseState
 from .learners.uoro import RankOneState
-from .network.wiring import PHI
 
 
 @dataclass(frozen=True)
@@ -105,56 +104,8 @@ class Zeros:
     scattered: float
 
 
-def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
-    """The influence of one lane as a dense matrix over theta's recurrent parameters.
-
-    Parameters
-    ----------
-    state : state of RTRL or SnAp
-    lane : int
-    of : {"state", "message"}
-        Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
-
-    Online steps of RTRL that wait for others are taken first, in the state itself; what follows differs by rounding alone.
-
-    Returns
-    -------
-    ndarray (rows, columns), columns in the order of ``wiring.col_theta``
-    """
-    if of not in ("state", "message"):
-        raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
-    if isinstance(state, DenseState):
-        return state.G[lane] if of == "state" else state.E[0, lane]
-    if isinstance(state, LocalState):
-        rows = local_rows(state, lane)
-        return rows if of == "state" else _message_rows(state, rows, lane)
-    catch_up(state)
-    w, B, blocks = state.wiring, state.batch, state.layout
-    G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
-    for g in range(len(blocks.stride)):
-        columns = slice(w.col_ptr[blocks.group[g]], w.col_ptr[blocks.group[g + 1]])
-        first, last = blocks.reach_ptr[g], blocks.reach_ptr[g + 1]
-        block = state.M[B * blocks.first_M[g] : B * blocks.first_M[g + 1]].reshape(B, -1, max(blocks.stride[g], 1))[lane]
-        live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
-        places = column_positions(state, lane)[columns]
-        there = np.flatnonzero(places >= 0)
-        for u, i in enumerate(blocks.reach[first:last]):
-            if live[u]:
-                rows = slice(blocks.row_of[first + u], blocks.row_of[first + u] + w.S[i])
-                G[w.first_state[i] : w.first_state[i] + w.S[i], columns.start + there] = block[rows][:, places[there]]
-    return G if of == "state" else _message_rows(state, G, lane)
 
 
-def _message_rows(state: BlockState | LocalState, G: np.ndarray, lane: int) -> np.ndarray:
-    w, B = state.wiring, state.batch
-    E = np.zeros((w.n_units, w.n_recurrent), w.dtype)
-    for i in range(w.n_units):
-        for s in range(w.S[i]):
-            E[i] += state.o[w.start_o[i] * B + (lane * w.S[i] + s) * w.size[i] + w.local[i]] * G[w.first_state[i] + s]
-        own = np.arange(w.col_ptr[i], w.col_ptr[i + 1])
-        for c in own[w.col_source[own] == PHI]:
-            E[i, c] += state.q[w.start_q[i] * B + (lane * w.Q[i] + w.col_port[c]) * w.size[i] + w.local[i]]
-    return E
 
 
 def zeros(net: Any, state: BlockState | LocalState | DenseState, projection: str | None = None, of: str = "message") -> Zeros:

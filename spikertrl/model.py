@@ -24,14 +24,81 @@ import difflib
 import hashlib
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ._language import CONSTANTS, FUNCTIONS, UNITS, statements
-from ._records import PORT_KINDS, Parameter, Port, State
 from .surrogates import Surrogate, triangle
 
 __all__ = ["Model", "ModelError", "Parameter", "Port", "State", "statements"]
+
+
+FUNCTIONS = frozenset("event sigmoid tanh exp log sqrt sin cos abs clip where int sign".split())
+
+
+CONSTANTS = frozenset({"dt", "pi", "e"})
+
+
+# Units of Brian2 may stand in the text as they are: mV, msecond, Hz, ...
+UNITS = re.compile(
+    "[pnumkM]?(volt|amp|ohm|siemens|farad|second|hertz|metre|meter|mole)|[pnumkM](V|A|F|S|Hz|ohm)|[pnum]s|[num]M|[cmu]m|Hz"
+)
+
+
+def statements(text: str, fail: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
+    """Split assignment text into (name, operator, right-hand side, line); ``a += b`` becomes ``a = a + (b)``."""
+    found = []
+    for line in filter(None, (re.sub(r"#.*", "", part).strip() for part in re.split(r"[\n;]", text))):
+        match = re.match(r"(\w+)\s*(=|\+=|-=|\*=|/=)\s*([^=].*)$", line)
+        if not match:
+            fail(f"cannot read the statement {line!r}; write 'name = expression'")
+            continue
+        name, operator, right = match.groups()
+        found.append((name, "=", right if operator == "=" else f"{name} {operator[0]} ({right})", line))
+    return found
+
+
+PORT_KINDS = ("input", "recurrent", "both")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constant of the unit: ``default`` (number, or text such as "20*ms"), Brian2 ``unit``, ``trainable`` or not."""
+
+    default: float | str
+    unit: str = "1"
+    trainable: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """A variable carried from step to step: ``initial``, Brian2 ``unit``; ``discrete`` ones (counters) carry no sensitivity.
+
+    ``unless_refractory`` says for a model with ``integrate=`` what ``(unless refractory)`` says in an equation: the state
+    stands still and receives nothing while the unit is refractory.
+    """
+
+    initial: float | str = 0.0
+    unit: str = "1"
+    discrete: bool = False
+    meaning: str = ""
+    unless_refractory: bool = False
+
+
+@dataclass(frozen=True)
+class Port:
+    """A place where weighted input arrives as ``I_<name>``.
+
+    ``kind`` says which connections use it by default: "input" (from inputs and other populations), "recurrent" (from the
+    population itself) or "both". ``bias`` adds a trainable bias. ``unit`` is the unit of the input and so of the weights;
+    ``scale`` (number or text with units) multiplies the default initial weights.
+    """
+
+    kind: str = "both"
+    bias: bool = False
+    unit: str = "1"
+    scale: float | str = 1.0
+    meaning: str = ""
 
 
 class ModelError(ValueError):

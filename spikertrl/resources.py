@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
-
-if TYPE_CHECKING:
-    from .learners.base import Learner
-    from .network.network import Network
 
 
 class NotEnoughMemory(MemoryError):
     """What a learner asks for is more than the machine has free."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes: ``influence`` (all that the learner carries forward), ``tape`` (one piece), ``parameters`` (theta, its gradient
-    and two moments of an optimizer). An upper bound: columns of silent sources and rows of silent units are not resident.
-    """
-
-    influence: int
-    tape: int
-    parameters: int
-    available: int
-
-    @property
-    def total(self) -> int:
-        return self.influence + self.tape + self.parameters
-
-    @property
-    def fits(self) -> bool:
-        return self.total <= self.available
-
-    def __str__(self) -> str:
-        return (
-            f"{readable(self.total)} (influence {readable(self.influence)}, tape {readable(self.tape)}, parameters "
-            f"{readable(self.parameters)}); available {readable(self.available)}"
-        )
 
 
 def available() -> int:
@@ -77,28 +45,5 @@ def smaller(needed: int, free: int, batch: int) -> list[str]:
     return ways
 
 
-def predict(net: Network, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
-    """See ``Network.memory``."""
-    w, size = net.wiring, net.wiring.dtype.itemsize
-    per_unit = w.S * w.S + w.S * w.G + w.S * w.Q + w.S + w.Q + w.G + 1  # A, B, P, o, q, I, y
-    tape = (
-        size * batch * (tau * (int(per_unit.sum()) + w.n_channels + 2 * w.n_outputs) + w.history * (w.n_channels + w.n_units))
-    )
-    told = getattr(learner, "nbytes", None)
-    influence = told(net, batch) if told else batch * _held(learner.init(net, 1), {id(w)})
-    return Memory(int(influence), int(tape), 4 * size * w.n_parameters, available())
 
 
-def _held(value: Any, seen: set[int]) -> int:
-    """Bytes of all arrays in a state."""
-    if id(value) in seen:
-        return 0
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, dict):
-        return sum(_held(v, seen) for v in value.values())
-    if isinstance(value, list | tuple):
-        return sum(_held(v, seen) for v in value)
-    if dataclasses.is_dataclass(value):
-        return sum(_held(getattr(value, f.name), seen) for f in dataclasses.fields(value))
-    return 0

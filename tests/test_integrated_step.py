@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl._records import Parameter, Port, State
-from spikertrl.model import Model, ModelError
+from spikertrl.model import Model, ModelError, Parameter, Port, State
 from tolerances import ALIVE, EXACT64
 
 

@@ -15,11 +15,11 @@ import jax_losses
 import spikertrl as srl
 from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, single, stacked, worst_block
-from spikertrl.learners.base import readout_weights
 from spikertrl.learners.engines import weights as synapse_tables
 from spikertrl.learners.engines.kronecker import reduction as ok_kernel
 from spikertrl.learners.engines.kronecker import update as kronecker
 from spikertrl.learners.engines.kronecker.groups import groups
+from spikertrl.learners.readout import readout_weights
 from spikertrl.models import load
 from spikertrl.threads import one_pool
 from tolerances import ALIVE, EXACT64

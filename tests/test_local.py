@@ -9,8 +9,9 @@ import pytest
 
 import spikertrl as srl
 from networks import CHANNELS, drive, randomize
-from spikertrl.cost import cost_of, influence
+from spikertrl.cost import cost_of
 from spikertrl.learners.base import Signal
+from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.blocks.state import BlockState, init_blocks
 from spikertrl.learners.engines.influence import update_blocks
 from spikertrl.learners.engines.local.layout import lane_groups, shared_out

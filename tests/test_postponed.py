@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines import deferred as postponed
-from spikertrl.resources import _held
+from spikertrl.learners.engines.as_matrix import influence
+from spikertrl.learners.engines.blocks import kept_steps
+from spikertrl.network.budget import _held
 from spikertrl.simulation.run import simulator
 from spikertrl.training import checkpoint
 
@@ -17,9 +18,9 @@ TAPES = (1, 1, 1, 2, 1, 1, 1, 1, 9, 1, 1, 2, 2, 1, 1, 1, 1, 1)
 
 @pytest.fixture(autouse=True)
 def small_cache(monkeypatch):
-    monkeypatch.setattr(postponed, "LEAST_BYTES", 0)
-    monkeypatch.setattr(postponed, "DENSE_BYTES", 0)
-    monkeypatch.setattr(postponed, "DENSE_STEPS", 12)
+    monkeypatch.setattr(kept_steps, "LEAST_BYTES", 0)
+    monkeypatch.setattr(kept_steps, "DENSE_BYTES", 0)
+    monkeypatch.setattr(kept_steps, "DENSE_STEPS", 12)
     monkeypatch.setattr(postponed, "MOST_ACTIVE", 1.0)
 
 
@@ -65,13 +66,13 @@ def test_equals_the_textbook_at_once_while_weights_change(model, density, most, 
 
 def test_weights_of_each_step_matter(monkeypatch):
     """The same with the last step's weights for all kept steps is seen: the test above can fail."""
-    fill = postponed.Postponed.add
+    fill = kept_steps.Postponed.add
 
     def forget(self, tape):
         fill(self, tape)
         self.theta[: self.steps] = tape.theta
 
-    monkeypatch.setattr(postponed.Postponed, "add", forget)
+    monkeypatch.setattr(kept_steps.Postponed, "add", forget)
     gaps = [
         np.abs(found["kept"] - found["dense"]).max() / np.abs(found["dense"]).max()
         for _, _, found in pieces(network(), 1, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()})
@@ -120,7 +121,7 @@ def test_memory_is_predicted():
 
 def test_leaky_readouts_and_small_influences_take_every_step_at_once(monkeypatch):
     for decay, least in ((0.5, 0), (0.0, 1 << 60)):
-        monkeypatch.setattr(postponed, "LEAST_BYTES", least)
+        monkeypatch.setattr(kept_steps, "LEAST_BYTES", least)
         net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.egru, 9).connect("x", "h")
         net = net.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 3, decay=decay).initialize(0)
         for _, kept, found in pieces(net, 2, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
@@ -141,7 +142,7 @@ def test_steps_wait_only_while_few_units_are_active(monkeypatch):
 def test_random_paths_take_every_step_at_once(monkeypatch):
     found = []
     for least in (0, 1 << 60):
-        monkeypatch.setattr(postponed, "LEAST_BYTES", least)
+        monkeypatch.setattr(kept_steps, "LEAST_BYTES", least)
         net = network()
         found.append([gradients["paths"] for *_, gradients in pieces(net, 2, {"paths": srl.RandomPaths(4)})])
     assert np.abs(found[0]).max() > 1e-3

@@ -6,8 +6,8 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import threads
-from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
+from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.blocks import layout
 from spikertrl.learners.engines.products import update as product
 from spikertrl.simulation.run import simulator

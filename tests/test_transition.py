@@ -6,8 +6,8 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import threads
-from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
+from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.transitions import update as transition
 from spikertrl.simulation.run import simulator
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .._language import statements
-from ..model import Model
+from ..compile.cell import compile_model
+from ..learners import BPTT, RTRL
+from ..model import Model, statements
 from ..simulation.run import simulate
-from .networks import Bench
+from . import jacobian_laws as local
+from .networks import EXACT, Bench, bench, gradient_by, held, relative
 from .report import Skip
 
 _TEXT = {
@@ -76,3 +79,99 @@ def _falls_silent(model: Model, b: Bench) -> str | None:
         if always
         else None
     )
+
+
+# -- laws of a model -----------------------------------------------------------------------------------------------------
+def _units(model: Model) -> None:
+    from ..compile import discretise
+
+    discretise.step(model)
+
+
+def _compiles(model: Model, dtype: str) -> None:
+    compile_model(model, dtype)
+
+
+def _alive(model: Model, seed: int, made: list[Bench]) -> str | None:
+    """Events now and then, and a gradient that reaches every parameter."""
+    b = bench(model, seed=seed)
+    grad = gradient_by(BPTT(), b)
+    if not np.isfinite(grad).all():
+        return "the gradient is not finite"
+    made.append(b)
+    layout = b.net.wiring.layout
+    dead = [f"{group}.{name}" for (group, name), (part, _) in layout.items() if not grad[part].any()]
+    return f"the gradient of {', '.join(dead)} is zero everywhere" if dead else None
+
+
+def _against_bptt(b: Bench, tau: int | None = None) -> float:
+    expected = gradient_by(BPTT(), b)
+    found = [gradient_by(learner, b, tau) for learner in (BPTT(), RTRL(), RTRL(dense=True))]
+    return max(relative(b.net, grad, expected) for grad in found)
+
+
+def _sparse_is_dense(model: Model, b: Bench) -> tuple[float, float]:
+    return _against_bptt(b), EXACT["float64"]
+
+
+def _single_precision(model: Model, b: Bench) -> tuple[float, float]:
+    return _against_bptt(b.in_float32()), EXACT["float32"]
+
+
+def _pieces(model: Model, b: Bench) -> tuple[float, float]:
+    """Gradients in pieces of 1 and 5 steps, and a run continued from its own state."""
+    gap = max(_against_bptt(b, tau) for tau in (1, 5))
+    whole, first = simulate(b.net, b.x), simulate(b.net, b.x[:7])
+    rest = simulate(b.net, b.x[7:], state=first.state)
+    for name, z in whole.readouts.items():
+        parts = np.concatenate((first.readouts[name], rest.readouts[name]))
+        gap = max(gap, float(np.abs(parts - z).max() / np.abs(z).max()))
+    return gap, EXACT["float64"]
+
+
+def _unmutated(model: Model, b: Bench) -> str | None:
+    x, theta = b.x.copy(), b.net.theta.copy()
+    simulate(b.net, b.x)
+    gradient_by(RTRL(), b)
+    changed = [n for n, old, new in (("x", x, b.x), ("theta", theta, b.net.theta)) if not np.array_equal(old, new)]
+    return f"{', '.join(changed)} changed while only looked at" if changed else None
+
+
+def _seeds(model: Model, b: Bench) -> str | None:
+    """The same seed gives the same parameters and, bit by bit, the same gradient."""
+    one, two = (bench(model, gain=1.0, seed=4).net for _ in range(2))
+    if not np.array_equal(one.theta, two.theta) or not np.array_equal(one.initialize(3).theta.copy(), one.initialize(3).theta):
+        return "the same seed gave different parameters"
+    return (
+        None if np.array_equal(gradient_by(RTRL(), b), gradient_by(RTRL(), b)) else "the same gradient computed twice differs"
+    )
+
+
+def _memory(model: Model, b: Bench) -> tuple[float, float, str]:
+    short, long = (held(RTRL(), b, steps, 4) for steps in (8, 96))
+    return float(abs(long - short)), 0.0, f"{long} bytes held by exact RTRL and the simulation"
+
+
+def _lanes(model: Model, b: Bench) -> tuple[float, float]:
+    """Every lane alone does what it does in the batch."""
+    gap, batch = 0.0, simulate(b.net, b.x)
+    for lane in range(b.x.shape[1]):
+        alone = simulate(b.net, b.x[:, lane : lane + 1])
+        pairs = [(alone.readouts[n], z) for n, z in batch.readouts.items()]
+        pairs += [(alone.states["h"][n], s) for n, s in batch.states["h"].items()]
+        gap = max(gap, *(float(np.abs(a[:, 0] - z[:, lane]).max() / (np.abs(z).max() or 1.0)) for a, z in pairs))
+    return gap, EXACT["float64"]
+
+
+_MODEL_LAWS: dict[str, Callable[[Model, Bench], Any]] = {
+    "jacobian equals differences": local.jacobian,
+    "pseudo-derivative equals differences": local.pseudo_derivative,
+    "reset leaves the threshold": reset,
+    "sparse RTRL = dense RTRL = BPTT, float64": _sparse_is_dense,
+    "sparse RTRL = dense RTRL = BPTT, float32": _single_precision,
+    "pieces equal the whole": _pieces,
+    "inputs are not mutated": _unmutated,
+    "seeding is idempotent": _seeds,
+    "memory is flat": _memory,
+    "one lane at a time equals the batch": _lanes,
+}

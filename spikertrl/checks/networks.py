@@ -12,8 +12,9 @@ import numpy as np
 from ..compile.cell import compile_model
 from ..learners import BPTT
 from ..learners.base import Learner
+from ..losses.activity import activity
 from ..losses.base import Loss
-from ..losses.readout import activity, cross_entropy, squared_error
+from ..losses.readout import cross_entropy, squared_error
 from ..model import Model
 from ..network.network import Network
 from ..network.wiring import Wiring

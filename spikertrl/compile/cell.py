@@ -24,8 +24,8 @@ from ..model import Model
 DTYPES = ("float32", "float64")
 _PACKAGE = Path(__file__).parent.parent
 _GENERATOR = (
-    "compile/_printer", "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities",
-    "compile/symbols", "simulation/events", "_language", "_records",
+    "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities", "compile/symbols", "model",
+    "simulation/events",
 )  # fmt: skip
 
 

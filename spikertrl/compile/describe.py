@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import textwrap
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from ..model import Model
-from .cell import Cell, cache_folder
+from .cell import Cell
 
 WIDTH = 120  # longer formulas are written with shared subexpressions
 PARTS = {
@@ -138,25 +135,5 @@ def shorten(text: str) -> str:
     return "\n".join(f"{left} = {right}" for left, right in [*shared, *zip(lefts, short, strict=True)])
 
 
-def installation() -> dict[str, str]:
-    """What a report of a problem should say: versions, cores, threads, cache.
-
-    >>> list(installation())
-    ['spikertrl', 'python', 'numpy', 'numba', 'brian2', 'cores', 'threads', 'cache']
-    """
-    from ..threads import describe as threads
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    files = [path for path in cache_folder().rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / 1e6
-    python = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
-    found = {"spikertrl": _installed("spikertrl"), "python": python}
-    found |= {name: _installed(name) for name in ("numpy", "numba", "brian2")}
-    return found | {"cores": str(cores), "threads": threads(), "cache": f"{cache_folder()} ({len(files)} files, {size:.1f} MB)"}
 
 
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -21,8 +21,7 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
-from .._language import statements
-from ..model import Model, ModelError
+from ..model import Model, ModelError, statements
 from .quantities import UNITS, base_value, dimension, dimensions, quantity
 from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
 

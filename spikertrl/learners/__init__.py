@@ -7,7 +7,8 @@ from .kf_rtrl import KFRTRL
 from .ok import OK
 from .random_paths import RandomPaths
 from .rflo import RFLO
-from .rtrl import RTRL, SnAp
+from .rtrl import RTRL
+from .snap import SnAp
 from .uoro import UORO
 
 __all__ = [

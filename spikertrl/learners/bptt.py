@@ -9,8 +9,9 @@ import numpy as np
 
 from ..network.wiring import Wiring
 from ..tape import Tape
-from .base import Signal, add_readout_gradient, readout_weights
+from .base import Signal
 from .engines.adjoint.adjoint import Adjoint
+from .readout import add_readout_gradient, readout_weights
 
 if TYPE_CHECKING:
     from ..network.network import Network

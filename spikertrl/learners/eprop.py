@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from .base import Signal, readout_weights
+from .base import Signal
 from .engines.local.update import LocalState, init_local, local_bytes, update_local
+from .readout import readout_weights
 
 if TYPE_CHECKING:
     from ..network.network import Network

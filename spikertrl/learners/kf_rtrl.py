@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from .base import Sampled, Signal
+from .base import Signal
 from .engines.kronecker import update as kronecker
 from .engines.kronecker.kernel import SIGNED
+from .signs import Sampled
 
 if TYPE_CHECKING:
     from ..network.network import Network

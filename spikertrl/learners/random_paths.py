@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..network._pairs import pair_tables, synapse_ends
-from ..network.wiring import Wiring
+from ..network.projections import pair_tables
+from ..network.wiring import Wiring, synapse_ends
 from ..tape import Tape
 from .base import Signal
 from .engines.blocks.state import BlockState, init_blocks

@@ -14,7 +14,8 @@ import numpy as np
 from ..network.wiring import BIAS, PHI, Wiring
 from ..resources import require
 from ..tape import Tape
-from .base import Signal, add_readout_gradient, learning_signal, readout_weights
+from .base import Signal
+from .readout import add_readout_gradient, learning_signal, readout_weights
 
 
 @dataclass

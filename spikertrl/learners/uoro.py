@@ -20,10 +20,12 @@ import numpy as np
 from ..network.wiring import Wiring
 from ..tape import Tape
 from ..threads import share, threads_for
-from .base import Sampled, Signal, add_readout_gradient, learning_signal, readout_weights, signs
+from .base import Signal
 from .engines.kronecker import rank_one_kernel as kernel
 from .engines.kronecker.groups import groups
 from .engines.weights import dense_weights, synapse_tables
+from .readout import add_readout_gradient, learning_signal, readout_weights
+from .signs import Sampled, signs
 
 if TYPE_CHECKING:
     from ..network.network import Network

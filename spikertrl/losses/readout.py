@@ -1,24 +1,13 @@
-"""Losses: what a readout (or a population) is asked to do, as error signals for any stretch of a sequence.
-
-A loss is a frozen object that knows the labels of a whole sequence. ``loss.signal(readouts, messages, start, total)`` looks at
-steps ``start .. start + tau - 1`` of ``total`` and returns this stretch's share of the value, dL/dz for every readout it uses
-and dL/dy for every population it penalizes. The shares of the stretches add up to the whole, so a learner may cut time as it
-likes. Losses add with ``+`` and scale with ``*``. Arrays are (T, B, n): step, batch lane, unit.
-
-``at`` says which steps count: "each", "last", or a boolean mask (T,) or (T, B). The value is the mean over all counted
-(step, lane) entries, each with the same weight; labels at steps that do not count are never looked at.
-"""
+"""Losses of a readout: cross-entropy with class labels, squared error to targets."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from .base import ActivityLoss, Loss, ReadoutLoss, Signal
+from .base import Arrays, Loss, Signal
 from .labels import At, align, check_at, counted_steps
-
-__all__ = ["Loss", "Signal", "accuracy", "activity", "bits_per_symbol", "cross_entropy", "softmax", "squared_error"]
 
 
 def cross_entropy(labels: np.ndarray | int, at: At = "each", readout: str | None = None) -> Loss:
@@ -96,75 +85,86 @@ def squared_error(targets: np.ndarray | float, at: At = "each", readout: str | N
     return ReadoutLoss(targets, check_at(at), readout, "squared_error")
 
 
-def activity(population: str, target: float, weight: float = 1.0) -> Loss:
-    """Penalty on how many units send an event: weight * mean over steps of (share of events at the step - target)^2.
+@dataclass(frozen=True, eq=False)
+class ReadoutLoss(Loss):
+    """A loss that compares one readout with labels at the counted steps."""
 
-    The share is taken over lanes and units, and an event is a message that is not zero. The square is taken step by step and
-    not of the mean over all time: only then do stretches add up to the whole and is the penalty known while the network runs.
-    Counting events has no derivative; the slope used is that of ``abs(y)``, taken as 1 where a unit is silent. For messages
-    that are 0 or 1 the count is ``abs(y)`` itself, so together with the pseudo-derivative of the event this is the usual rate
-    regularizer.
+    labels: np.ndarray
+    at: At = "each"
+    readout: str | None = None
+    kind: str = "cross_entropy"
 
-    Parameters
-    ----------
-    population : str
-        Whose messages.
-    target : float
-        Wanted share of units that send an event at a step, 0 .. 1.
-    weight : float
-        Strength, >= 0.
+    def at_steps(self, total: int) -> np.ndarray:
+        mask = counted_steps(self.at, total, 1) if isinstance(self.at, str) or self.at.ndim == 1 else self.at
+        return np.logical_or.reduce(mask, axis=1)
 
-    Raises
-    ------
-    ValueError
-        If ``target`` or ``weight`` is out of range; in ``signal`` if there is no such population.
-
-    Examples
-    --------
-    >>> one = activity("h", 0.25, 2.0).signal({}, {"h": np.array([[[1.0, 0.0]]])}, start=0, total=1)
-    >>> one.value, one.dy["h"].tolist()
-    (0.125, [[[0.5, 0.5]]])
-    """
-    if not 0.0 <= target <= 1.0:
-        raise ValueError(f"activity: target is {target}; legal: a share of units, 0 .. 1")
-    if not (weight >= 0.0 and math.isfinite(weight)):
-        raise ValueError(f"activity: weight is {weight}; legal: a finite number >= 0")
-    return ActivityLoss(population, float(target), float(weight))
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis.
-
-    >>> softmax(np.array([0.0, np.log(3.0)])).round(6).tolist()
-    [0.25, 0.75]
-    """
-    powers = np.exp(z - z.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    def signal(self, readouts: Arrays, messages: Arrays, start: int, total: int) -> Signal:
+        name = _pick(readouts, self.readout)
+        z = readouts[name]
+        tau, batch, n_out = z.shape
+        item = () if self.kind == "cross_entropy" else (n_out,)
+        labels = align(self.labels, self.at, total, batch, item, self.kind)
+        rule = _squared_error if self.kind == "squared_error" else _binary if n_out == 1 else _softmax_cross_entropy
+        counted: slice | np.ndarray
+        if isinstance(self.at, str):  # whole steps: from ``first`` on
+            first = 0 if self.at == "each" else total - 1
+            counted, those, count = slice(max(first - start, 0), tau), slice(first, total), (total - first) * batch
+            empty = start + tau <= first
+        else:
+            those = counted_steps(self.at, total, batch)
+            counted, count = those[start : start + tau], int(those.sum())
+            empty = not counted.any()
+        if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
+            _check_values(self.kind, labels[those], n_out)
+        dz = np.zeros_like(z)
+        if empty:
+            return Signal(0.0, {name: dz})
+        said = z[counted]
+        values, slope = rule(said.reshape(-1, n_out), labels[start : start + tau][counted].reshape(-1, *item))
+        dz[counted] = (slope / count).reshape(said.shape)
+        return Signal(float(values.sum(dtype=np.float64)) / count, {name: dz})
 
 
-def accuracy(z: np.ndarray, labels: np.ndarray | int, at: At = "each") -> float:
-    """Share of counted (step, lane) entries whose largest output is the label (with one output: whose sign is).
-
-    z is (T, B, n_out); ``labels`` and ``at`` are as in `cross_entropy`.
-
-    >>> accuracy(np.array([[[2.0, 1.0], [0.0, 1.0]]]), np.array([0, 0]), at="last")
-    0.5
-    """
-    chosen, labels = _counted(z, labels, at)
-    guess = chosen[:, 0] > 0 if z.shape[2] == 1 else chosen.argmax(axis=1)
-    return float((guess == labels).mean())
+# -- rules: readout (N, n_out) and labels of N counted entries -> values (N,), slopes (N, n_out) -----------------------------
+def _softmax_cross_entropy(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shifted = z - z.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    sums = powers.sum(axis=1, keepdims=True)
+    rows = np.arange(len(z))
+    slope = powers / sums
+    slope[rows, labels] -= 1
+    return np.log(sums[:, 0]) - shifted[rows, labels], slope
 
 
-def bits_per_symbol(z: np.ndarray, labels: np.ndarray | int, at: At = "each") -> float:
-    """Cross-entropy in bits, mean over counted entries; z is (T, B, n_out), the rest as in `cross_entropy`.
-
-    >>> bits_per_symbol(np.zeros((5, 1, 4)), np.zeros((5, 1), int))
-    2.0
-    """
-    return cross_entropy(labels, at).signal({"z": z}, {}, 0, len(z)).value / math.log(2.0)
+def _binary(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y = labels[:, None].astype(z.dtype)
+    return (np.logaddexp(0, z) - y * z)[:, 0], 0.5 * (1 + np.tanh(0.5 * z)) - y
 
 
-def _counted(z: np.ndarray, labels: np.ndarray | int, at: At) -> tuple[np.ndarray, np.ndarray]:
-    total, batch, _ = z.shape
-    mask = counted_steps(check_at(at), total, batch)
-    return z[mask], align(np.asarray(labels), at, total, batch, (), "accuracy")[mask]
+def _squared_error(z: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    gap = z - targets.astype(z.dtype)
+    return 0.5 * (gap**2).sum(axis=1), gap
+
+
+def _check_values(kind: str, labels: np.ndarray, n_out: int) -> None:
+    if kind == "squared_error":
+        if not np.isfinite(labels).all():
+            raise ValueError("squared_error: a target at a counted step is NaN or infinite; leave that step out with at=mask")
+        return
+    low, high, n = labels.min(), labels.max(), max(n_out, 2)
+    if low < 0 or high >= n:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"cross_entropy: label {wrong} at a counted step; legal for {n_out} outputs: 0 .. {n - 1}; "
+            "leave steps out with at=mask"
+        )
+
+
+def _pick(readouts: Arrays, name: str | None) -> str:
+    if name is None and len(readouts) == 1:
+        return next(iter(readouts))
+    if name is None:
+        raise ValueError(f"loss: the network has {len(readouts)} readouts, {sorted(readouts)}; choose one with readout=name")
+    if name not in readouts:
+        raise ValueError(f"loss: no readout {name!r}; readouts here: {sorted(readouts)}")
+    return name

@@ -21,10 +21,10 @@ import numpy as np
 
 from ..compile.cell import compile_model
 from ..model import Model
-from ..resources import Memory, predict
 from ..surrogates import Surrogate
 from ..units import seconds
 from . import weights as _weights
+from .budget import Memory, predict
 from .elements import Input, NetworkError, Population, Projection, Readout, whole_size
 from .wiring import Wiring, build_wiring
 

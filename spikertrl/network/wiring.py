@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._pairs import pair_tables
-from .projections import Link, link, synapses
+from .projections import Link, link, pair_tables, synapses
 
 if TYPE_CHECKING:
     from .network import Network
@@ -248,3 +247,9 @@ def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.n
         reach = wider
     reach.sort_indices()
     return reach.indptr.astype(np.int64), reach.indices.astype(np.int64)
+
+
+def synapse_ends(w: Wiring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair, target unit and source unit of every synapse between units, in the order of ``syn_theta``."""
+    pair = np.repeat(np.arange(len(w.pair_pre)), np.diff(w.pair_syn))
+    return pair, np.repeat(np.arange(w.n_units), np.diff(w.pair_ptr))[pair], w.pair_pre[pair]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..network.network import Network
-from ..simulation.exports import needed
+from ..optional import needed
 from ..surrogates import Surrogate
 from .paths import Arriving, NIRError, Path, Paths, flat, kind
 from .units import METHODS, PRIMITIVES, nir_model

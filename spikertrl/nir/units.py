@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import functools
 
-from .._records import Parameter, Port, State
-from ..model import Model
+from ..model import Model, Parameter, Port, State
 from ..surrogates import triangle
 
 __all__ = ["nir_model", "primitive_of"]

@@ -12,7 +12,7 @@ from ..model import Model
 from ..network.elements import Population, Projection, Readout
 from ..network.network import Network
 from ..network.projections import synapses
-from ..simulation.exports import needed
+from ..optional import needed
 from .paths import NIRError
 from .units import primitive_of
 

@@ -1,7 +1,8 @@
 """Figures: every function draws on Axes and returns them."""
 
-from .curves import learning_curve, loss_against_macs, raster, save, sparsity, surrogate
+from .curves import learning_curve, loss_against_macs, save, sparsity, surrogate
 from .learners import alignment, influence, savings
+from .raster import raster
 
 __all__ = [
     "alignment",

@@ -39,7 +39,7 @@ def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "sta
 
     starts, names = (), ("row", "column")
     if not isinstance(matrix, np.ndarray):
-        from ..cost import influence as dense
+        from ..learners.engines.as_matrix import influence as dense
 
         names = (
             "unit whose message changes" if of == "message" else "state that changes",

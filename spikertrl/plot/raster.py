@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .axes import COLORS, PALE, note
+from .axes import COLORS, PALE, axes, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,3 +81,37 @@ def delays(net: Network, shown: Sequence[str]) -> str:
 def _span(projection: Projection, scale: float) -> str:
     low, high = np.min(projection.delay) * scale, np.max(projection.delay) * scale
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequence[str] | None = None) -> Axes:
+    """Events of one lane: a mark per event, a coloured band per population, the delays of the connections above.
+
+    Time is in ms if the network has models with differential equations, else in steps.
+
+    Parameters
+    ----------
+    run : Run
+    lane : int
+    populations : sequence of str, optional
+        Which ones, from bottom to top; default all.
+
+    Raises
+    ------
+    ValueError
+        For a lane or population the run does not have.
+
+    Examples
+    --------
+    >>> import spikertrl as srl
+    >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 8)
+    >>> net = net.connect("x", "h").connect("h", "h", delay=2).initialize(0)
+    >>> ax = raster(srl.simulate(net, np.ones((20, 1, 1))))
+    >>> ax.get_xlabel(), [t.get_text() for t in ax.get_yticklabels()], ax.get_title(loc="left")
+    ('time (steps)', ['h\\n8 egru units'], 'delay (steps): h ← h 2')
+    """
+    if not 0 <= lane < run.batch:
+        raise ValueError(f"raster: lane must be in 0..{run.batch - 1}, got {lane}")
+    shown = list(run.net.populations if populations is None else populations)
+    if unknown := [name for name in shown if name not in run.net.populations]:
+        raise ValueError(f"raster: no population {unknown[0]!r}; populations: {list(run.net.populations)}")
+    return draw_raster(run, lane, axes(ax), shown)

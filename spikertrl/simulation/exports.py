@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..optional import needed
 
 if TYPE_CHECKING:
     from .recording import Run
@@ -26,21 +27,6 @@ UNITS: dict[tuple[float, ...], str] = {
 BASE = ("metre", "kilogram", "second", "ampere", "kelvin", "mole", "candela")
 
 
-def needed(package: str, what: str) -> Any:
-    """Import an optional package.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        Naming the extra that brings it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name not in (package, None) and error.name != package.split(".")[0]:
-            raise
-        why = f"{what} needs the package {package!r}; install it with: pip install 'spikertrl[{package.split('.')[0]}]'"
-        raise ModuleNotFoundError(why, name=package) from None
 
 
 def unit_name(dims: tuple[float, ...]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import losses
 from ..losses.base import Loss
+from ..losses.labels import At
 
 Batch = tuple[np.ndarray, np.ndarray]
 TRAIN, VALID, TEST, MAKE = range(4)
@@ -186,7 +187,7 @@ class Stream(Task):
         self.lanes = state["lanes"]
 
 
-def class_score(z: np.ndarray, labels: np.ndarray, at: losses.At = "each") -> dict[str, float]:
+def class_score(z: np.ndarray, labels: np.ndarray, at: At = "each") -> dict[str, float]:
     """Accuracy and bits per symbol of the counted steps.
 
     >>> class_score(np.zeros((1, 2, 2)), np.array([[0, 1]]))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from .._optimizer import Optimizer
 from ..cost import zeros
 from ..learners.base import Learner
 from ..losses.base import Loss
+from ..optimizers import Optimizer
 from ..simulation.recording import Record
 from ..simulation.run import as_input, simulate
 from ..tasks.base import Task

@@ -16,8 +16,8 @@ from ..tape import Tape
 from ..threads import one_pool
 
 if TYPE_CHECKING:
-    from .._optimizer import Optimizer
     from ..network.network import Network
+    from ..optimizers import Optimizer
 
 
 def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:

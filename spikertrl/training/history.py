@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..simulation.exports import needed
+from ..optional import needed
 
 
 @dataclass

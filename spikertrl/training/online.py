@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._optimizer import Optimizer
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
+from ..optimizers import Optimizer
 from ..simulation.run import simulator
 from ..threads import one_pool
 from .gradients import descend, signal_of

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._optimizer import Optimizer
 from ..cost import cost_of
 from ..learners.base import Learner
 from ..losses.base import Loss
+from ..optimizers import Optimizer
 from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
 from . import checkpoint as storage

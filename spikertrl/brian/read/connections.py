@@ -14,7 +14,7 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.units.fundamentalunits import DIMENSIONLESS, Quantity
 
-from ..._language import UNITS
+from ...model import UNITS
 from .errors import refuse
 from .expressions import evaluate, name_node, parse, replace_names
 from .pathways import POST, PRE, SYN, Link, Roles, Term, base, check_synapses, read_pathway

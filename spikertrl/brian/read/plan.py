@@ -11,10 +11,8 @@ import numpy as np
 from brian2.core.functions import Function
 from brian2.units.fundamentalunits import Dimension, Quantity
 
-from ..._language import FUNCTIONS, UNITS
-from ..._records import Parameter, Port, State
 from ...compile.quantities import UNITS as BRIAN_UNITS
-from ...model import Model
+from ...model import FUNCTIONS, UNITS, Model, Parameter, Port, State
 from .errors import refuse
 from .expressions import PLAIN, Names, name_node, replace_names
 

@@ -14,11 +14,11 @@ from brian2.input.poissoninput import PoissonInput
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import DIMENSIONLESS, Quantity
 
-from ..._records import State
 from ...compile.quantities import UNITS
-from .drives import drive_of
+from ...model import State
 from .errors import refuse
 from .expressions import Names, evaluate, identifiers, lines_of, name_node, parse, replace_parts
+from .inputs import drive_of
 from .plan import Plan, Value, unit_text
 
 BEFORE = ("before_start", "start", "after_start", "before_groups")

@@ -1,6 +1,7 @@
 """To Brian2: a network as NeuronGroups, Synapses and monitors."""
 
-from .to_brian import BrianNetwork, to_brian
+from .network import BrianNetwork
+from .to_brian import to_brian
 
 __all__ = [
     "BrianNetwork",

@@ -11,7 +11,7 @@ import numpy as np
 from ...network.elements import NetworkError
 from ...network.network import Network
 from . import groups as parts
-from .to_brian import SCHEDULE, BrianNetwork
+from .network import SCHEDULE, BrianNetwork
 
 
 def build(net: Network, x: np.ndarray | None, record: bool | Mapping[str, Any]) -> BrianNetwork:

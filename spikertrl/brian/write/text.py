@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import sympy
 
-from ..._language import statements
-from ..._records import State
 from ...compile import discretise
 from ...compile.brian_device import at_runtime
 from ...compile.quantities import UNITS
 from ...compile.symbols import Event, IsZero, real
-from ...model import Model
+from ...model import Model, State, statements
 
 # Names that Brian2 keeps for itself; a model's variable of such a name gets "_state" behind it.
 RESERVED = frozenset(

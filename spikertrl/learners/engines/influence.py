@@ -7,12 +7,14 @@ import numpy as np
 
 from ...tape import Tape
 from ...threads import threads_for
-from ..base import Signal, add_readout_gradient, readout_weights, through_decay
+from ..base import Signal
+from ..readout import add_readout_gradient, readout_weights, through_decay
 from . import deferred as postponed
+from .blocks import kept_steps
 from .blocks import step_jacobian as couplings
+from .blocks.kept_steps import Postponed
 from .blocks.layout import tasks
 from .blocks.state import BlockState
-from .deferred import Postponed
 from .products import update as product
 from .rows.by_event_kernel import sweep_events
 from .rows.by_step_kernel import sweep
@@ -41,7 +43,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
     weights = readout_weights(w, tape.theta)
     zbar = through_decay(w, signal.dz)
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
-    room = 0 if at_once or signal.last else postponed.room(w, tape.batch, state.layout)
+    room = 0 if at_once or signal.last else kept_steps.room(w, tape.batch, state.layout)
     waiting = state.kept is not None and state.kept.steps > 0
     if signal.last and tape.reset.all() and transition.is_cheaper(state, tape):
         full = couplings.all_to_all(w, state.layout)
@@ -60,7 +62,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.
 
 def _postpone(state: BlockState, tape: Tape, direct: np.ndarray, room: int) -> np.ndarray:
     """Keep a short tape; the gradient goes back through the kept ones, or comes with them when they are many enough."""
-    kept = state.kept = state.kept or postponed.empty(state.wiring, tape, room)
+    kept = state.kept = state.kept or kept_steps.empty(state.wiring, tape, room)
     if kept.steps + tape.tau > room:
         catch_up(state)
     kept.add(tape)

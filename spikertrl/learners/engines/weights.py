@@ -6,10 +6,11 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from ...network._pairs import synapse_ends
-from ...network.wiring import Wiring
-from .kronecker.kernel import copy_runs
+from ...network.wiring import Wiring, synapse_ends
+from .simd.gemm import PANEL
+from .simd.scalar import copy
 
 SPARSE = 0.25  # share of synapses that exist below which rows are added one by one instead of by BLAS
 
@@ -66,3 +67,47 @@ def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> 
         W = np.zeros(shape, w.dtype)
     copy_runs(table.runs, theta, W.reshape(-1))
     return W
+
+
+def listed_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple``, (pairs in outgoing order, ports)."""
+    found = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
+    _spread(found, w.syn_place, theta[w.syn_theta], w)
+    return found
+
+
+def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
+    """Weights of ``couple_all``, (pre, ports, post padded to PANEL)."""
+    found = np.zeros((w.n_units, w.heard_ports.shape[1], -(-w.n_units // PANEL) * PANEL), w.dtype)
+    _spread(found, _dense_places(w), theta[w.syn_theta], w)
+    return found
+
+
+def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:
+    """Values at their places; parallel synapses (two projections between the same units, with one delay) add up."""
+    if _parallel_synapses(w):
+        np.add.at(weight.reshape(-1), places, values)
+    else:
+        weight.reshape(-1)[places] = values
+
+
+@functools.lru_cache(maxsize=8)
+def _parallel_synapses(w: Wiring) -> bool:
+    return len(np.unique(w.syn_place)) < len(w.syn_place)
+
+
+@functools.lru_cache(maxsize=8)
+def _dense_places(w: Wiring) -> np.ndarray:
+    """Where each synapse lies in a full array of weights (pre, ports, post padded to PANEL)."""
+    most = w.heard_ports.shape[1]
+    pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
+    pair, rank = np.divmod(w.syn_place, most)
+    return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]
+
+
+@njit(cache=True)
+def copy_runs(runs, theta, W):
+    """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
+    for r in range(runs.shape[1]):
+        to, start, length = runs[0, r], runs[1, r], runs[2, r]
+        copy(W[to : to + length], theta[start : start + length])

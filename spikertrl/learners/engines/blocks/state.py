@@ -8,12 +8,12 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....resources import readable, require, smaller
-from .. import deferred as postponed
-from ..deferred import Postponed
 from ..local.layout import is_local
 from ..local.update import local_bytes
 from ..simd.rows import aligned, zeros_on_demand
+from . import kept_steps
 from . import step_jacobian as couplings
+from .kept_steps import Postponed
 from .layout import Layout, layout
 
 
@@ -60,7 +60,7 @@ class BlockState:
 def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
     """What ``init_blocks`` will allocate."""
     blocks = layout(w, hops)
-    kept = postponed.nbytes(w, batch, postponed.room(w, batch, blocks))
+    kept = kept_steps.nbytes(w, batch, kept_steps.room(w, batch, blocks))
     return batch * w.dtype.itemsize * sum(blocks.elements(w).values()) + kept
 
 
@@ -98,11 +98,6 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     )  # fmt: skip
 
 
-def column_positions(state: BlockState, lane: int) -> np.ndarray:
-    """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
-    blocks = state.layout
-    first = state.position[lane, blocks.run_of]
-    return np.where(first >= 0, first + blocks.placed - blocks.runs[blocks.run_of], -1)
 
 
 def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ..simd.gemm import PANEL
+from ..weights import full_weights, listed_weights
 from .layout import Layout
 from .step_jacobian_kernel import couple, couple_all
 
@@ -94,37 +94,11 @@ def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent:
     return into
 
 
-def listed_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
-    """Weights of ``couple``, (pairs in outgoing order, ports)."""
-    found = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
-    _spread(found, w.syn_place, theta[w.syn_theta], w)
-    return found
 
 
-def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
-    """Weights of ``couple_all``, (pre, ports, post padded to PANEL)."""
-    found = np.zeros((w.n_units, w.heard_ports.shape[1], -(-w.n_units // PANEL) * PANEL), w.dtype)
-    _spread(found, _dense_places(w), theta[w.syn_theta], w)
-    return found
 
 
-def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:
-    """Values at their places; parallel synapses (two projections between the same units, with one delay) add up."""
-    if _parallel_synapses(w):
-        np.add.at(weight.reshape(-1), places, values)
-    else:
-        weight.reshape(-1)[places] = values
 
 
-@functools.lru_cache(maxsize=8)
-def _parallel_synapses(w: Wiring) -> bool:
-    return len(np.unique(w.syn_place)) < len(w.syn_place)
 
 
-@functools.lru_cache(maxsize=8)
-def _dense_places(w: Wiring) -> np.ndarray:
-    """Where each synapse lies in a full array of weights (pre, ports, post padded to PANEL)."""
-    most = w.heard_ports.shape[1]
-    pre = np.repeat(np.tile(np.arange(w.n_units), len(w.delays)), np.diff(w.out_ptr))
-    pair, rank = np.divmod(w.syn_place, most)
-    return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]

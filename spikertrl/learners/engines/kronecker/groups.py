@@ -16,7 +16,7 @@ import numpy as np
 
 from ....network.wiring import PHI, Wiring
 from ....tape import Tape
-from ...base import add_outer
+from ..simd.scalar import add_outer
 
 Block = tuple[slice, slice, slice]  # columns and sources of an outer product that lie in one piece of theta, and that piece
 

@@ -11,32 +11,16 @@ import math
 import numpy as np
 from numba import njit
 
-from ...base import add
+from ..simd.scalar import add, add_scaled, multiply
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
 
 
-@njit(cache=True)
-def multiply(to, factor, vector):
-    """to = factor * vector."""
-    for e in range(len(to)):
-        to[e] = factor * vector[e]
 
 
-@njit(cache=True)
-def copy(to, vector):
-    """to = vector."""
-    for e in range(len(to)):
-        to[e] = vector[e]
 
 
-@njit(cache=True)
-def copy_runs(runs, theta, W):
-    """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
-    for r in range(runs.shape[1]):
-        to, start, length = runs[0, r], runs[1, r], runs[2, r]
-        copy(W[to : to + length], theta[start : start + length])
 
 
 @njit(cache=True)
@@ -89,11 +73,6 @@ def couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start
         J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
 
 
-@njit(cache=True)
-def add_scaled(to, factor, vector, each):
-    """to += factor * vector * each."""
-    for e in range(len(to)):
-        to[e] += factor * vector[e] * each[e]
 
 
 @njit(cache=True)

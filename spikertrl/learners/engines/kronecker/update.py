@@ -11,7 +11,9 @@ import numpy as np
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import share, threads_for
-from ...base import Signal, add_readout_gradient, as_signs, coins, learning_signal, readout_weights
+from ...base import Signal
+from ...readout import add_readout_gradient, learning_signal, readout_weights
+from ...signs import as_signs, coins
 from ..weights import dense_weights, synapse_tables
 from . import kernel
 from .groups import Group, groups

@@ -16,7 +16,8 @@ from ....network.wiring import Wiring
 from ....resources import require, smaller
 from ....tape import Tape
 from ....threads import threads_for
-from ...base import Signal, add_readout_gradient, readout_weights, through_decay
+from ...base import Signal
+from ...readout import add_readout_gradient, readout_weights, through_decay
 from ..simd import columns as lane_vectors
 from ..simd.rows import aligned
 from . import kernel_batch as lanes_kernel
@@ -143,19 +144,6 @@ def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: t
     lanes_kernel.sweep(*arguments)
 
 
-def local_rows(state: LocalState, lane: int) -> np.ndarray:
-    """The influence of one lane as a dense matrix (states, columns of the wiring)."""
-    w, at = state.wiring, table(state.wiring)
-    groups, width = lane_groups(w, state.batch)
-    found, own = (
-        np.zeros((w.n_states, w.n_recurrent), w.dtype),
-        state.M.reshape(groups, -1, width)[lane // width, :, lane % width],
-    )
-    for k in range(w.n_units):
-        rows = slice(w.first_state[k], w.first_state[k] + w.S[k])
-        columns = at.order[at.first_C[k] : at.first_C[k + 1]]
-        found[rows, columns] = own[at.first_M[k] : at.first_M[k + 1]].reshape(w.S[k], -1)
-    return found
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...base import add
 from ..simd.gemm import PANEL
 from ..simd.rows import FAST
+from ..simd.scalar import add
 
 SMALL = 32  # seeds up to which a call of BLAS costs more than the product itself
 

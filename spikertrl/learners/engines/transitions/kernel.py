@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...base import add
 from ..blocks.step_jacobian_kernel import couple_row, port_places
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, scale_row, sum_slots
+from ..simd.scalar import add
 
 
 @njit(fastmath=FAST, cache=True, forceinline=True)

@@ -40,6 +40,7 @@ from ..blocks import step_jacobian as couplings
 from ..blocks.layout import LANES_AT_A_TIME, Layout
 from ..blocks.step_jacobian import Couplings
 from ..simd.rows import lanes, padded
+from ..weights import full_weights
 from .kernel import carry, last_told, through_sections
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings 
     taken = sum(part.nbytes for part in lists[:-1]) if lists else 0
     together = sections.lanes_together(batch, _room(state) - taken)
     k0s, inner, counts = np.arange(0, w.n_units, K), sections.room(together), np.zeros((threads, 4), np.int64)
-    weight = couplings.full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
+    weight = full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
     heard = lists or couplings.none_arrive(w, 0)
     common = (
         w.memoryless, leak, gain, *tape.active(w)[:2], heard.starts, heard.slot, heard.coef, weight, tape.B, w.heard_ports, w.G,

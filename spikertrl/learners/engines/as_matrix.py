@@ -1,0 +1,86 @@
+"""The influence that a state holds, as one dense matrix: for probes, plots and tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...network.wiring import PHI
+from ..textbook import DenseState
+from .blocks.state import BlockState
+from .influence import catch_up
+from .local.layout import lane_groups, table
+from .local.update import LocalState
+
+
+def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
+    """The influence of one lane as a dense matrix over theta's recurrent parameters.
+
+    Parameters
+    ----------
+    state : state of RTRL or SnAp
+    lane : int
+    of : {"state", "message"}
+        Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
+
+    Online steps of RTRL that wait for others are taken first, in the state itself; what follows differs by rounding alone.
+
+    Returns
+    -------
+    ndarray (rows, columns), columns in the order of ``wiring.col_theta``
+    """
+    if of not in ("state", "message"):
+        raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
+    if isinstance(state, DenseState):
+        return state.G[lane] if of == "state" else state.E[0, lane]
+    if isinstance(state, LocalState):
+        rows = local_rows(state, lane)
+        return rows if of == "state" else _message_rows(state, rows, lane)
+    catch_up(state)
+    w, B, blocks = state.wiring, state.batch, state.layout
+    G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
+    for g in range(len(blocks.stride)):
+        columns = slice(w.col_ptr[blocks.group[g]], w.col_ptr[blocks.group[g + 1]])
+        first, last = blocks.reach_ptr[g], blocks.reach_ptr[g + 1]
+        block = state.M[B * blocks.first_M[g] : B * blocks.first_M[g + 1]].reshape(B, -1, max(blocks.stride[g], 1))[lane]
+        live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
+        places = column_positions(state, lane)[columns]
+        there = np.flatnonzero(places >= 0)
+        for u, i in enumerate(blocks.reach[first:last]):
+            if live[u]:
+                rows = slice(blocks.row_of[first + u], blocks.row_of[first + u] + w.S[i])
+                G[w.first_state[i] : w.first_state[i] + w.S[i], columns.start + there] = block[rows][:, places[there]]
+    return G if of == "state" else _message_rows(state, G, lane)
+
+
+def _message_rows(state: BlockState | LocalState, G: np.ndarray, lane: int) -> np.ndarray:
+    w, B = state.wiring, state.batch
+    E = np.zeros((w.n_units, w.n_recurrent), w.dtype)
+    for i in range(w.n_units):
+        for s in range(w.S[i]):
+            E[i] += state.o[w.start_o[i] * B + (lane * w.S[i] + s) * w.size[i] + w.local[i]] * G[w.first_state[i] + s]
+        own = np.arange(w.col_ptr[i], w.col_ptr[i + 1])
+        for c in own[w.col_source[own] == PHI]:
+            E[i, c] += state.q[w.start_q[i] * B + (lane * w.Q[i] + w.col_port[c]) * w.size[i] + w.local[i]]
+    return E
+
+
+def column_positions(state: BlockState, lane: int) -> np.ndarray:
+    """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
+    blocks = state.layout
+    first = state.position[lane, blocks.run_of]
+    return np.where(first >= 0, first + blocks.placed - blocks.runs[blocks.run_of], -1)
+
+
+def local_rows(state: LocalState, lane: int) -> np.ndarray:
+    """The influence of one lane as a dense matrix (states, columns of the wiring)."""
+    w, at = state.wiring, table(state.wiring)
+    groups, width = lane_groups(w, state.batch)
+    found, own = (
+        np.zeros((w.n_states, w.n_recurrent), w.dtype),
+        state.M.reshape(groups, -1, width)[lane // width, :, lane % width],
+    )
+    for k in range(w.n_units):
+        rows = slice(w.first_state[k], w.first_state[k] + w.S[k])
+        columns = at.order[at.first_C[k] : at.first_C[k + 1]]
+        found[rows, columns] = own[at.first_M[k] : at.first_M[k + 1]].reshape(w.S[k], -1)
+    return found

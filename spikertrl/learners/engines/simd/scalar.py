@@ -1,0 +1,42 @@
+"""Vector operations as plain loops, which the compiler turns into vector instructions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def add_outer(into: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """into (flat) += left (x) right."""
+    m = len(right)
+    for c in range(len(left)):
+        add(into[c * m : c * m + m], left[c], right)
+
+
+@njit(cache=True)
+def add(into: np.ndarray, factor: float, vector: np.ndarray) -> None:
+    """into += factor * vector."""
+    for e in range(len(into)):
+        into[e] += factor * vector[e]
+
+
+@njit(cache=True)
+def multiply(to, factor, vector):
+    """to = factor * vector."""
+    for e in range(len(to)):
+        to[e] = factor * vector[e]
+
+
+@njit(cache=True)
+def copy(to, vector):
+    """to = vector."""
+    for e in range(len(to)):
+        to[e] = vector[e]
+
+
+@njit(cache=True)
+def add_scaled(to, factor, vector, each):
+    """to += factor * vector * each."""
+    for e in range(len(to)):
+        to[e] += factor * vector[e] * each[e]

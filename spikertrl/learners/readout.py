@@ -1,0 +1,98 @@
+"""The readouts' own gradient, exact for every learner, and what a loss says to the units through the readouts."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..network.wiring import Wiring
+from ..tape import Tape
+from .base import Signal
+from .engines.simd.scalar import add_outer
+
+
+@dataclass(frozen=True, eq=False)
+class ReadoutBlock:
+    """Consecutive outputs with one decay whose weights and biases lie in one piece of theta each."""
+
+    rows: slice
+    units: slice
+    shape: tuple[int, int]
+    weight: slice
+    bias: slice
+    trained: bool
+    decay: float
+
+
+@functools.lru_cache(maxsize=16)
+def readout_blocks(w: Wiring) -> tuple[ReadoutBlock, ...]:
+    """All readouts; an output reads consecutive units with consecutive weights."""
+    found: list[ReadoutBlock] = []
+    first, count = (w.out_theta >= 0).argmax(1), (w.out_theta >= 0).sum(1)
+    for o, (j, n, decay, trained) in enumerate(zip(first, count, w.decay, w.out_trained, strict=True)):
+        start, bias, row, last = int(w.out_theta[o, j]), int(w.out_bias[o]), o, found[-1] if found else None
+        if last and (last.units.start, last.shape[1], last.decay, last.trained, last.weight.stop, last.bias.stop) == (
+            j, n, decay, trained, start, bias
+        ):  # fmt: skip
+            row, start, bias = last.rows.start, last.weight.start, last.bias.start
+            found.pop()
+        shape, units = (o + 1 - row, int(n)), slice(int(j), int(j + n))
+        pieces = slice(start, start + shape[0] * shape[1]), slice(bias, bias + shape[0])
+        found.append(ReadoutBlock(slice(row, o + 1), units, shape, *pieces, bool(trained), float(decay)))
+    return tuple(found)
+
+
+def readout_weights(wiring: Wiring, theta: np.ndarray) -> np.ndarray:
+    """All readout weights as one new matrix (O, N), zero where a readout does not read a unit."""
+    found = np.zeros(wiring.out_theta.shape, theta.dtype)
+    for block in readout_blocks(wiring):
+        found[block.rows, block.units] = theta[block.weight].reshape(block.shape)
+    return found
+
+
+def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.ndarray:
+    """dL(t)/dy(t) (tau, B, N): direct terms, and ``weights.T`` dz of the readouts without decay (leaky ones keep rows)."""
+    plain = wiring.decay == 0
+    found = signal.dz @ weights if plain.all() else signal.dz[:, :, plain] @ weights[plain]
+    return found if signal.dy is None else found + signal.dy
+
+
+def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
+    """Adjoint of the readouts' leak inside a piece: zbar(t) = dz(t) + decay * zbar(t+1), (tau, B, O)."""
+    if not _leaks(wiring):
+        return dz
+    leaky, found = wiring.decay > 0, dz.copy()
+    decay = wiring.decay[leaky].astype(dz.dtype)
+    for t in range(len(dz) - 2, -1, -1):
+        found[t, :, leaky] += decay[:, None] * found[t + 1, :, leaky]
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _leaks(wiring: Wiring) -> bool:
+    return bool((wiring.decay > 0).any())
+
+
+def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: np.ndarray) -> None:
+    """The readouts' own gradient, exact for every learner: dL/dz times the decayed trace of the messages."""
+    if not len(wiring.decay):
+        return
+    zbar = through_decay(wiring, signal.dz)
+    told, y = zbar.reshape(-1, zbar.shape[2]), tape.units(wiring)
+    single = len(told) == 1
+    y = y.reshape(len(told), -1)
+    for block in readout_blocks(wiring):
+        if not block.trained:
+            continue
+        mine, heard = told[:, block.rows], y[:, block.units]
+        if single:
+            add_outer(gradient[block.weight], mine[0], heard[0])
+        else:
+            gradient[block.weight] += (mine.T @ heard).reshape(-1)
+        gradient[block.bias] += mine[0] if single else mine.sum(0)
+        if block.decay in tape.traces:
+            past = zbar[0][:, block.rows] * zbar.dtype.type(block.decay)  # (B, O): what is owed to the traces before the piece
+            gradient[block.weight] += (past.T @ tape.traces[block.decay][:, block.units]).reshape(-1)
+            gradient[block.bias] += past.T @ tape.trace_one[block.decay]

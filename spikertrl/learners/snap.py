@@ -1,0 +1,44 @@
+"""SnAp-n: the influence of exact RTRL with fewer rows. Source: Menick et al. 2021, arXiv 2006.07232."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tape import Tape
+from .base import Signal
+from .engines.blocks.state import BlockState, init_blocks, kept_bytes
+from .engines.influence import update_blocks
+from .engines.local.layout import is_local
+from .engines.local.update import LocalState, init_local, update_local
+
+if TYPE_CHECKING:
+    from ..network.network import Network
+
+
+@dataclass(frozen=True)
+class SnAp:
+    """SnAp-n (Menick et al. 2021): keep the rows of units at most n-1 connections away. Exact once n covers the graph."""
+
+    order: int = 1
+    claim = "approximate"
+
+    def __post_init__(self) -> None:
+        if int(self.order) != self.order or self.order < 1:
+            raise ValueError(f"SnAp: order must be a positive integer, got {self.order!r}")
+
+    def init(self, net: Network, batch: int) -> BlockState | LocalState:
+        """Allocate the kept part of the influence, all zero."""
+        if self.order == 1 and is_local(net.wiring):
+            return init_local(net.wiring, batch, str(self))
+        return init_blocks(net.wiring, batch, self.order - 1)
+
+    def nbytes(self, net: Network, batch: int) -> int:
+        """Bytes of the part that is kept."""
+        return kept_bytes(net.wiring, batch, self.order - 1)
+
+    def update(self, state: BlockState | LocalState, tape: Tape, signal: Signal) -> np.ndarray:
+        """Advance over the tape; return the gradient, flat like theta."""
+        return update_local(state, tape, signal) if isinstance(state, LocalState) else update_blocks(state, tape, signal)

@@ -1,0 +1,23 @@
+"""Optional packages, imported when they are first needed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def needed(package: str, what: str) -> Any:
+    """Import an optional package.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Naming the extra that brings it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name not in (package, None) and error.name != package.split(".")[0]:
+            raise
+        why = f"{what} needs the package {package!r}; install it with: pip install 'spikertrl[{package.split('.')[0]}]'"
+        raise ModuleNotFoundError(why, name=package) from None

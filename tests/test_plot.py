@@ -16,6 +16,7 @@ from spikertrl import cost, plot
 from spikertrl.simulation.run import as_input, simulator
 from spikertrl.surrogates import boxcar, gaussian, triangle
 from spikertrl.training.gradients import signal_of
+from spikertrl.training.history import History
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_learning_curve_smooths_over_the_raw_values(rows):
 def test_learning_curve_skips_rows_without_the_metric(rows):
     sparse = [r | ({"valid_accuracy": 0.5} if r["step"] % 20 == 0 else {}) for r in rows]
     ax = plot.learning_curve(
-        {"one": sparse, "two": srl.history.History(sparse)}, metric="valid_accuracy", references={"chance": 0.1}
+        {"one": sparse, "two": History(sparse)}, metric="valid_accuracy", references={"chance": 0.1}
     )
     assert [line.get_xdata().tolist() for line in ax.lines[:2]] == [[20, 40, 60, 80]] * 2
     assert ax.get_ylabel() == "validation accuracy (share correct)"

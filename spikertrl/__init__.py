@@ -3,14 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
-from .brian.write import BrianNetwork, to_brian
+from .brian.write.network import BrianNetwork
+from .brian.write.to_brian import to_brian
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
 from .nir import NIRError, from_nir, to_nir
 from .nir import units as nir_models
 from .simulation import Record, Run, simulate
-from .training import Online, compare, evaluate, fit, gradient
+from .training.fit import evaluate, fit
+from .training.gradients import compare, gradient
+from .training.online import Online
 
 if TYPE_CHECKING:
     from .brian.read.errors import BrianImportError

@@ -19,7 +19,7 @@ from ..model import Model
 from ..models import load
 from .learner_laws import learner_laws
 from .model_laws import _MODEL_LAWS, _alive, _compiles, _units
-from .networks import Bench
+from .networks import LivingNetwork
 from .report import Law, Report, judge
 
 __all__ = ["Law", "Report", "check_learner", "check_model"]
@@ -60,7 +60,7 @@ def _model_laws(model: Model, seed: int) -> Iterator[Law]:
     yield judge("units agree", lambda: _units(model))
     for dtype in ("float64", "float32"):
         yield judge(f"compiles in {dtype}", lambda dtype=dtype: _compiles(model, dtype))
-    made: list[Bench] = []
+    made: list[LivingNetwork] = []
     yield judge("alive", lambda: _alive(model, seed, made))
     for name, law in _MODEL_LAWS.items():
         yield (

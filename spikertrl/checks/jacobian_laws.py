@@ -17,7 +17,7 @@ from ..compile.cell import Cell, compile_model
 from ..model import Model
 from ..simulation.run import simulate
 from ..surrogates import Surrogate
-from .networks import Bench
+from .networks import LivingNetwork
 
 POINTS = 400
 DIFFERENCES = 1e-6  # central differences in float64, extrapolated once, on variables of size 1
@@ -25,7 +25,7 @@ CROSSED = 0.2  # share of points that may lie too near to a boundary for differe
 _NO_SURROGATE = Surrogate("none", "0 * v", {}, 1.0)
 
 
-def jacobian(model: Model, b: Bench) -> tuple[float, float, str]:
+def jacobian(model: Model, b: LivingNetwork) -> tuple[float, float, str]:
     """Worst error of compiled A, B, P, o, q against differences of compiled values, away from event boundaries."""
     cell, phi = _without_surrogate(model)
     points = _points(cell, b)
@@ -78,7 +78,7 @@ def _without_surrogate(model: Model) -> tuple[Cell, np.ndarray]:
     return cell, np.array([(cell.defaults | surrogates)[n] for n in cell.phi])
 
 
-def _points(cell: Cell, b: Bench) -> tuple[np.ndarray, np.ndarray]:
+def _points(cell: Cell, b: LivingNetwork) -> tuple[np.ndarray, np.ndarray]:
     """States (states, points) near the trajectory and inputs (ports, points) of the size that arrives there."""
     rng = np.random.default_rng(5)
     states = simulate(b.net, b.x).states["h"]
@@ -124,7 +124,7 @@ def _compiled_jacobian(cell: Cell, dt: float, inputs: dict[str, np.ndarray]) -> 
 
 
 # -- the pseudo-derivative -----------------------------------------------------------------------------------------------
-def pseudo_derivative(model: Model, b: Bench) -> tuple[float, float]:
+def pseudo_derivative(model: Model, b: LivingNetwork) -> tuple[float, float]:
     """Worst error of every derived term against differences, with sigmoid(v) for event(v) and its slope for psi(v)."""
     import sympy
 
@@ -142,8 +142,8 @@ def pseudo_derivative(model: Model, b: Bench) -> tuple[float, float]:
     ]
     terms += [(step.message, n, e) for n, e in zip((*memory, *phi), [*d.o, *d.q], strict=True)]
     terms = [(sympy.sympify(f), n, sympy.sympify(e)) for f, n, e in terms]
-    held = sorted({s for f, _, e in terms for s in f.atoms(StopEvent) | e.atoms(StopEvent)}, key=str)
-    stopped = {s: real(f"held_{k}") for k, s in enumerate(held)}  # constants to the derivative: any value will do
+    stopped_terms = sorted({s for f, _, e in terms for s in f.atoms(StopEvent) | e.atoms(StopEvent)}, key=str)
+    stopped = {s: real(f"stopped_{k}") for k, s in enumerate(stopped_terms)}  # constants to the derivative: any value will do
     known = _symbol_values(compile_model(model, "float64"), b, list(stopped.values()))
     call = {e: _numeric(e.xreplace(stopped), known) for f, _, e in terms for e in (f, e)}
     worst = 0.0
@@ -158,7 +158,7 @@ def pseudo_derivative(model: Model, b: Bench) -> tuple[float, float]:
     return worst, DIFFERENCES
 
 
-def _symbol_values(cell: Cell, b: Bench, extra: list[Any]) -> dict[str, np.ndarray]:
+def _symbol_values(cell: Cell, b: LivingNetwork, extra: list[Any]) -> dict[str, np.ndarray]:
     states, inputs = _points(cell, b)
     known = {n: states[j] for j, n in enumerate(cell.states)} | {f"I_{p}": inputs[g] for g, p in enumerate(cell.ports)}
     known |= {n: np.full(POINTS, cell.defaults[n]) for n in cell.model.parameters} | {"dt": np.full(POINTS, b.net.dt)}

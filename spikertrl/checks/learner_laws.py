@@ -14,7 +14,7 @@ from ..learners.base import Learner
 from ..models import load
 from ..simulation.run import as_input, simulator
 from ..training.gradients import signal_of
-from .networks import EXACT, Bench, arrays_of, bench, gradient_by, held, relative
+from .networks import EXACT, LivingNetwork, arrays_of, gradient_by, living_network, relative, state_bytes
 from .report import Law, Skip, judge
 
 CLAIMS = ("exact", "truncated", "unbiased", "approximate")
@@ -32,8 +32,8 @@ def learner_laws(learner: Learner, models: tuple[str, ...], seed: int) -> Iterat
     if contract.status == "failed":
         return
     for name in models:
-        made: list[Bench] = []
-        ready = judge(f"network of {name}", lambda name=name, made=made: made.append(bench(load(name), seed=seed)))
+        made: list[LivingNetwork] = []
+        ready = judge(f"network of {name}", lambda name=name, made=made: made.append(living_network(load(name), seed=seed)))
         if not made:
             yield ready
             continue
@@ -53,7 +53,7 @@ def _contract(learner: Learner) -> str | None:
 
 
 # -- claims --------------------------------------------------------------------------------------------------------------
-def _exact(learner: Learner, b: Bench) -> Any:
+def _exact(learner: Learner, b: LivingNetwork) -> Any:
     """The whole gradient, for pieces of any length, in both precisions."""
     expected = gradient_by(BPTT(), b)
     gap = max(relative(b.net, gradient_by(learner, b, tau), expected) for tau in (None, 1, 5))
@@ -64,21 +64,21 @@ def _exact(learner: Learner, b: Bench) -> Any:
     return gap, EXACT["float64"]
 
 
-def _truncated(learner: Learner, b: Bench) -> Any:
+def _truncated(learner: Learner, b: LivingNetwork) -> Any:
     """Exact on sequences no longer than the truncation."""
     reach = getattr(learner, "truncate", None) or 1
     short = b.cut(steps=min(reach, len(b.x)))
     return relative(b.net, gradient_by(learner, short), gradient_by(BPTT(), short)), EXACT["float64"]
 
 
-def _unbiased(learner: Learner, b: Bench) -> Any:
+def _unbiased(learner: Learner, b: LivingNetwork) -> Any:
     """The mean over independent draws lies around the exact gradient, centred and tight."""
     if "seed" not in {f.name for f in dataclasses.fields(learner)}:  # type: ignore[arg-type]
         return "an unbiased learner needs a field 'seed' to draw its signs from"
     short = b.cut(steps=6)
     exact = gradient_by(BPTT(), short)
     x, targets, labels = (np.concatenate([part] * COPIES, axis=1) for part in (short.x, short.targets, short.labels))
-    short = Bench(b.net, x, targets, labels)
+    short = LivingNetwork(b.net, x, targets, labels)
     found = np.array([gradient_by(dataclasses.replace(learner, seed=1000 + k), short) for k in range(DRAWS)])  # type: ignore[type-var]
     columns = b.net.wiring.col_theta
     exact, found = exact[columns], found[:, columns]
@@ -98,7 +98,7 @@ def _unbiased(learner: Learner, b: Bench) -> Any:
     )
 
 
-def _approximate(learner: Learner, b: Bench) -> str | None:
+def _approximate(learner: Learner, b: LivingNetwork) -> str | None:
     """Nothing is promised but a living gradient of the recurrent parameters."""
     grad = gradient_by(learner, b)[b.net.wiring.col_theta]
     return None if grad.any() else "the gradient of every recurrent parameter is zero"
@@ -108,7 +108,7 @@ _CLAIMS = {"exact": _exact, "truncated": _truncated, "unbiased": _unbiased, "app
 
 
 # -- laws of every learner -----------------------------------------------------------------------------------------------
-def _once(learner: Learner, b: Bench) -> tuple[np.ndarray, Any, Any, dict[str, Any]]:
+def _once(learner: Learner, b: LivingNetwork) -> tuple[np.ndarray, Any, Any, dict[str, Any]]:
     """One update over the whole sequence: its gradient, the tape, the signal, and copies of both taken before."""
     machine = simulator(b.net)
     state, memory = machine.start(b.x.shape[1]), learner.init(b.net, b.x.shape[1])
@@ -123,7 +123,7 @@ def _parts(tape: Any, signal: Any) -> dict[str, Any]:
     return {n: getattr(tape, n) for n in names} | {"dz": signal.dz, "dy": signal.dy}
 
 
-def _shape(learner: Learner, b: Bench) -> str | None:
+def _shape(learner: Learner, b: LivingNetwork) -> str | None:
     for one in (b, b.in_float32()):
         grad, theta = _once(learner, one)[0], one.net.theta
         if not isinstance(grad, np.ndarray) or grad.shape != theta.shape or grad.dtype != theta.dtype:
@@ -135,7 +135,7 @@ def _shape(learner: Learner, b: Bench) -> str | None:
     return None
 
 
-def _readout(learner: Learner, b: Bench) -> tuple[float, float]:
+def _readout(learner: Learner, b: LivingNetwork) -> tuple[float, float]:
     """The readouts' own gradient is exact for every learner."""
     found, expected = gradient_by(learner, b, 5), gradient_by(BPTT(), b)
     for columns in (found, expected):
@@ -143,21 +143,21 @@ def _readout(learner: Learner, b: Bench) -> tuple[float, float]:
     return relative(b.net, found, expected), EXACT["float64"]
 
 
-def _seeds(learner: Learner, b: Bench) -> str | None:
+def _seeds(learner: Learner, b: LivingNetwork) -> str | None:
     """The same settings give the same gradient, bit by bit."""
     same = np.array_equal(gradient_by(learner, b, 4), gradient_by(learner, b, 4))
     return None if same else "the same settings gave two different gradients"
 
 
-def _memory(learner: Learner, b: Bench) -> tuple[float, float, str]:
+def _memory(learner: Learner, b: LivingNetwork) -> tuple[float, float, str]:
     """The state holds as much after 48 steps as after 24."""
     if isinstance(learner, BPTT) and learner.truncate is None:
         raise Skip("full BPTT keeps the whole tape by its nature")
-    short, long = (held(learner, b, steps, 4) for steps in (24, 48))
-    return float(abs(long - short)), 0.0, f"{long} bytes held"
+    short, long = (state_bytes(learner, b, steps, 4) for steps in (24, 48))
+    return float(abs(long - short)), 0.0, f"{long} bytes"
 
 
-def _unmutated(learner: Learner, b: Bench) -> str | None:
+def _unmutated(learner: Learner, b: LivingNetwork) -> str | None:
     """``update`` changes its state and nothing else."""
     _, tape, signal, before = _once(learner, b)
     after = _parts(tape, signal)
@@ -167,13 +167,13 @@ def _unmutated(learner: Learner, b: Bench) -> str | None:
     return f"update changed {', '.join(changed)}" if changed else None
 
 
-def _pieces(learner: Learner, b: Bench) -> tuple[float, float]:
+def _pieces(learner: Learner, b: LivingNetwork) -> tuple[float, float]:
     """A sequence in pieces equals the sequence whole."""
     whole = gradient_by(learner, b)
     return max(relative(b.net, gradient_by(learner, b, tau), whole) for tau in (1, 7)), EXACT["float64"]
 
 
-def _lanes(learner: Learner, b: Bench) -> tuple[float, float]:
+def _lanes(learner: Learner, b: LivingNetwork) -> tuple[float, float]:
     """The batch's gradient is the mean of its lanes'."""
     if learner.claim == "unbiased":
         raise Skip("lanes draw their own signs")
@@ -183,7 +183,7 @@ def _lanes(learner: Learner, b: Bench) -> tuple[float, float]:
     return relative(b.net, gradient_by(learner, separate), expected), EXACT["float64"]
 
 
-def _reset(learner: Learner, b: Bench) -> tuple[float, float]:
+def _reset(learner: Learner, b: LivingNetwork) -> tuple[float, float]:
     """Lanes put back to the start forget all that was before."""
     if learner.claim == "unbiased":
         raise Skip("signs drawn before the reset are not drawn again")

@@ -12,7 +12,7 @@ from ..learners import BPTT, RTRL
 from ..model import Model, statements
 from ..simulation.run import simulate
 from . import jacobian_laws as local
-from .networks import EXACT, Bench, bench, gradient_by, held, relative
+from .networks import EXACT, LivingNetwork, gradient_by, living_network, relative, state_bytes
 from .report import Skip
 
 _TEXT = {
@@ -36,7 +36,7 @@ _TEXT = {
 }
 
 
-def reset(model: Model, b: Bench) -> str | tuple[float, float, str] | None:
+def reset(model: Model, b: LivingNetwork) -> str | tuple[float, float, str] | None:
     """After the reset the threshold condition no longer holds, at most events of a run."""
     if not b.net.populations["h"].cell.spiking:
         raise Skip("a graded unit: no event, no reset")
@@ -65,7 +65,7 @@ def _still_above(model: Model, values: dict[str, Any]) -> bool:
     return bool(eval(model.threshold.strip(), values))
 
 
-def _falls_silent(model: Model, b: Bench) -> str | None:
+def _falls_silent(model: Model, b: LivingNetwork) -> str | None:
     """An update model states its reset in its equations: left alone after an event, it must not send at every step for ever."""
     run = simulate(b.net, b.x)
     theta = b.net.theta.copy()
@@ -92,9 +92,9 @@ def _compiles(model: Model, dtype: str) -> None:
     compile_model(model, dtype)
 
 
-def _alive(model: Model, seed: int, made: list[Bench]) -> str | None:
+def _alive(model: Model, seed: int, made: list[LivingNetwork]) -> str | None:
     """Events now and then, and a gradient that reaches every parameter."""
-    b = bench(model, seed=seed)
+    b = living_network(model, seed=seed)
     grad = gradient_by(BPTT(), b)
     if not np.isfinite(grad).all():
         return "the gradient is not finite"
@@ -104,21 +104,21 @@ def _alive(model: Model, seed: int, made: list[Bench]) -> str | None:
     return f"the gradient of {', '.join(dead)} is zero everywhere" if dead else None
 
 
-def _against_bptt(b: Bench, tau: int | None = None) -> float:
+def _against_bptt(b: LivingNetwork, tau: int | None = None) -> float:
     expected = gradient_by(BPTT(), b)
     found = [gradient_by(learner, b, tau) for learner in (BPTT(), RTRL(), RTRL(dense=True))]
     return max(relative(b.net, grad, expected) for grad in found)
 
 
-def _sparse_is_dense(model: Model, b: Bench) -> tuple[float, float]:
+def _sparse_is_dense(model: Model, b: LivingNetwork) -> tuple[float, float]:
     return _against_bptt(b), EXACT["float64"]
 
 
-def _single_precision(model: Model, b: Bench) -> tuple[float, float]:
+def _single_precision(model: Model, b: LivingNetwork) -> tuple[float, float]:
     return _against_bptt(b.in_float32()), EXACT["float32"]
 
 
-def _pieces(model: Model, b: Bench) -> tuple[float, float]:
+def _pieces(model: Model, b: LivingNetwork) -> tuple[float, float]:
     """Gradients in pieces of 1 and 5 steps, and a run continued from its own state."""
     gap = max(_against_bptt(b, tau) for tau in (1, 5))
     whole, first = simulate(b.net, b.x), simulate(b.net, b.x[:7])
@@ -129,7 +129,7 @@ def _pieces(model: Model, b: Bench) -> tuple[float, float]:
     return gap, EXACT["float64"]
 
 
-def _unmutated(model: Model, b: Bench) -> str | None:
+def _unmutated(model: Model, b: LivingNetwork) -> str | None:
     x, theta = b.x.copy(), b.net.theta.copy()
     simulate(b.net, b.x)
     gradient_by(RTRL(), b)
@@ -137,9 +137,9 @@ def _unmutated(model: Model, b: Bench) -> str | None:
     return f"{', '.join(changed)} changed while only looked at" if changed else None
 
 
-def _seeds(model: Model, b: Bench) -> str | None:
+def _seeds(model: Model, b: LivingNetwork) -> str | None:
     """The same seed gives the same parameters and, bit by bit, the same gradient."""
-    one, two = (bench(model, gain=1.0, seed=4).net for _ in range(2))
+    one, two = (living_network(model, gain=1.0, seed=4).net for _ in range(2))
     if not np.array_equal(one.theta, two.theta) or not np.array_equal(one.initialize(3).theta.copy(), one.initialize(3).theta):
         return "the same seed gave different parameters"
     return (
@@ -147,12 +147,12 @@ def _seeds(model: Model, b: Bench) -> str | None:
     )
 
 
-def _memory(model: Model, b: Bench) -> tuple[float, float, str]:
-    short, long = (held(RTRL(), b, steps, 4) for steps in (8, 96))
-    return float(abs(long - short)), 0.0, f"{long} bytes held by exact RTRL and the simulation"
+def _memory(model: Model, b: LivingNetwork) -> tuple[float, float, str]:
+    short, long = (state_bytes(RTRL(), b, steps, 4) for steps in (8, 96))
+    return float(abs(long - short)), 0.0, f"{long} bytes of exact RTRL and the simulation"
 
 
-def _lanes(model: Model, b: Bench) -> tuple[float, float]:
+def _lanes(model: Model, b: LivingNetwork) -> tuple[float, float]:
     """Every lane alone does what it does in the batch."""
     gap, batch = 0.0, simulate(b.net, b.x)
     for lane in range(b.x.shape[1]):
@@ -163,7 +163,7 @@ def _lanes(model: Model, b: Bench) -> tuple[float, float]:
     return gap, EXACT["float64"]
 
 
-_MODEL_LAWS: dict[str, Callable[[Model, Bench], Any]] = {
+_MODEL_LAWS: dict[str, Callable[[Model, LivingNetwork], Any]] = {
     "jacobian equals differences": local.jacobian,
     "pseudo-derivative equals differences": local.pseudo_derivative,
     "reset leaves the threshold": reset,

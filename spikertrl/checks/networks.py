@@ -30,7 +30,7 @@ WANTED, LOWEST, HIGHEST = 0.15, 0.02, 0.8  # share of units that send an event: 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
 @dataclass
-class Bench:
+class LivingNetwork:
     """A network with masks, delays and two readouts, an input (T, B, channels) that makes it speak, and labels for a loss."""
 
     net: Network
@@ -52,19 +52,19 @@ class Bench:
         """Share of units that send an event, mean over steps and lanes."""
         return simulate(self.net, self.x, record=Record(states=False)).activity
 
-    def cut(self, steps: int | None = None, lanes: slice = slice(None)) -> Bench:
+    def cut(self, steps: int | None = None, lanes: slice = slice(None)) -> LivingNetwork:
         """The first steps of some lanes; lanes alone have no penalty together."""
         part = slice(steps), lanes
-        return Bench(self.net, self.x[part], self.targets[part], self.labels[part], self.seed, lanes == slice(None))
+        return LivingNetwork(self.net, self.x[part], self.targets[part], self.labels[part], self.seed, lanes == slice(None))
 
-    def in_float32(self) -> Bench:
+    def in_float32(self) -> LivingNetwork:
         """The same network and parameters in float32."""
         net = _network(self.net.populations["h"].model, "float32", self.seed)
         net.theta[...] = self.net.theta
-        return Bench(net, self.x, self.targets, self.labels, self.seed)
+        return LivingNetwork(net, self.x, self.targets, self.labels, self.seed)
 
 
-def bench(model: Model, dtype: str = "float64", *, seed: int = 0, gain: float | None = None) -> Bench:
+def living_network(model: Model, dtype: str = "float64", *, seed: int = 0, gain: float | None = None) -> LivingNetwork:
     """A living network of one model: all weights are scaled by ``gain``, searched for when not given.
 
     The search wants events now and then, and a pseudo-derivative that is not zero everywhere; it looks at short runs first.
@@ -99,7 +99,7 @@ def _search(model: Model, dtype: str, seed: int) -> tuple[int, bool, float]:
     raise ValueError("no scale of the weights from 1e-14 to 1e8 makes units speak now and then: check threshold and units")
 
 
-def _prepared(model: Model, dtype: str, seed: int, steps: int, excited: bool, gain: float) -> Bench:
+def _prepared(model: Model, dtype: str, seed: int, steps: int, excited: bool, gain: float) -> LivingNetwork:
     """Network, input and labels; input weights are positive if ``excited``."""
     rng = np.random.default_rng(seed)
     net = _network(model, dtype, seed)
@@ -107,7 +107,7 @@ def _prepared(model: Model, dtype: str, seed: int, steps: int, excited: bool, ga
     for values in net.view(net.theta)["h<-x"].values():
         values[...] = np.abs(values) if excited else values
     _scale(net, gain)
-    return Bench(net, x, rng.normal(size=(steps, LANES, 2)), rng.integers(0, 2, (steps, LANES)), seed)
+    return LivingNetwork(net, x, rng.normal(size=(steps, LANES, 2)), rng.integers(0, 2, (steps, LANES)), seed)
 
 
 def _scale(net: Network, gain: float) -> None:
@@ -117,7 +117,7 @@ def _scale(net: Network, gain: float) -> None:
             net.theta[net.wiring.layout[projection.name, port][0]] *= gain
 
 
-def _speaking(b: Bench) -> list[float]:
+def _speaking(b: LivingNetwork) -> list[float]:
     """Up to eight gains at which events happen now and then, best first."""
     start, found = b.net.theta.copy(), []
     for exponent in np.arange(-14, 8, 0.25):
@@ -130,7 +130,7 @@ def _speaking(b: Bench) -> list[float]:
     return [float(10.0**exponent) for _, exponent in sorted(found)[:8]]
 
 
-def _reached(b: Bench) -> bool:
+def _reached(b: LivingNetwork) -> bool:
     """The gradient is finite and reaches every block of parameters."""
     grad = gradient_by(BPTT(), b)
     return bool(np.isfinite(grad).all()) and all(grad[part].any() for part, _ in b.net.wiring.layout.values())
@@ -147,7 +147,7 @@ def _network(model: Model, dtype: str, seed: int) -> Network:
 
 
 # -- differences ---------------------------------------------------------------------------------------------------------
-def gradient_by(learner: Learner, b: Bench, tau: int | None = None) -> np.ndarray:
+def gradient_by(learner: Learner, b: LivingNetwork, tau: int | None = None) -> np.ndarray:
     """The gradient alone."""
     return gradient(b.net, learner, b.x, b.loss, tau=tau)[1]
 
@@ -179,7 +179,7 @@ def arrays_of(thing: Any) -> list[np.ndarray]:
     return []
 
 
-def held(learner: Learner, b: Bench, steps: int, tau: int) -> int:
+def state_bytes(learner: Learner, b: LivingNetwork, steps: int, tau: int) -> int:
     """Bytes that the learner's state and the simulation's state hold after ``steps`` steps in pieces of ``tau``."""
     machine = simulator(b.net)
     state, memory = machine.start(b.x.shape[1]), learner.init(b.net, b.x.shape[1])

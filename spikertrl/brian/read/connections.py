@@ -122,7 +122,7 @@ def _port(roles: Roles, weight: sympy.Expr, effect: Mapping[str, sympy.Expr], us
     texts = {target: _words(roles, expr, line, plan) for target, expr in sorted(effect.items())}
     for expr in effect.values():
         states = {s.name.removeprefix(POST) for s in expr.free_symbols if s.name.startswith(POST)}
-        if late := sorted(states & plan.heard):
+        if late := sorted(states & plan.receiving):
             refuse(roles.syn, line, f"it reads {late[0]!r}, which synapses of the same step change", "read another variable")
     name = "_".join(plan.word(t) for t in texts)
     return effect_port(plan, name, texts, dim, used)

@@ -113,10 +113,10 @@ def _plans(found: Collected, space: Mapping[str, Any], chosen: Trained) -> dict[
             missing = base(syn.target if target not in plans else syn.source).name
             raise BrianImportError(f"Synapses {syn.name!r}: {missing!r} is not among the imported objects; add it")
         plans[target].written |= written
-        plans[target].heard |= written
+        plans[target].receiving |= written
     for thing in found.poisson_inputs:
         plans[base(thing.group).name].written.add(thing.target_var)
-        plans[base(thing.group).name].heard.add(thing.target_var)
+        plans[base(thing.group).name].receiving.add(thing.target_var)
     for plan in plans.values():
         read_group(plan)
     return plans

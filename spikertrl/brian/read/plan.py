@@ -73,7 +73,7 @@ class Plan:
     parameters: dict[str, Value] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
     drives: list[Drive] = field(default_factory=list)
-    heard: set[str] = field(default_factory=set)  # states that synapses add to
+    receiving: set[str] = field(default_factory=set)  # states that synapses add to
     effects: dict[str, tuple] = field(default_factory=dict)  # port -> what its input does
 
     @property

@@ -73,11 +73,11 @@ def _states(plan: Plan) -> None:
     for name in sorted(plan.written):
         variable = group.variables[name]
         equation = group.equations.get(name)
-        deaf = group._refractory is not False and equation is not None and "unless refractory" in equation.flags
+        frozen = group._refractory is not False and equation is not None and "unless refractory" in equation.flags
         if variable.scalar:
             refuse(group, name, f"{name!r} is shared by all neurons and changes", "make it a variable of each neuron")
         discrete = np.dtype(variable.dtype).kind in "iub"
-        plan.states[plan.word(name)] = State(unit=unit_text(variable.dim), discrete=discrete, unless_refractory=deaf)
+        plan.states[plan.word(name)] = State(unit=unit_text(variable.dim), discrete=discrete, unless_refractory=frozen)
         plan.initial[plan.word(name)] = Value(np.array(variable.get_value(), float), variable.dim)
 
 

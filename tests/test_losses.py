@@ -182,3 +182,54 @@ def test_wrong_labels_are_refused_at_the_first_stretch(loss, message):
 def test_several_readouts_need_a_name():
     with pytest.raises(ValueError, match=r"2 readouts, \['a', 'b'\]"):
         losses.cross_entropy(0).signal({"b": np.zeros((1, 1, 2)), "a": np.zeros((1, 1, 2))}, {}, 0, 1)
+
+
+def test_factors_and_sums_reach_the_messages_too():
+    """Two penalties on one population, one of them scaled twice: values and slopes add up, and nothing given is changed."""
+    y, z = np.ones((T, B, 5)), RNG.normal(size=(T, B, 2))
+    one, two = losses.activity("h", 0.25), losses.activity("h", 0.5, 4.0)
+    first, second = (loss.signal({}, {"h": y}, 0, T) for loss in (one, two))
+    both = (3.0 * (2.0 * one) + two + losses.squared_error(np.zeros((T, B, 2)))).signal({"z": z}, {"h": y}, 0, T)
+    assert first.value == pytest.approx(0.75**2) and second.value == pytest.approx(4 * 0.25)
+    assert first.dy["h"] == pytest.approx(2 * 0.75 / (T * B * 5)) and second.dy["h"] == pytest.approx(8 * 0.5 / (T * B * 5))
+    np.testing.assert_allclose(both.dy["h"], 6 * first.dy["h"] + second.dy["h"], rtol=1e-12)
+    np.testing.assert_allclose(both.dz["z"], z / (T * B), rtol=1e-12)
+    assert both.value == pytest.approx(6 * first.value + second.value + 0.5 * (z**2).sum() / (T * B))
+
+
+def test_one_output_is_guessed_by_its_sign():
+    """The smallest numbers above and below zero, and zero itself, which is no event: class 0."""
+    z = np.array([5e-324, 0.05, 1.0, 0.0, -5e-324, -1.0]).reshape(-1, 1, 1)
+    assert losses.accuracy(z, np.array([1, 1, 1, 0, 0, 0])[:, None]) == 1.0
+    assert losses.accuracy(z, np.array([0, 1, 1, 1, 0, 0])[:, None]) == pytest.approx(4 / 6)
+
+
+def test_scores_look_at_counted_entries_alone():
+    z = np.array([[[3.0, 0.0]], [[0.0, 3.0]], [[3.0, 0.0]]])
+    labels, late = np.array([[1], [1], [0]]), np.array([False, True, True])
+    assert losses.accuracy(z, labels) == pytest.approx(2 / 3) and losses.accuracy(z, labels, late) == 1.0
+    assert losses.accuracy(z, labels[-1], "last") == 1.0
+    right, wrong = np.log2(1 + np.exp(-3.0)), np.log2(1 + np.exp(3.0))
+    assert losses.bits_per_symbol(z, labels) == pytest.approx((2 * right + wrong) / 3)
+    assert losses.bits_per_symbol(z, labels, late) == pytest.approx(right)
+
+
+def test_softmax_of_large_numbers():
+    z = np.array([[1000.0, 1000.0 + math.log(3.0)], [-1000.0, 0.0]])
+    np.testing.assert_allclose(losses.softmax(z), [[0.25, 0.75], [0.0, 1.0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_activity_counts_events_and_not_their_size(sign):
+    y = np.array([[[2.0, 0.0, 0.0, 0.0]]]) * sign
+    signal = losses.activity("h", 0.75).signal({}, {"h": y}, 0, 4)
+    assert signal.value == pytest.approx(0.25 / 4), "half the units short, one step of four"
+    assert signal.dy["h"].ravel().tolist() == pytest.approx([sign * -0.0625, *[-0.0625] * 3])
+    assert losses.activity("h", 0.5).at_steps(3).tolist() == [True] * 3
+
+
+def test_whole_numbers_are_targets_in_the_type_of_the_readout():
+    z = np.full((1, 1, 2), 0.5, np.float32)
+    signal = losses.squared_error(np.array([[[1, -1]]])).signal({"z": z}, {}, 0, 1)
+    assert signal.value == 0.5 * (0.25 + 2.25) and signal.dz["z"].dtype == np.float32
+    np.testing.assert_array_equal(signal.dz["z"], [[[-0.5, 1.5]]])

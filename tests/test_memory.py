@@ -72,3 +72,48 @@ def test_zeros_on_demand_are_zeros_small_and_large() -> None:
         assert room.dtype == np.float32 and room.shape == (elements,) and not room.any()
         room[-1] = 1.0
         assert room.sum() == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("delay", [1, 5])
+def test_every_part_of_a_prediction_is_what_is_taken(dtype, delay):
+    """Tape: linearisation, messages with those still in flight, currents, readouts twice; theta, gradient, two moments."""
+    net = srl.Network(dtype).add_input("x", 3).add_population("h", srl.models.alif, 9, trainable=("beta",))
+    net.connect("x", "h").connect("h", "h", delay=delay).add_readout("z", "h", 2, decay=0.5).initialize(0)
+    machine, batch, tau = simulator(net), 4, 7
+    tape = machine.run(machine.start(batch), np.zeros((tau, batch, 3), dtype))
+    currents = tau * batch * 9 * net.wiring.dtype.itemsize
+    taken = sum(getattr(tape, name).nbytes for name in ("A", "B", "P", "o", "q", "messages")) + currents + 2 * tape.z.nbytes
+    found = net.memory(srl.SnAp(1), batch=batch, tau=tau)
+    assert (found.tape, found.parameters) == (taken, 4 * net.theta.nbytes)
+    assert found.total == found.influence + found.tape + found.parameters and found.available > 0
+
+
+@pytest.mark.parametrize("learner", [srl.KFRTRL(3), srl.OK(3), srl.UORO(3), srl.RandomPaths(2)], ids=repr)
+def test_what_is_measured_grows_with_the_lanes(learner):
+    """Learners that cannot tell are asked for one lane: many lanes take as many times that."""
+    net = network(6, density=0.5)
+    one, five = (net.memory(learner, batch=batch).influence for batch in (1, 5))
+    state = learner.init(net, 1)
+    if isinstance(learner, srl.UORO):
+        assert one == sum(a.nbytes for a in (state.s, state.e, state.z, state.side, state.norm, state.counts))
+    assert five == 5 * one > 0
+
+
+def test_the_way_out_that_is_offered_is_as_far_as_it_goes(monkeypatch):
+    net, batch = network(density=0.3, seed=2), 8
+    needed = net.memory(srl.RTRL(), batch=batch).influence
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Free", (), {"available": int(0.4 * needed)})())
+    with pytest.raises(NotEnoughMemory) as caught:
+        srl.RTRL().init(net, batch)
+    assert "batch 3" in str(caught.value) and "40.0% of the connections" in str(caught.value)
+    srl.RTRL().init(net, 3)
+    with pytest.raises(NotEnoughMemory):
+        srl.RTRL().init(net, 4)
+
+
+def test_what_fits_is_compared_with_everything_that_is_needed():
+    memory = srl.network.budget.Memory(influence=100, tape=20, parameters=3, available=123)
+    assert memory.total == 123 and memory.fits
+    assert not srl.network.budget.Memory(100, 20, 4, 123).fits
+    assert str(memory) == "123 B (influence 100 B, tape 20 B, parameters 3 B); available 123 B"

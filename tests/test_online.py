@@ -1,0 +1,157 @@
+"""Online: what a step without a label, a new beginning and several lanes do, beside runs of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spikertrl as srl
+from spikertrl.optimizers import Optimizer
+
+LEARNERS = [srl.RTRL(), srl.SnAp(1), srl.EProp(), srl.BPTT(truncate=4), srl.RTRL(dense=True)]
+TINY = 1e-9  # the same steps in lanes beside other lanes: sums in another order, times what learning makes of it
+
+
+def network(delay: int = 2) -> srl.Network:
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6, theta=0.05)
+    net.connect("x", "h").connect("h", "h", delay=delay)
+    return net.add_readout("z", "h", 1, decay=0.5).initialize(0)
+
+
+class Still(Optimizer):
+    """Moves nothing and counts."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def buffers(self) -> tuple[str, ...]:
+        return ()
+
+    def advance(self, state: Any, theta: np.ndarray, grad: np.ndarray) -> None:
+        self.seen += 1
+
+
+def online(net: srl.Network, learner: Any, batch: int = 1, optimizer: Optimizer | None = None) -> srl.Online:
+    return srl.Online(net, learner, optimizer or Still(), srl.losses.squared_error, batch=batch)
+
+
+X = 2 * np.random.default_rng(0).normal(size=(9, 3, 2))
+
+
+def test_what_was_predicted_before_a_new_beginning_is_not_learned_from_after_it() -> None:
+    one = online(network(), srl.RTRL())
+    one.predict_one(X[0, 0])
+    one.reset()
+    before = one.net.theta.copy()
+    with pytest.raises(RuntimeError, match="needs a predict_one"):
+        one.learn_one([1.0])
+    np.testing.assert_array_equal(one.net.theta, before)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_a_prediction_without_label_before_a_new_beginning_of_another_lane(learner: Any) -> None:
+    """Lane 0 goes on, and its unlabelled step moves its influence; lane 1 begins anew: a lane at a time shows what is right."""
+    gradients = [[], []]
+    both = online(network(), Recording(learner, gradients[0]), 2)
+    for t in range(6):
+        if t == 4:
+            both.reset(np.array([False, True]))
+        both.predict_one(X[t, :2])
+        if t in (2, 5):
+            both.learn_one(np.ones((2, 1)))
+    for lane in (0, 1):
+        alone = online(network(), Recording(learner, gradients[1]))
+        for t in range(6):
+            if t == 4 and lane == 1:
+                alone.reset()
+            alone.predict_one(X[t, lane])
+            if t in (2, 5):
+                alone.learn_one([1.0])
+    expected = (gradients[1][5] + gradients[1][11]) / 2
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(gradients[0][5], expected, rtol=TINY, atol=TINY)
+
+
+class Recording:
+    """A learner that writes down the gradient of every step."""
+
+    def __init__(self, learner: Any, into: list[np.ndarray]) -> None:
+        self.learner, self.into, self.claim = learner, into, learner.claim
+        self.init = learner.init
+
+    def update(self, state: Any, tape: Any, signal: Any) -> np.ndarray:
+        gradient = self.learner.update(state, tape, signal)
+        self.into.append(gradient.copy())
+        return gradient
+
+
+@pytest.mark.parametrize("which", [None, np.array([True, False, True])], ids=["all", "some"])
+def test_lanes_begin_anew_and_others_go_on(which: np.ndarray | None) -> None:
+    """With nothing learned, a lane put back to the start says what it says on a first run, the others what they would have."""
+    whole, cut, fresh = (online(network(), srl.SnAp(1), 3) for _ in range(3))
+    for t in range(5):
+        whole.predict_one(X[t])
+        cut.predict_one(X[t])
+    cut.reset(which)
+    begun = np.ones(3, bool) if which is None else which
+    for t in range(5, 9):
+        going, found, first = (one.predict_one(X[t]) for one in (whole, cut, fresh))
+        assert np.abs(going - first).min() > 1e-6
+        np.testing.assert_allclose(found, np.where(begun[:, None], first, going), rtol=TINY)
+    assert cut.steps == 9
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_a_new_beginning_forgets_the_influence(learner: Any) -> None:
+    """After a reset the same steps give the same gradients as a network that has never done anything."""
+    gradients: list[list[np.ndarray]] = [[], []]
+    for kept, before in zip(gradients, (0, 4), strict=True):
+        one = online(network(), Recording(learner, kept))
+        for t in range(before):
+            one.predict_one(X[t, 0])
+            one.learn_one([0.3])
+        one.reset()
+        del kept[:]
+        for t in range(4, 9):
+            one.predict_one(X[t, 0])
+            one.learn_one([1.0])
+    assert np.abs(gradients[0][-1]).max() > 1e-3
+    np.testing.assert_array_equal(gradients[0], gradients[1])
+
+
+def test_a_step_is_one_update_of_the_optimizer_with_the_gradient_of_that_step() -> None:
+    """Learning with a rate: theta moves by minus rate times gradient, exactly once per label, and what is said was before."""
+    net, kept = network(), []
+    one, before = online(net, Recording(srl.RTRL(), kept), 1, srl.optimizers.sgd(0.05)), net.theta.copy()
+    for t in range(4):
+        z = one.predict_one(X[t, 0])
+        loss = one.learn_one([1.0])
+        assert loss == pytest.approx(0.5 * (z[0] - 1.0) ** 2, rel=1e-12)
+        before -= 0.05 * kept[-1]
+        np.testing.assert_allclose(net.theta, before, rtol=1e-12)
+    assert len(kept) == 4 and one.steps == 4
+
+
+def test_an_answer_does_not_change_later() -> None:
+    for lanes in (1, 2):
+        one = online(network(), srl.SnAp(1), lanes)
+        first = one.predict_one(X[0, :lanes])
+        kept = first.copy()
+        one.learn_one(np.ones((lanes, 1)))
+        second = one.predict_one(X[1, :lanes])
+        assert first.shape == second.shape == ((1,) if lanes == 1 else (2, 1)) and not np.array_equal(second, kept)
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_every_label_is_learned_from_once() -> None:
+    still = Still()
+    one = srl.Online(network(), srl.SnAp(1), still, srl.losses.squared_error)
+    for t in range(5):
+        one.predict_one(X[t, 0])
+        if t % 2:
+            one.learn_one([1.0])
+            with pytest.raises(RuntimeError, match="once"):
+                one.learn_one([1.0])
+    assert still.seen == 2

@@ -18,24 +18,18 @@ and ``threshold_scale`` divides the distance to the threshold before the pseudo-
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import hashlib
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .language import CONSTANTS, FUNCTIONS, TextError, name_fault, names_in, parse, statements
 from .surrogates import Surrogate, triangle
 
 __all__ = ["Model", "ModelError", "Parameter", "Port", "State", "statements"]
-
-
-FUNCTIONS = frozenset("event sigmoid tanh exp log sqrt sin cos abs clip where int sign".split())
-
-
-CONSTANTS = frozenset({"dt", "pi", "e"})
 
 
 # Units of Brian2 may stand in the text as they are: mV, msecond, Hz, ...
@@ -44,18 +38,14 @@ UNITS = re.compile(
 )
 
 
-def statements(text: str, fail: Callable[[str], None]) -> list[tuple[str, str, str, str]]:
-    """Split assignment text into (name, operator, right-hand side, line); ``a += b`` becomes ``a = a + (b)``."""
-    found = []
-    for line in filter(None, (re.sub(r"#.*", "", part).strip() for part in re.split(r"[\n;]", text))):
-        match = re.match(r"(\w+)\s*(=|\+=|-=|\*=|/=)\s*([^=].*)$", line)
-        if not match:
-            fail(f"cannot read the statement {line!r}; write 'name = expression'")
-            continue
-        name, operator, right = match.groups()
-        found.append((name, "=", right if operator == "=" else f"{name} {operator[0]} ({right})", line))
-    return found
+# Names that mean something to every text; to the forms in Brian2's order of a step; and to Brian2 itself.
+RESERVED = frozenset({*FUNCTIONS, *CONSTANTS, "y", "t"})
+RESERVED_IN_STEP = frozenset({"spike", "not_refractory", "refractory_steps"})
+RESERVED_IN_EQUATIONS = frozenset({"i", "j", "N", "xi", "inf", "lastspike", "t_in_timesteps"})
 
+ASSIGNED_BY_NOBODY = frozenset({*FUNCTIONS, *CONSTANTS, "t"})
+
+TEXTS = tuple("update equations integrate threshold threshold_scale reset refractory receive method message".split())
 
 PORT_KINDS = ("input", "recurrent", "both")
 
@@ -198,7 +188,10 @@ class Model:
         raise ModelError(f"model {self.name!r}: {what}")
 
     def _check_form(self) -> None:
-        if not self.name.isidentifier():
+        for part in ("name", *TEXTS):
+            if not isinstance(text := getattr(self, part), str):
+                self._fail(f"{part}= must be text, got {text!r}")
+        if not self.name.isidentifier() or not self.name.isascii():
             self._fail("the name must be a Python identifier")
         if [bool(self.update), bool(self.equations), bool(self.integrate)].count(True) != 1:
             self._fail(
@@ -223,13 +216,21 @@ class Model:
         inputs = [f"I_{port}" for port in self.ports]
         names = [*self.states, *inputs, *self.parameters]
         for name in names:
-            if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-                self._fail(f"{name!r} is not a usable name")
-            if names.count(name) > 1 or name in FUNCTIONS | CONSTANTS | {"y", "t"}:  # to Brian2, t is time
-                self._fail(f"name {name!r} is defined twice or reserved")
+            self._check_name(name)
+            if names.count(name) > 1:
+                self._fail(f"name {name!r} is defined twice")
         for port, record in self.ports.items():
             if record.kind not in PORT_KINDS:
                 self._fail(f"port {port!r} has kind {record.kind!r}; legal kinds: {', '.join(PORT_KINDS)}")
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or keyword.iskeyword(name) or name.startswith("_"):
+            self._fail(f"{name!r} is not a usable name; a name is no keyword of Python and begins with a letter")
+        if fault := name_fault(name):
+            self._fail(f"{name!r} is not a usable name; {fault}")
+        kept = RESERVED | (RESERVED_IN_STEP if self.is_ode else set()) | (RESERVED_IN_EQUATIONS if self.equations else set())
+        if name in kept:
+            self._fail(f"name {name!r} is reserved; call it for example {name + '_'!r}; reserved are {', '.join(sorted(kept))}")
 
     def _check_text(self) -> None:
         known = {*self.states, *(f"I_{p}" for p in self.ports), *self.parameters, *CONSTANTS, "y"}
@@ -261,8 +262,10 @@ class Model:
         used: set[str] = set()
         for name, _, right, line in statements(getattr(self, part), lambda why, part=part: self._fail(f"{why} in {part}")):
             used |= self._names(right, part, line, known)
-            if name in self.parameters or name.startswith("I_") or name == "t":
+            if name in self.parameters or name.startswith("I_") or name in ASSIGNED_BY_NOBODY:
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
+            if fault := name_fault(name) or ("it is a keyword of Python" if keyword.iskeyword(name) else ""):
+                self._fail(f"{line!r} in {part} assigns {name!r}; {fault}")
             if part not in ("update", "integrate") and name not in self.states:
                 self._fail(f"{line!r} in {part} assigns {name!r}, which is not a state")
             known.add(name)
@@ -271,13 +274,9 @@ class Model:
 
     def _names(self, text: str, part: str, line: str, known: set[str] | None) -> set[str]:
         try:
-            tree = ast.parse(text.strip(), mode="eval")
-        except SyntaxError as error:
-            self._fail(f"cannot parse {line!r} in {part}: {error.msg}")
-        calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-        if unknown := sorted(calls - FUNCTIONS):
-            self._unknown(unknown[0], part, line, set(FUNCTIONS))
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS
+            names, _ = names_in(parse(text, condition=part == "threshold"))
+        except TextError as error:
+            self._fail(f"{error}, in {part}, {line!r}" if line.strip() not in str(error) else f"{error}, in {part}")
         if known is not None and (unknown := sorted(n for n in names - known if not UNITS.fullmatch(n))):
             self._unknown(unknown[0], part, line, known)
         return names

@@ -17,21 +17,16 @@ inf
 
 from __future__ import annotations
 
-import ast
+import keyword
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_FUNCTIONS = {
-    "abs": abs,
-    "max": max,
-    "min": min,
-    "exp": math.exp,
-    "sqrt": math.sqrt,
-    "cos": math.cos,
-    "tanh": math.tanh,
-    "pi": math.pi,
-}
+from .language import ANY, TextError, evaluate, name_fault, names_in, parse
+
+_FUNCTIONS = {"abs": abs, "max": max, "min": min, "exp": math.exp, "sqrt": math.sqrt, "cos": math.cos, "tanh": math.tanh}
+_ARGUMENTS = {name: ANY if name in ("max", "min") else 1 for name in _FUNCTIONS}
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Surrogate:
     Raises
     ------
     ValueError
-        If the expression does not parse or uses an unknown name.
+        If the expression does not parse or uses an unknown name, or a parameter is no finite number.
     """
 
     name: str
@@ -62,28 +57,38 @@ class Surrogate:
     support: float = math.inf
 
     def __post_init__(self) -> None:
+        for name, value in self.parameters.items():
+            self._check_parameter(name, value)
         try:
-            tree = ast.parse(self.derivative, mode="eval")
-        except SyntaxError as error:
-            raise ValueError(f"surrogate {self.name!r}: cannot parse derivative {self.derivative!r}: {error}") from None
-        legal = {"v", *_FUNCTIONS, *self.parameters}
-        unknown = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - legal)
-        if unknown:
+            names, _ = names_in(parse(self.derivative, _ARGUMENTS, loose=True))
+        except TextError as error:
+            raise ValueError(f"surrogate {self.name!r}: derivative {error}") from None
+        legal = {"v", "pi", *_FUNCTIONS, *self.parameters}
+        if unknown := sorted(names - (legal - set(_FUNCTIONS))):
             raise ValueError(
                 f"surrogate {self.name!r}: unknown name(s) {unknown} in {self.derivative!r}; legal names: {sorted(legal)}"
             )
         if not self.support > 0:
             raise ValueError(f"surrogate {self.name!r}: support must be positive, got {self.support}")
 
+    def _check_parameter(self, name: str, value: float) -> None:
+        taken = name in {"v", "pi", *_FUNCTIONS} or keyword.iskeyword(str(name)) or str(name).startswith("_")
+        if taken or (fault := name_fault(str(name))):
+            why = "it is a name of the language" if taken else fault
+            raise ValueError(f"surrogate {self.name!r}: the parameter {name!r} needs another name; {why}")
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ValueError(f"surrogate {self.name!r}: parameter {name} must be a finite number, got {value!r}")
+
     def __call__(self, v: float) -> float:
         """Value of psi at ``v`` (a float), for plots and checks."""
-        return float(eval(self.derivative, {"__builtins__": {}}, {**_FUNCTIONS, **self.parameters, "v": v}))
+        tree = parse(self.derivative, _ARGUMENTS, loose=True)
+        return float(evaluate(tree, {"pi": math.pi, **self.parameters, "v": v}, _FUNCTIONS))
 
 
 def _positive(kind: str, **values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"surrogates.{kind}: {name} must be positive, got {value}")
+        if not (isinstance(value, numbers.Real) and 0 < value < math.inf):
+            raise ValueError(f"surrogates.{kind}: {name} must be positive and finite, got {value!r}")
 
 
 def triangle(gamma: float = 0.7, width: float = 1.0) -> Surrogate:

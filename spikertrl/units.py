@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from .language import TextError
+
 _TIMES = {"s": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6}
 _SECOND = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+_PLAIN = (0.0,) * 7
 
 
 def seconds(value: Any) -> float:
@@ -67,19 +70,49 @@ def in_base_units(value: Any, dims: tuple[float, ...], what: str, size: int) -> 
     Raises
     ------
     ValueError
-        If the dimensions differ from ``dims``, a plain number is given where a unit is needed, or the shape is wrong.
+        If the dimensions differ from ``dims``, a plain number is given where a unit is needed, the shape is wrong, or a value
+        is not finite.
     """
     if callable(value):
         return value
-    if isinstance(value, str):
-        from .compile.quantities import quantity
-
-        value = quantity(value)
-    found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else (0.0,) * 7
-    if found != tuple(dims):
-        hint = "give a Brian2 quantity or text such as '20*ms'" if any(dims) else "it has no unit"
-        raise ValueError(f"{what} = {value!r} has the wrong unit; {hint}")
-    array = np.asarray(value, float)
+    array = base_values(value, dims, what)
     if array.shape not in ((), (size,)):
         raise ValueError(f"{what} must be a number or have shape ({size},), got shape {array.shape}")
     return float(array) if array.ndim == 0 else array
+
+
+def base_values(value: Any, dims: tuple[float, ...], what: str) -> np.ndarray:
+    """Finite values of any shape in SI base units; the dimensions are checked as in ``in_base_units``."""
+    value = _read(value, what) if isinstance(value, str) else value
+    found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else _PLAIN
+    if found != tuple(dims):
+        hint = "give a Brian2 quantity or text such as '20*ms'" if any(dims) else "it has no unit"
+        raise ValueError(f"{what} = {value!r} has the wrong unit; {hint}")
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be a number, an array of numbers or text with a unit, got {value!r}") from None
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite, got {_first(array)}")
+    return array
+
+
+def _first(array: np.ndarray) -> str:
+    """The first value of an array that is not finite, and where it stands."""
+    if not array.ndim:
+        return f"{float(array)}"
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return f"{array[place]} at {place if len(place) > 1 else place[0]}"
+
+
+def _read(text: str, what: str) -> Any:
+    """A quantity from text, through Brian2's units."""
+    from .compile.brian_device import import_brian2
+
+    import_brian2()
+    from .compile.quantities import quantity
+
+    try:
+        return quantity(text)
+    except TextError as error:
+        raise ValueError(f"{what}: {error}; write a number with a unit, such as '20*ms'") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compile.cell import Cell, compile_model
+from ..compile.cell import SURROGATE, Cell, compile_model
 from ..model import Model
 from ..simulation.run import simulate
 from ..surrogates import Surrogate
@@ -74,7 +74,7 @@ def _without_surrogate(model: Model) -> tuple[Cell, np.ndarray]:
     )
     if "gamma" not in model.surrogate.parameters or any(surrogate(v) for v in np.linspace(-2, 2, 41)):
         cell = compile_model(model.replace(surrogate=_NO_SURROGATE), "float64")
-    surrogates = {f"surrogate_{n}": 0.0 if n == "gamma" else v for n, v in model.surrogate.parameters.items()}
+    surrogates = {f"{SURROGATE}{n}": 0.0 if n == "gamma" else v for n, v in model.surrogate.parameters.items()}
     return cell, np.array([(cell.defaults | surrogates)[n] for n in cell.phi])
 
 
@@ -183,5 +183,5 @@ def _numeric(expr: Any, known: dict[str, np.ndarray]) -> Callable[[dict[str, np.
         "Sign": np.sign,
     }
     names = sorted(known)
-    function = sympy.lambdify(names, expr, modules=[functions, "numpy"])
+    function = sympy.lambdify(names, expr, modules=[functions, "numpy"], dummify=True)
     return lambda values: np.broadcast_to(np.asarray(function(*(values[n] for n in names)), float), (POINTS,))

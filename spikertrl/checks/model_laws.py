@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..compile.cell import compile_model
+from ..language import evaluate, parse, statements
 from ..learners import BPTT, RTRL
-from ..model import Model, statements
+from ..model import Model
 from ..simulation.run import simulate
 from . import jacobian_laws as local
 from .networks import EXACT, LivingNetwork, gradient_by, living_network, relative, state_bytes
 from .report import Skip
 
-_TEXT = {
+_FUNCTIONS: dict[str, Callable] = {
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -29,11 +30,8 @@ _TEXT = {
     "where": lambda c, a, b: a if c else b,
     "event": lambda v: float(v > 0),
     "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
-    "pi": np.pi,
-    "e": np.e,
-    "__builtins__": {},
-    "not_refractory": True,
 }
+_CONSTANTS = {"pi": np.pi, "e": np.e, "not_refractory": True}
 
 
 def reset(model: Model, b: LivingNetwork) -> str | tuple[float, float, str] | None:
@@ -51,7 +49,7 @@ def reset(model: Model, b: LivingNetwork) -> str | tuple[float, float, str] | No
     events = np.argwhere(run.messages["h"] != 0)
     from ..compile.quantities import UNITS
 
-    known = _TEXT | {name: float(unit) for name, unit in UNITS.items()} | cell.defaults | {"dt": b.net.dt}
+    known = _CONSTANTS | {name: float(unit) for name, unit in UNITS.items()} | cell.defaults | {"dt": b.net.dt}
     try:
         stays = [_still_above(model, known | {n: v[tuple(at)] for n, v in run.states["h"].items()}) for at in events[:500]]
     except NameError as error:
@@ -61,8 +59,8 @@ def reset(model: Model, b: LivingNetwork) -> str | tuple[float, float, str] | No
 
 def _still_above(model: Model, values: dict[str, Any]) -> bool:
     for name, _, right, _ in statements(model.reset, lambda why: None):
-        values[name] = eval(right.strip(), values)
-    return bool(eval(model.threshold.strip(), values))
+        values[name] = evaluate(parse(right), values, _FUNCTIONS)
+    return bool(evaluate(parse(model.threshold, condition=True), values, _FUNCTIONS))
 
 
 def _falls_silent(model: Model, b: LivingNetwork) -> str | None:

@@ -1,9 +1,39 @@
-"""Ask Brian2 something without leaving a trace on the device that the user has chosen."""
+"""Ask Brian2 something from any thread, without leaving a trace on the device that the user has chosen."""
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+_importing = threading.Lock()
+
+
+def import_brian2() -> None:
+    """Import Brian2, in a worker thread too.
+
+    Brian2 sets a handler for Ctrl-C as it is imported, which Python allows only in the main thread: elsewhere the handler
+    stays as it is.
+    """
+    if "brian2" in sys.modules or threading.current_thread() is threading.main_thread():
+        import brian2
+
+        return
+    with _importing:
+        real = signal.signal
+
+        def only_in_the_main_thread(number: Any, handler: Any) -> Any:
+            is_main = threading.current_thread() is threading.main_thread()
+            return real(number, handler) if is_main else signal.getsignal(number)
+
+        signal.signal = only_in_the_main_thread
+        try:
+            import brian2  # noqa: F401
+        finally:
+            signal.signal = real
 
 
 @contextmanager

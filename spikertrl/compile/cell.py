@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +23,11 @@ import numpy as np
 from ..model import Model
 
 DTYPES = ("float32", "float64")
+SURROGATE = "surrogate."  # before the name of a surrogate's parameter in ``Cell.phi``; no name of a model has a dot
 _PACKAGE = Path(__file__).parent.parent
 _GENERATOR = (
     "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities", "compile/symbols", "model",
-    "simulation/events",
+    "language", "surrogates", "simulation/events",
 )  # fmt: skip
 
 
@@ -92,6 +94,7 @@ def _version() -> str:
 
 
 _cells: dict[tuple[str, str], Cell] = {}
+_one_at_a_time = threading.RLock()
 
 
 def compile_model(model: Model, dtype: str = "float32") -> Cell:
@@ -121,17 +124,20 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
     key = (model.fingerprint, dtype)
-    if key not in _cells:
-        path = cache_folder() / f"{model.name}_{dtype}_{model.fingerprint}_{_version()}.py"
-        if not path.exists():
-            _write(path, model, dtype)
-        _cells[key] = _load(path, model, dtype)
+    with _one_at_a_time:  # Brian2 and the cache know no threads
+        if key not in _cells:
+            path = cache_folder() / f"{model.name}_{dtype}_{model.fingerprint}_{_version()}.py"
+            if not path.exists():
+                _write(path, model, dtype)
+            _cells[key] = _load(path, model, dtype)
     return replace(_cells[key], model=model)  # parameter values of the surrogate are not part of the code
 
 
 def _write(path: Path, model: Model, dtype: str) -> None:
+    from .brian_device import at_runtime, import_brian2
+
+    import_brian2()
     from . import discretise, emit  # Brian2 and sympy: only when there is something to compile
-    from .brian_device import at_runtime
 
     with at_runtime():
         step = discretise.step(model)
@@ -142,7 +148,7 @@ def _write(path: Path, model: Model, dtype: str) -> None:
     meta = {
         "states": step.states,
         "memory": step.memory,
-        "phi": [*model.parameters, *(f"surrogate_{n}" for n in model.surrogate.parameters)],
+        "phi": [*model.parameters, *(f"{SURROGATE}{n}" for n in model.surrogate.parameters)],
         "defaults": defaults,
         "initial": initial,
         "scale": {

@@ -6,6 +6,7 @@ new states). For differential equations the order is Brian2's, cut after the sta
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from brian2.core.functions import DEFAULT_FUNCTIONS, Function
 from brian2.core.variables import Constant, Variable
 from brian2.equations.unitcheck import check_units_statements
 from brian2.parsing.expressions import parse_expression_dimensions
-from brian2.parsing.sympytools import str_to_sympy
+from brian2.parsing.rendering import SympyNodeRenderer
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
-from ..model import Model, ModelError, statements
+from ..language import statements
+from ..model import Model, ModelError
 from .quantities import UNITS, base_value, dimension, dimensions, quantity
 from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
 
@@ -74,9 +76,21 @@ def _variables(model: Model) -> dict[str, Any]:
     return table
 
 
+class _Reader(SympyNodeRenderer):
+    """Brian2's way from text to sympy, in which the model's own names come before Brian2's constants (``inf``)."""
+
+    def __init__(self, own: set[str]) -> None:
+        super().__init__()
+        self.own = own
+
+    def render_Name(self, node: ast.Name) -> Any:
+        return real(node.id) if node.id in self.own else super().render_Name(node)
+
+
 def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:
     """Parse with Brian2 and replace function names by the differentiable functions of ``symbols``."""
-    parsed = sympy.sympify(str_to_sympy(text, variables))
+    own = {name for name, found in variables.items() if isinstance(found, Variable) and not isinstance(found, Constant)}
+    parsed = sympy.sympify(_Reader(own - {"t", "dt"}).render_expr(text))
     parsed = parsed.replace(
         lambda e: isinstance(e, sympy.core.function.AppliedUndef) or type(e).__name__ in FUNCTIONS,
         lambda e: FUNCTIONS[type(e).__name__](*e.args),

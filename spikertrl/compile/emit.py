@@ -1,7 +1,9 @@
 """Step -> source text: the numba functions of a cell, written so that a person can read them.
 
-Names in the text are the model's own; what the generator adds starts with an underscore. All numbers are typed, ``_T(0.5)``, so
-that float32 stays float32.
+Names in the text are the model's own; what the generator adds starts with an underscore, which no name of a model does,
+Python's own functions among it: ``_abs``, ``_max``, ``_min``, ``_range``. The value that a state ``v`` has after the step is
+``_new_v``, a parameter of the surrogate ``_psi_<name>``. So no name of a model can be taken for another thing. All numbers are
+typed, ``_T(0.5)``, so that float32 stays float32.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from spikertrl.simulation.events import deliver as _deliver
 from spikertrl.simulation.events import push as _push
 
 _T = _np.{dtype}
+_abs, _max, _min, _range = abs, max, min, range
 META = {meta}
 
 
@@ -76,6 +79,7 @@ FUNCTIONS = {
     "float64": {"exp": "_math.exp(v)", "sigmoid": "_T(1.0) / (_T(1.0) + _math.exp(-v))", "tanh": "_math.tanh(v)"},
 }
 _DT = real("dt")
+_AFTER = "_new"  # ends the symbols of states after the step
 
 
 class _Hoist:
@@ -133,33 +137,35 @@ class Derivatives:
 
 
 def typed(text: str) -> str:
-    """A surrogate's expression with typed numbers and math functions."""
+    """A surrogate's expression with typed numbers and math functions, its parameters under their generated names."""
 
     class Rewrite(ast.NodeTransformer):
         def visit_Constant(self, node):
             return ast.parse(f"_T({float(ast.literal_eval(node))!r})", mode="eval").body
 
         def visit_Name(self, node):
-            if node.id in {"exp", "tanh"}:
-                return ast.parse(f"_{node.id}", mode="eval").body
-            if node.id in {"sqrt", "cos"}:
-                return ast.parse(f"_math.{node.id}", mode="eval").body
-            return ast.parse("_T(3.141592653589793)", mode="eval").body if node.id == "pi" else node
+            return ast.parse(_in_surrogate(node.id), mode="eval").body
 
         def visit_Compare(self, node):
             self.generic_visit(node)
             return ast.parse(f"(_T(1.0) if {ast.unparse(node)} else _T(0.0))", mode="eval").body
 
-    return ast.unparse(ast.fix_missing_locations(Rewrite().visit(ast.parse(text, mode="eval"))))
+    return ast.unparse(ast.fix_missing_locations(Rewrite().visit(ast.parse(text.strip(), mode="eval"))))
+
+
+def _in_surrogate(name: str) -> str:
+    """What a name of a surrogate's text is called in the generated code."""
+    known = {"v": "v", "pi": "_T(3.141592653589793)", "sqrt": "_math.sqrt", "cos": "_math.cos"}
+    return known.get(name) or (f"_{name}" if name in {"exp", "tanh", "abs", "max", "min"} else f"_psi_{name}")
 
 
 def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     """The whole text of a cell's module: META, ``constants``, ``advance`` and ``linearise``, of one step and of many."""
     ports, trainable = tuple(model.ports), model.trainable
     derivatives = Derivatives(step, ports, trainable)
-    parameters = meta["phi"]
+    parameters = [*model.parameters, *(_in_surrogate(n) for n in model.surrogate.parameters)]
     hoist = _Hoist({real(n) for n in (*model.parameters, "dt")})
-    printer = Printer(f"surrogate_{n}" for n in model.surrogate.parameters)
+    printer = Printer(_in_surrogate(n) for n in model.surrogate.parameters)
     body = _Body(step, ports, parameters, hoist, printer)
     advance = body.function("advance", "", []) + many_steps("advance", "")
     targets = [(f"_A[_b, {r * step.memory + c}, _n]", e) for r, row in enumerate(derivatives.A) for c, e in enumerate(row)]
@@ -179,7 +185,7 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
         dtype=dtype,
         **FUNCTIONS[dtype],
         meta=repr(meta),
-        psi_arguments=", ".join(["v", *(f"{n}" for n in model.surrogate.parameters)]),
+        psi_arguments=", ".join(["v", *(_in_surrogate(n) for n in model.surrogate.parameters)]),
         psi=typed(model.surrogate.derivative),
     )
     return "\n\n".join((head, body.constants(), advance, linearise))
@@ -192,7 +198,7 @@ def many_steps(name: str, extra: str) -> str:
         f'\n\n@_njit(cache=True, error_model="numpy")\n'
         f"def {name}_steps(_row, _first, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
         f"    _s, _I, _phi, _k, _y{extra}):\n"
-        f"    for _t in range(_I.shape[0]):\n"
+        f"    for _t in _range(_I.shape[0]):\n"
         f"        _deliver(_row + _t, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
         f"                 _I[_t].reshape(-1))\n"
         f"        {name}(_s[_t], _I[_t], _phi, _k, _s[_t + 1], _y{each})\n"
@@ -218,11 +224,11 @@ class _Body:
     ) -> str:
         """One loop over lanes and units: new states, message, then what ``early`` and ``late`` ask for."""
         states = self.step.states
-        rename = {real(n): real(f"_{n}_new") for n in states}
-        new = [(f"_{n}_new", e) for n, e in zip(states, self.step.advance, strict=True)]
+        rename = {real(n): real(f"_{n}{_AFTER}") for n in states}
+        new = [(f"_new_{n}", e) for n, e in zip(states, self.step.advance, strict=True)]
         lines = self._block(new + early, "_x")
         zero = [f"{target} = _T(0.0)" for target, e in new if e == 0]
-        lines += zero + [f"_s_new[_b, {j}, _n] = _{n}_new" for j, n in enumerate(states)]
+        lines += zero + [f"_s_new[_b, {j}, _n] = _new_{n}" for j, n in enumerate(states)]
         after = [("_y[_b, _n]", self.step.message), *late]
         lines += self._block([(target, e.xreplace(rename)) for target, e in after], "_z")
         loads = [f"{n} = _s[_b, {j}, _n]" for j, n in enumerate(states)]
@@ -234,7 +240,7 @@ class _Body:
         inner = "\n".join(f"            {x}" for x in [x for x in loads if x.split(" ")[0] in words] + lines)
         return (
             f'@_njit(cache=True, error_model="numpy")\ndef {name}(_s, _I, _phi, _k, _s_new, _y{extra}):\n'
-            f"    _apart()\n    for _b in range(_s.shape[0]):\n        for _n in range(_s.shape[2]):\n{inner}\n"
+            f"    _apart()\n    for _b in _range(_s.shape[0]):\n        for _n in _range(_s.shape[2]):\n{inner}\n"
         )
 
     def constants(self) -> str:
@@ -244,7 +250,7 @@ class _Body:
         body = "\n".join(loads + rows) if rows else "        pass"
         return (
             '@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n'
-            f"    for _n in range(_phi.shape[1]):\n{body}\n"
+            f"    for _n in _range(_phi.shape[1]):\n{body}\n"
         )
 
 
@@ -254,6 +260,10 @@ class Printer(PythonCodePrinter):
     def __init__(self, psi_parameters: Iterable[str]) -> None:
         super().__init__({"fully_qualified_modules": False})
         self._psi = "".join(f", {name}" for name in psi_parameters)
+
+    def _print_Symbol(self, expr):
+        name = expr.name
+        return f"_new{name.removesuffix(_AFTER)}" if name[0] == "_" and name.endswith(_AFTER) else name
 
     def _print_Integer(self, expr):
         return f"_T({int(expr)}.0)"
@@ -301,20 +311,20 @@ class Printer(PythonCodePrinter):
         return f"_psi({self._print(expr.args[0])}{self._psi})"
 
     def _print_Absolute(self, expr):
-        return self._call("abs", expr)
+        return self._call("_abs", expr)
 
     def _print_Max(self, expr):
-        return self._call("max", expr)
+        return self._call("_max", expr)
 
     def _print_Min(self, expr):
-        return self._call("min", expr)
+        return self._call("_min", expr)
 
     def _print_floor(self, expr):
         return f"_T(_math.floor({self._print(expr.args[0])}))"
 
     def _print_Clip(self, expr):
         x, low, high = (self._print(a) for a in expr.args)
-        return f"min(max({x}, {low}), {high})"
+        return f"_min(_max({x}, {low}), {high})"
 
     def _print_IsZero(self, expr):
         return f"(_T(1.0) if {self._print(expr.args[0])} <= _T(0.0) else _T(0.0))"

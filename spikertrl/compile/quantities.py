@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from brian2.units import allunits, stdunits
-from brian2.units.fundamentalunits import Dimension, Unit, get_dimensions
+from brian2.units.fundamentalunits import Dimension, DimensionMismatchError, Unit, get_dimensions
 
+from ..language import TextError, evaluate, names_in, parse
 from ..model import Model, ModelError
 
 UNITS = {name: unit for module in (allunits, stdunits) for name, unit in vars(module).items() if isinstance(unit, Unit)}
 
 
 def quantity(value: Any) -> Any:
-    """A number, a Brian2 quantity, or text with units ("20*ms") as a quantity."""
-    if isinstance(value, str):
-        return eval(value, {"__builtins__": {}}, dict(UNITS))  # model files are code already
-    return value
+    """A number, a Brian2 quantity, or text with units ("20*ms") as a quantity.
+
+    Raises
+    ------
+    TextError
+        If the text is more than numbers and units joined by ``+ - * / **``.
+    """
+    if not isinstance(value, str):
+        return value
+    tree = parse(value, {})
+    if unknown := sorted(names_in(tree)[0] - set(UNITS)):
+        close = difflib.get_close_matches(unknown[0], sorted(UNITS), 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise TextError(f"{value!r} has {unknown[0]!r}, which is no unit{hint}")
+    try:
+        return evaluate(tree, UNITS, {})
+    except (ArithmeticError, DimensionMismatchError, TypeError, ValueError) as error:
+        raise TextError(f"{value!r} has no value: {error}") from None
 
 
 def dimensions(unit: str) -> tuple[float, ...]:

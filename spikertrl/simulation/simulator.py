@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from ..compile.cell import SURROGATE
 from ..tape import LINEAR, Tape
 from .delivery import by_event, event_table
 from .events import EventQueue, deliver, push
@@ -134,7 +135,7 @@ class Simulator:
                 elif name in p.parameters:
                     phi[j] = _constant(p, name)
                 else:
-                    phi[j] = p.model.surrogate.parameters[name.removeprefix("surrogate_")]
+                    phi[j] = p.model.surrogate.parameters[name.removeprefix(SURROGATE)]
             p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
 
     def _weights_in_order(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from brian2.core.functions import Function
 from brian2.core.variables import Subexpression, Variable
 from brian2.input.timedarray import TimedArray, _find_K
 
-from ...model import statements
+from ...language import statements
 from .errors import refuse
 
 KNOWN_FUNCTIONS = frozenset("exp log sqrt sin cos tanh abs sign clip int".split())

@@ -18,7 +18,8 @@ from ...compile import discretise
 from ...compile.brian_device import at_runtime
 from ...compile.quantities import UNITS
 from ...compile.symbols import Event, IsZero, real
-from ...model import Model, State, statements
+from ...language import statements
+from ...model import Model, State
 
 # Names that Brian2 keeps for itself; a model's variable of such a name gets "_state" behind it.
 RESERVED = frozenset(

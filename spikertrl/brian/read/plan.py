@@ -16,7 +16,7 @@ from ...model import FUNCTIONS, UNITS, Model, Parameter, Port, State
 from .errors import refuse
 from .expressions import PLAIN, Names, name_node, replace_names
 
-RESERVED = FUNCTIONS | {"y", "spike", "threshold_scale", "dt", "pi", "e"}
+RESERVED = {*FUNCTIONS, "y", "spike", "threshold_scale", "dt", "pi", "e", "refractory_steps", "not_refractory"}
 RESERVED |= {"name", "model", "size", "surrogate", "trainable", "reset_gradient", "bias", "initial"}  # of add_population
 POWERS = ("metre", "kilogram", "second", "amp", "kelvin", "mole", "candle")
 SHORT = ("volt", "amp", "second", "siemens", "farad", "ohm", "hertz", "metre")

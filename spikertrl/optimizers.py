@@ -207,14 +207,14 @@ class Momentum(Optimizer):
         return ("velocity",) if self.beta else ()
 
     def advance(self, state: State, theta: np.ndarray, grad: np.ndarray) -> None:
-        direction = grad
+        lr, direction = _rate(self.lr, state), grad
         if self.beta:
             direction = state["velocity"]
             direction *= self.beta
             direction += grad
             if self.nesterov:
                 direction = self.beta * direction + grad
-        theta -= _rate(self.lr, state) * direction
+        theta -= lr * direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +254,9 @@ class RmsProp(Optimizer):
         return ("square",)
 
     def advance(self, state: State, theta: np.ndarray, grad: np.ndarray) -> None:
-        square = state["square"]
+        lr, square = _rate(self.lr, state), state["square"]
         square += (1 - self.decay) * (grad * grad - square)
-        theta -= _rate(self.lr, state) * grad / (np.sqrt(square) + self.eps)
+        theta -= lr * grad / (np.sqrt(square) + self.eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,4 +298,14 @@ class ScaleGroups(Optimizer):
 
 
 def _rate(lr: Rate, state: State) -> float:
-    return float(lr(state["step"])) if callable(lr) else lr
+    """The learning rate of this step; called before anything is changed."""
+    if not callable(lr):
+        return lr
+    found = lr(state["step"])
+    try:
+        value = float(found)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"optimizer: lr({state['step']}) returned {found!r}; legal: a finite number >= 0; nothing changed")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal as signals
 import threading
 from collections.abc import Callable, Iterable
@@ -20,15 +21,17 @@ from ..simulation.recording import Record
 from ..simulation.run import as_input, simulate
 from ..tasks.base import Task
 from ..threads import one_pool
+from .checkpoint import CheckpointError
 from .history import History
 from .session import Session, TrainingDiverged
 
 if TYPE_CHECKING:
     from ..network.network import Network
 
-__all__ = ["Interrupted", "TrainingDiverged", "evaluate", "fit"]
+__all__ = ["CheckpointError", "Interrupted", "TrainingDiverged", "evaluate", "fit"]
 
 LANES = 256  # lanes evaluated at a time
+logger = logging.getLogger("spikertrl")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -44,7 +47,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         tau: int | None = None, regularizer: Loss | None = None, validate_every: int | None = None,
         zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
         callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None,
-        checkpoint_every: int = 100, resume: bool = True, progress: bool = True) -> History:  # fmt: skip
+        checkpoint_every: int = 100, resume: bool | str = True, progress: bool = True) -> History:  # fmt: skip
     """Train ``net`` in place.
 
     Parameters
@@ -72,7 +75,10 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         Called after every step.
     checkpoint : path, optional
         File written every ``checkpoint_every`` steps, at the end and at Ctrl-C; if it exists and ``resume``, training goes on
-        from it and ends bit by bit where the uninterrupted run would have.
+        from it and ends bit by bit where the uninterrupted run would have. A state that is not finite is never written.
+    resume : bool or "anyway"
+        True: go on from the checkpoint if it is of this very run. "anyway": also with another optimizer rate, regularizer, tau,
+        pseudo-derivative or fixed parameter. False: start anew and write over it.
     progress : bool
         Show a bar with loss, validation and activity.
 
@@ -88,8 +94,12 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         before it.
     Interrupted
         A KeyboardInterrupt, after the step was finished and the checkpoint written.
+    CheckpointError
+        If the checkpoint is damaged or belongs to another run; every difference is named.
     ValueError
-        If a checkpoint belongs to another run, or sizes do not fit.
+        If an argument is out of range, or sizes do not fit.
+
+    Whatever ends the run early (a callback that raises, a full disk) carries the training done so far in ``error.history``.
 
     Examples
     --------
@@ -100,14 +110,18 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     >>> bool(history["loss"][-10:].mean() < 0.5 * history["loss"][:10].mean())
     True
     """
+    _check_arguments(steps, batch, tau, resume, validate_every=validate_every, zeros_every=zeros_every,
+                     checkpoint_every=checkpoint_every)  # fmt: skip
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)
     path = Path(checkpoint) if checkpoint else None
     session.begin()
     if path and resume and path.exists():
-        session.load(path)
+        session.load(path, anyway=resume == "anyway")
+        if len(session.history) >= steps:
+            logger.warning("%s holds %d steps already, of steps=%d nothing is left to do", path, len(session.history), steps)
     history = session.history
     bar = tqdm(total=steps, initial=len(history), disable=not progress, unit="step", dynamic_ncols=True)
-    with bar, one_pool(), _finish_step_first() as interrupted:
+    with bar, one_pool(), _finish_step_first() as interrupted, _keep_history(session):
         while len(history) < steps:
             history.rows.append(session.step())
             done = len(history)
@@ -115,11 +129,17 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                 history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
             if zeros_every and done % zeros_every == 0:
                 history.rows[-1] |= _zeros_row(net, session.memory)
-            for callback in callbacks:
-                callback(net, history)
+            finished = False
+            try:
+                for callback in callbacks:
+                    callback(net, history)
+                finished = stop is not None and stop(history)
+            except BaseException:
+                if path:
+                    session.save(path)
+                raise
             bar.set_postfix(_postfix(history), refresh=False)
             bar.update()
-            finished = stop is not None and stop(history)
             if path and (done % checkpoint_every == 0 or done == steps or finished or interrupted()):
                 session.save(path)
             if interrupted():
@@ -127,6 +147,30 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
             if finished:
                 break
     return history
+
+
+def _check_arguments(steps: int, batch: int, tau: int | None, resume: bool | str, **every: int | None) -> None:
+    """Raise ValueError for what is out of range."""
+    rows = [("steps", steps, 0), ("batch", batch, 1), ("tau", tau, 1), *((n, v, 1) for n, v in every.items())]
+    for name, value, least in rows:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        optional = name not in ("steps", "batch", "checkpoint_every")
+        if not (value is None and optional) and (not whole or value < least):  # type: ignore[operator]
+            raise ValueError(f"fit: {name} is {value!r}; legal: a whole number >= {least}" + ", or None" * optional)
+    if resume not in (True, False, "anyway"):
+        raise ValueError(f'fit: resume is {resume!r}; legal: True, False, or "anyway" (go on although settings differ)')
+
+
+@contextmanager
+def _keep_history(session: Session):
+    """Whatever ends training carries the history of what was done."""
+    try:
+        yield
+    except BaseException as error:
+        error.history = session.history  # type: ignore[attr-defined]
+        if not isinstance(error, Interrupted):
+            error.add_note(f"{len(session.history)} steps were done: see error.history; the network holds what they learned")
+        raise
 
 
 def evaluate(net: Network, task: Task, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ..optimizers import Optimizer
 from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
 from . import checkpoint as storage
+from .fingerprint import describe, of_network
 from .gradients import descend, signal_of
 from .history import History
 
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 
+CHANGEABLE = frozenset({"optimizer", "task settings", "regularizer", "surrogates", "fixed parameters", "initial values", "tau"})
+"""Differences that a checkpoint can go on with, if it is said that they are meant."""
+
+
 class TrainingDiverged(FloatingPointError):
-    """A loss, gradient or parameter is no longer finite; says at which step and where."""
+    """A loss, gradient or parameter is no longer finite; says at which step and where. ``history``: what was done before."""
+
+    history: History
 
 
 @dataclass
@@ -43,12 +50,14 @@ class Session:
     opt: Any = None
     history: History = field(default_factory=History)
     seconds: float = 0.0
+    signature: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Allocate the states, all at their start."""
         self.sim = simulator(self.net).start(self.batch)
         self.memory = self.learner.init(self.net, self.batch)
         self.opt = self.optimizer.init(self.net.theta)
+        self.signature = self._signature()
 
     def step(self) -> dict[str, float]:
         """One batch of the task: its row of the history."""
@@ -64,7 +73,8 @@ class Session:
         value, fired, active = 0.0, 0, 0
         for part in pieces(len(x), self.tau):
             self._begin_lanes(part)
-            share, n_fired, n_active = self._piece(x[part], loss, part.start, len(x))
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for and said by name
+                share, n_fired, n_active = self._piece(x[part], loss, part.start, len(x))
             value, fired, active = value + share, fired + n_fired, active + n_active
         self.task.observe(value)
         self.seconds += time.perf_counter() - began
@@ -94,13 +104,19 @@ class Session:
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = simulator(self.net).run(self.sim, x)
-        told = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
-        gradient = self.learner.update(self.memory, tape, told)
-        self._check(told.value, gradient)
+        signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
+        gradient = self.learner.update(self.memory, tape, signal)
+        self._check(signal.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())
+        before = self.net.theta.copy()
         descend(self.net, self.optimizer, self.opt, gradient)
-        return told.value, fired, active
+        if not np.isfinite(self.net.theta).all():
+            try:
+                self._check(signal.value, self.net.theta)
+            finally:
+                self.net.theta[...] = before
+        return signal.value, fired, active
 
     def _check(self, value: float, gradient: np.ndarray) -> None:
         if np.isfinite(value) and np.isfinite(gradient).all():
@@ -114,23 +130,24 @@ class Session:
         raise TrainingDiverged(f"step {step}: the loss is {value}; {advice}")
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
-    def signature(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to fit."""
-        models = {p.name: p.model.fingerprint for p in self.net.populations.values()}
-        return {
-            "network": repr(self.net),
-            "models": models,
-            "parameters": len(self.net.theta),
+    def _signature(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to fit, as texts and numbers; made before the first step."""
+        return of_network(self.net) | {
             "learner": repr(self.learner),
+            "optimizer": describe(self.optimizer),
             "task": self.task.name,
+            "task settings": _settings(self.task),
+            "regularizer": describe(self.regularizer),
             "batch": self.batch,
             "tau": self.tau,
         }
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
-        content = {
-            "signature": self.signature(),
+        storage.save(path, {"signature": self.signature} | self._content())
+
+    def _content(self) -> dict[str, Any]:
+        return {
             "theta": self.net.theta,
             "sim": self.sim.snapshot(),
             "memory": self.memory,
@@ -139,17 +156,54 @@ class Session:
             "rows": self.history.rows,
             "seconds": self.seconds,
         }
-        storage.save(path, content)
 
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint, or raise ValueError if it belongs to another run."""
-        saved = storage.load(path, self.net.wiring)
-        mine, theirs = self.signature(), saved["signature"]
-        if different := [f"{k}: {theirs.get(k)!r} there, {mine[k]!r} here" for k in mine if theirs.get(k) != mine[k]]:
-            found = "; ".join(different)
-            raise ValueError(f"the checkpoint {path} belongs to another run ({found}); remove it or use resume=False")
-        self.net.theta = saved["theta"]
+    def load(self, path: Path, anyway: bool = False) -> None:
+        """Go on from a checkpoint; ``anyway``: also where settings differ that it can go on with (``CHANGEABLE``).
+
+        Raises
+        ------
+        CheckpointError
+            If it belongs to another run, naming every difference with both values, or is damaged.
+        """
+        like = {name: value for name, value in self._content().items() if name not in ("task", "rows", "seconds")}
+        saved = storage.load(path, self.net.wiring, like, check=lambda tree: self._compare(path, tree, anyway))
+        try:
+            self.task.restore(saved["task"])
+        except Exception as error:
+            raise storage.CheckpointError(f"checkpoint {path}: task {self.task.name} cannot go on from it: {error}") from error
         self.sim.restore(saved["sim"])
+        self.net.theta = saved["theta"]
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
-        self.task.restore(saved["task"])
         self.history = History(saved["rows"])
+
+    def _compare(self, path: Path, saved: dict[str, Any], anyway: bool) -> None:
+        """Raise CheckpointError where the signatures differ; older files say less."""
+        theirs, mine = saved["signature"], self.signature
+        different = [k for k in mine if k in theirs and theirs[k] != mine[k] and not (anyway and k in CHANGEABLE)]
+        if different:
+            found = "; ".join(_difference(k, theirs[k], mine[k]) for k in different)
+            ways = "remove it or use resume=False"
+            if set(different) <= CHANGEABLE:
+                ways += ', or resume="anyway" to go on with the new settings'
+            raise storage.CheckpointError(f"the checkpoint {path} belongs to another run ({found}); {ways}")
+        if missing := sorted({"theta", "sim", "memory", "optimizer", "task", "rows", "seconds"} - set(saved)):
+            raise storage.CheckpointError(f"checkpoint {path}: it lacks {', '.join(missing)}; remove it or use resume=False")
+        there, here = set(saved["optimizer"]), set(self.opt)
+        if there != here:
+            text = f"its optimizer keeps {sorted(there)}, this one {sorted(here)}"
+            found = f"the checkpoint {path} belongs to another run ({text})"
+            raise storage.CheckpointError(f"{found}; remove it or use resume=False")
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """Both values, of a record only what differs."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = [k for k in dict.fromkeys((*there, *here)) if there.get(k) != here.get(k)]
+        return "; ".join(f"{name}, {k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in keys)
+    return f"{name}: {there!r} there, {here!r} here"
+
+
+def _settings(task: Task) -> dict[str, Any]:
+    """A task's own numbers and texts."""
+    given = {k: v for k, v in vars(task).items() if isinstance(v, (bool, int, float, str, np.generic))}
+    return {"n_in": task.n_in, "n_out": task.n_out} | {k: describe(v) for k, v in given.items() if not k.startswith("_")}

@@ -72,6 +72,26 @@ def test_evidence(tmp_path, capsys) -> None:
     assert not x[:-150, :, 20:30].any() and x[-150:, :, 20:30].mean() == pytest.approx(0.04, abs=0.01)
 
 
+def test_adding_sweeps_and_compares(tmp_path, capsys) -> None:
+    printed = quick("ma_2025_adding", tmp_path, capsys, "--methods", "rtrl", "bptt", "--neurons", "lif")
+    rows = {row["learner"]: row for row in table(tmp_path / "table.csv")}
+    assert rows["exact RTRL"]["test %"] == rows["BPTT"]["test %"] and float(rows["exact RTRL"]["multiply-adds"]) > 0
+    assert rows["exact RTRL"]["rate"] == rows["BPTT"]["rate"] and "best possible with the last 25" in printed
+    assert len(table(tmp_path / "curves.csv")) == (3 * 2 + 2 * 6)
+    assert quick("ma_2025_adding", tmp_path, capsys, "--methods", "rtrl", "bptt", "--neurons", "lif") == printed
+
+
+def test_mackey_glass_in_the_words_of_neurobench(tmp_path, capsys) -> None:
+    """The words against counting by hand: 8 units, 3 ports, half of the recurrent weights, a readout."""
+    printed = quick("neurobench_mackey_glass", tmp_path, capsys, "--methods", "rtrl")
+    row = table(tmp_path / "table.csv")[0]
+    silent, weights = float(row["activation sparsity"]), {"input": 8 * 3, "recurrent": 8 * 8 * 3 // 2, "readout": 8}
+    assert float(row["effective MACs"]) == pytest.approx(24 + (1 - silent) * (96 + 8)) and float(row["effective ACs"]) == 0
+    assert float(row["connection sparsity"]) == pytest.approx(96 / (24 + 192 + 8))
+    parameters = sum(weights.values()) + 8 * 5 + 1  # four biases and a threshold a unit, the readout's bias
+    assert float(row["footprint bytes"]) == 4 * (parameters + 8) and "LSTM" in printed
+
+
 def test_lanes_begin_anew_where_the_task_says_so() -> None:
     """A stream of strings, learned with and without resets, and one lane that must equal strings on their own."""
     net = srl.Network("float64").add_input("x", 4).add_population("h", load("rhn"), 5).connect("x", "h").connect("h", "h")

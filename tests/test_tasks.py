@@ -11,6 +11,7 @@ import pytest
 
 from spikertrl import tasks
 from spikertrl.tasks.digits import FILE
+from spikertrl.tasks.mackey_glass import solve
 
 
 @pytest.fixture(scope="session")
@@ -40,13 +41,15 @@ MAKERS = {
     "spiral_sigmoid": lambda seed, file: tasks.spiral(seed, n_out=1),
     "copy": lambda seed, file: tasks.copy(length=6, seed=seed),
     "delayed_xor": lambda seed, file: tasks.delayed_xor(seed=seed),
+    "binary_adding": lambda seed, file: tasks.binary_adding(length=20, seed=seed),
     "spoken_digits": lambda seed, file: tasks.spoken_digits(file, seed=seed),
     "spoken_digits_each": lambda seed, file: tasks.spoken_digits(file, label_at="each", speaker="bob", seed=seed),
     "add": lambda seed, file: tasks.add(hold=3, tau=7, seed=seed),
     "text": lambda seed, file: tasks.text(tau=7, seed=seed),
     "sunspots": lambda seed, file: tasks.sunspots(tau=7, seed=seed),
+    "mackey_glass": lambda seed, file: tasks.mackey_glass(24, tau=7, seed=seed),
 }
-RANDOM = [name for name in MAKERS if name not in ("text", "sunspots")]
+RANDOM = [name for name in MAKERS if name not in ("text", "sunspots", "mackey_glass")]
 
 
 @pytest.fixture(params=MAKERS)
@@ -75,8 +78,8 @@ def test_contract(make):
 def test_the_right_answer_scores_best(make):
     task = make()
     x, labels = task.batch(5)
-    if task.name == "sunspots":
-        assert task.score(labels, labels) == {"mse": 0.0}
+    if task.name in ("sunspots", "mackey_glass"):
+        assert list(task.score(labels, labels).values()) == [0.0]
         return
     timed = np.broadcast_to(labels, (len(x), 5)) if labels.ndim == 1 else labels
     z = 20.0 * (2 * timed[..., None] - 1 if task.n_out == 1 else np.eye(task.n_out)[np.maximum(timed, 0)])
@@ -117,7 +120,7 @@ def test_restored_task_resumes_bit_by_bit(make):
         fresh.restore(state | {"name": "chess"})
 
 
-@pytest.mark.parametrize("name", ["add", "text", "sunspots"])
+@pytest.mark.parametrize("name", ["add", "text", "sunspots", "mackey_glass"])
 def test_streams_continue_and_keep_their_lanes(name, digits_file):
     short, long = (MAKERS[name](0, digits_file) for _ in range(2))
     long.tau = 21
@@ -205,6 +208,58 @@ def test_delayed_xor_asks_for_the_exclusive_or():
     ones = x[:, :, 1].sum(0)
     np.testing.assert_array_equal(labels, ones == 1)
     assert set(x[1:].any(2).argmax(0)) == {0, 1, 2, 3}
+
+
+def test_binary_adding_counts_the_ones_at_nine_marked_steps():
+    task = tasks.binary_adding(length=20)
+    x, labels = task.batch(4000)
+    bits, marks = x[:, :, 0].astype(int), x[:, :, 1].astype(int)
+    assert (marks.sum(0) == 9).all() and set(np.unique(x)) == {0.0, 1.0}
+    np.testing.assert_array_equal((bits * marks).sum(0), labels)
+    assert np.abs(np.bincount(labels, minlength=10) / 4000 - 0.1).max() < 5 * math.sqrt(0.09 / 4000)
+    assert np.abs(marks.mean(1) - 9 / 20).max() < 5 * math.sqrt(0.25 / 4000)
+    assert abs(bits[marks == 0].mean() - 0.5) < 5 * math.sqrt(0.25 / (11 * 4000))
+    with pytest.raises(ValueError, match="length is 8"):
+        tasks.binary_adding(length=8)
+
+
+def test_binary_adding_knows_what_a_short_memory_can_reach():
+    """Against counting: whoever sees the last steps only, and says what was likeliest there among 40,000 other strings."""
+    task, seen = tasks.binary_adding(length=12, seed=3), 6
+    parts = [task.batch(40_000) for _ in range(2)]
+    codes = [(x[-seen:].prod(2).sum(0) + 10 * x[-seen:, :, 1].sum(0)).astype(int) for x, _ in parts]
+    votes = np.zeros((110, 10), int)
+    np.add.at(votes, (codes[0], parts[0][1]), 1)
+    found = (votes.argmax(1)[codes[1]] == parts[1][1]).mean()
+    assert found == pytest.approx(task.best_accuracy(seen), abs=0.02)
+    assert (task.best_accuracy(0), task.best_accuracy(12)) == (pytest.approx(0.1), pytest.approx(1.0))
+
+
+def test_mackey_glass_follows_its_equation_and_is_predicted_alone():
+    """Derivatives by differences against the right-hand side; a forecast that knows the answer, and one that stands still."""
+    x, dt, back = solve(17, 0.7206597, 300.0), 0.1, 170
+    late = np.concatenate([np.full(back, x[0]), x])[1 : len(x) - 1]  # x(t - 17) at the inner points
+    slope = (x[2:] - x[:-2]) / (2 * dt)
+    assert np.abs(slope - (0.2 * late / (1 + late**10) - 0.1 * x[1:-1]))[back + 1 :].max() < 1e-4
+    task = tasks.mackey_glass(17)
+    later = tasks.mackey_glass(17, start=2)
+    np.testing.assert_allclose(later.values[:1200], task.values[75:1275], atol=1e-3)
+    changes = np.diff(task.values) / task.change
+    heard: list[float] = []
+
+    def oracle(value: np.ndarray) -> np.ndarray:
+        heard.append(float(value[0]))
+        return changes[len(heard) - 1 :][:1]
+
+    forecast = task.forecast(oracle)
+    np.testing.assert_allclose(forecast, task.values[750:1500], atol=1e-9)
+    np.testing.assert_allclose(heard, task.encode(task.values[:1499])[:, 0], atol=1e-5)
+    still = task.forecast(np.zeros_like)
+    assert task.smape(forecast) < 1e-6 and (still == task.values[749]).all()
+    assert task.smape(still) == pytest.approx(27.0, abs=0.1), "persistence"
+    for wrong in ({"delay": 16}, {"start": -1}):
+        with pytest.raises(ValueError, match="mackey_glass"):
+            tasks.mackey_glass(**wrong)
 
 
 def test_arrays_are_sequences_and_labels_as_given():

@@ -7,10 +7,12 @@ task               kind      what
 ``copy``           sequence  repeat a string, at a growing length (Mujika et al. 2018)
 ``copy_stream``    stream    the same, string after string, as in the paper
 ``delayed_xor``    sequence  exclusive or of two pulses, asked for later
+``binary_adding``  sequence  count the ones at marked steps (Ma et al. 2025)
 ``spoken_digits``  sequence  name the digit, from spikes of a model cochlea (needs a data file)
 ``add``            stream    add two bits of the past (Marschall et al. 2020)
 ``text``           stream    next character
 ``sunspots``       stream    next year's sunspot number
+``mackey_glass``   stream    go on with a chaotic series alone (NeuroBench)
 ``arrays``         sequence  whatever the arrays given say
 =================  ========  ==================================================================
 """
@@ -19,10 +21,12 @@ from __future__ import annotations
 
 from .add import add
 from .base import Sequence, Stream, Task
+from .binary_adding import binary_adding
 from .copy import copy, copy_stream
 from .delayed_xor import delayed_xor
 from .digits import Vary, spoken_digits
 from .given import arrays
+from .mackey_glass import mackey_glass
 from .ngram import ngram_bits
 from .series import Series, sunspots
 from .spiral import spiral
@@ -36,9 +40,11 @@ __all__ = [
     "Vary",
     "add",
     "arrays",
+    "binary_adding",
     "copy",
     "copy_stream",
     "delayed_xor",
+    "mackey_glass",
     "ngram_bits",
     "spiral",
     "spoken_digits",

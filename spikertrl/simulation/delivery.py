@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..network.projections import synapses
+from ..network.wiring import Wiring
 
 if TYPE_CHECKING:
     from ..network.elements import Projection
@@ -39,6 +42,24 @@ def by_event(net: Network, projection: Projection) -> bool:
     if projection.source in net.inputs:
         return net.inputs[projection.source].kind == "event"
     return net.populations[projection.source].cell.spiking or not projection.is_dense
+
+
+_shared: weakref.WeakKeyDictionary[Wiring, Deliveries] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def shared_table(net: Network) -> Deliveries:
+    """``event_table``, made once for a wiring; it is never written."""
+    wiring = net.wiring
+    with _lock:
+        found = _shared.get(wiring)
+    if found is None:
+        found = event_table(net)
+        for array in found:
+            array.flags.writeable = False
+        with _lock:
+            found = _shared.setdefault(wiring, found)
+    return found
 
 
 def event_table(net: Network) -> Deliveries:

@@ -54,18 +54,18 @@ def to_neo(run: Run, states: bool) -> Any:
     """See ``Run.to_neo``."""
     neo, pq = needed("neo", "run.to_neo()"), needed("quantities", "run.to_neo()")
     block = neo.Block(name="spikertrl", dt=run.dt * pq.s)
-    stop = run.n_steps * run.dt * pq.s
+    begin, stop = run.start * run.dt * pq.s, (run.start + run.n_steps) * run.dt * pq.s
     for lane in range(run.batch):
         segment = neo.Segment(name=f"lane {lane}", index=lane)
         for name, population in run.net.populations.items():
             events = run.events.of(lane, population.start, population.start + population.size)
             order = np.argsort(events.unit, kind="stable")
-            unit, step, value = (x[order] for x in (events.unit - population.start, events.time, events.value))
+            unit, step, value = (x[order] for x in (events.unit - population.start, run.start + events.time, events.value))
             cuts = np.searchsorted(unit, np.arange(population.size + 1))
             for i in range(population.size):
                 part = slice(cuts[i], cuts[i + 1])
                 train = neo.SpikeTrain(
-                    step[part] * run.dt * pq.s, t_stop=stop, t_start=0 * pq.s, sampling_rate=1 / (run.dt * pq.s),
+                    step[part] * run.dt * pq.s, t_stop=stop, t_start=begin, sampling_rate=1 / (run.dt * pq.s),
                     name=f"{name}[{i}]", array_annotations={"value": value[part].astype(float), "step": step[part]},
                     population=name, unit=i, lane=lane, model=population.model.name,
                 )  # fmt: skip
@@ -79,7 +79,7 @@ def to_neo(run: Run, states: bool) -> Any:
 def _signals(run: Run, lane: int, neo: Any, pq: Any) -> Iterator[Any]:
     """States and messages of a lane as AnalogSignals (steps, units), and readouts."""
     every = int(run.steps[1] - run.steps[0]) if len(run.steps) > 1 else 1
-    first = float(run.steps[0]) * run.dt if len(run.steps) else 0.0
+    first = (run.start + float(run.steps[0])) * run.dt if len(run.steps) else 0.0
     for name, variable, unit, values in recorded(run):
         yield neo.AnalogSignal(
             values[:, lane].astype(float), units=_quantity(pq, unit), sampling_period=every * run.dt * pq.s,
@@ -88,7 +88,8 @@ def _signals(run: Run, lane: int, neo: Any, pq: Any) -> Iterator[Any]:
         )  # fmt: skip
     for name, z in run.readouts.items():
         yield neo.AnalogSignal(
-            z[:, lane].astype(float), units="dimensionless", sampling_period=run.dt * pq.s, t_start=0 * pq.s, name=name,
+            z[:, lane].astype(float), units="dimensionless", sampling_period=run.dt * pq.s,
+            t_start=run.start * run.dt * pq.s, name=name,
             readout=name, lane=lane,
         )  # fmt: skip
 
@@ -127,8 +128,8 @@ def _events_frame(run: Run, pd: Any) -> Any:
     starts = np.array([p.start for p in populations])
     which = np.searchsorted(starts, run.events.unit, side="right") - 1
     columns = {
-        "step": run.events.time,
-        "time": run.events.time * run.dt,
+        "step": run.start + run.events.time,
+        "time": (run.start + run.events.time) * run.dt,
         "lane": run.events.batch,
         "population": pd.Categorical.from_codes(which, [p.name for p in populations]),
         "unit": run.events.unit - starts[which],
@@ -140,6 +141,7 @@ def _events_frame(run: Run, pd: Any) -> Any:
 def _block_frame(run: Run, pd: Any, owner: str, name: str, variable: str, values: np.ndarray, units: np.ndarray,
                  steps: np.ndarray) -> Any:  # fmt: skip
     step, lane, i = (x.reshape(-1) for x in np.indices(values.shape))
+    steps = run.start + steps
     frame = {"step": steps[step], "time": steps[step] * run.dt, "lane": lane, owner: name, "unit": units[i]}
     return pd.DataFrame(frame | {"variable": variable, "value": values.reshape(-1)})
 
@@ -173,8 +175,8 @@ def _dataset(run: Run, xr: Any, name: str) -> Any:
 
 def _coordinates(run: Run, steps: np.ndarray, units: np.ndarray) -> dict[str, Any]:
     return {
-        "time": ("time", steps * run.dt, {"units": "second"}),
-        "step": ("time", steps),
+        "time": ("time", (run.start + steps) * run.dt, {"units": "second"}),
+        "step": ("time", run.start + steps),
         "batch": ("batch", np.arange(run.batch)),
         "unit": ("unit", units),
     }

@@ -97,6 +97,7 @@ class Run:
     steps: np.ndarray
     state: SimState
     units: dict[str, np.ndarray] = field(default_factory=dict)
+    start: int = 0  # steps that its state had behind it
 
     @property
     def z(self) -> np.ndarray:
@@ -186,8 +187,8 @@ class Run:
 class Recorder:
     """Collects pieces into arrays of known size."""
 
-    def __init__(self, net: Network, record: Record, total: int, batch: int) -> None:
-        self.net, self.record, self.total, self.batch = net, record, total, batch
+    def __init__(self, net: Network, record: Record, total: int, batch: int, start: int = 0) -> None:
+        self.net, self.record, self.total, self.batch, self.start = net, record, total, batch, start
         steps = record.kept(0, total, total)
         self.steps, self.filled = steps, 0
         chosen = {n: np.asarray(record.units.get(n, np.arange(p.size))) for n, p in net.populations.items()}
@@ -237,4 +238,4 @@ class Recorder:
         readouts = {r.name: self.z[:, :, r.start : r.start + r.size] for r in self.net.readouts}
         net, events = self.net, Events(*columns)
         return Run(net, net.dt, self.total, self.batch, readouts, events, self.states, self.messages, self.steps, state,
-                   self.units)  # fmt: skip
+                   self.units, self.start)  # fmt: skip

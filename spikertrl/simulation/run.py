@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +22,30 @@ __all__ = ["Events", "Record", "Run", "as_input", "pieces", "simulate", "simulat
 
 PIECE = 256  # steps simulated at a time
 
-_simulators: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_idle: weakref.WeakKeyDictionary[Network, list[Simulator]] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 def simulator(net: Network) -> Simulator:
-    """The network's simulator, made once per version of the network."""
-    found = _simulators.get(net)
-    if found is None or found.wiring is not net.wiring:
-        found = _simulators[net] = Simulator(net)
-        found.net = weakref.proxy(net)
-    return found
+    """A simulator of one's own."""
+    return Simulator(net)
+
+
+@contextmanager
+def borrowed(net: Network) -> Iterator[Simulator]:
+    """A simulator that nobody else uses meanwhile; its buffers are kept for whoever comes next."""
+    wiring, machine = net.wiring, None
+    with _lock:
+        idle = _idle.setdefault(net, [])
+        while idle and machine is None:
+            machine = idle.pop()
+            machine = machine if machine.wiring is wiring else None
+    if machine is None:
+        machine = Simulator(net)
+        machine.net = weakref.proxy(net)
+    yield machine  # not given back where something was raised: it may have stopped half-way
+    with _lock:
+        _idle.setdefault(net, []).append(machine)
 
 
 def as_input(net: Network, x: Any) -> np.ndarray:
@@ -80,7 +96,7 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     record : Record, optional
         What to keep; default everything.
     state : SimState, optional
-        Continue from ``run.state`` of an earlier run (which is advanced further).
+        Continue from ``run.state`` of an earlier run, which stays as it is.
 
     Returns
     -------
@@ -103,13 +119,27 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     if not len(x):
         raise ValueError("nothing to simulate: give x, or steps= for a network without inputs")
     record = record or Record()
-    machine = simulator(net)
-    state = state or machine.start(x.shape[1])
-    if state.batch != x.shape[1]:
-        raise ValueError(f"x has {x.shape[1]} lanes, the state that it continues has {state.batch}")
-    recorder = Recorder(net, record, len(x), x.shape[1])
-    with one_pool():
+    with one_pool(), borrowed(net) as machine:
+        state = machine.start(x.shape[1]) if state is None else _continued(machine, state, x.shape[1])
+        recorder = Recorder(net, record, len(x), x.shape[1], state.time)
         for part in pieces(len(x), PIECE):
             tape = machine.run(state, x[part], linearise=False)
             recorder.keep(machine, tape, part)
     return recorder.finish(state)
+
+
+def _continued(machine: Simulator, state: SimState, lanes: int) -> SimState:
+    """A copy of a state that is handed in, if it is one of this network and of so many lanes."""
+    if not isinstance(state, SimState):
+        raise ValueError(f"state is a {type(state).__name__}; legal: the ``state`` of an earlier run of this network")
+    if state.batch != lanes:
+        raise ValueError(f"x has {lanes} lanes, the state that it continues has {state.batch}")
+    needed, given = _shapes(machine.start(lanes)), _shapes(state)
+    if needed != given:
+        raise ValueError(f"the state is one of another network: it has {given}, this network {needed}")
+    return state.copy()
+
+
+def _shapes(state: SimState) -> dict[str, tuple[int, ...]]:
+    saved = state.snapshot()
+    return {k: np.shape(v) for k, v in (saved["states"] | saved["past"] | saved["traces"] | {"z": saved["z"]}).items()}

@@ -21,7 +21,7 @@ from scipy import sparse
 
 from ..compile.cell import SURROGATE
 from ..tape import LINEAR, Tape
-from .delivery import by_event, event_table
+from .delivery import by_event, shared_table
 from .events import EventQueue, deliver, push
 from .state import SimState
 
@@ -34,13 +34,20 @@ Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.
 
 
 class Simulator:
-    """A network made ready to run: delivery tables, constants and reusable buffers. One per network version."""
+    """A network made ready to run by one user: constants and reusable buffers, and the delivery tables that all share.
+
+    Who owns what. A **network** is read while it runs and never written: its wiring and delivery tables do not change, and its
+    parameters are read from ``net.theta`` at every piece. **Buffers** belong to one simulator, and a simulator to one user at a
+    time: an ``Online`` and a training session have one of their own, ``simulate``, ``gradient`` and ``compare`` borrow one that
+    nobody else has (``run.borrowed``). A **tape** lies in these buffers until their next piece. A **state** belongs to whoever
+    asked for it; a state that is handed in is copied at the door.
+    """
 
     def __init__(self, net: Network) -> None:
         self.net, self.wiring = net, net.wiring
         w = self.wiring
         self.dtype = w.dtype
-        self.events = event_table(net)
+        self.events = shared_table(net)
         self.blas = [(p, link) for p, link in zip(net.projections, w.links, strict=True) if not by_event(net, p)]
         self.recurrent = [(p, link) for p, link in self.blas if p.source in net.populations]
         self.at_once = len(net.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
@@ -81,11 +88,13 @@ class Simulator:
         traces = {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}
         ones = {d: np.zeros(batch, self.dtype) for d in decays}
         z, every = np.zeros((batch, w.n_outputs), self.dtype), np.ones(batch, bool)
-        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), z, traces, ones, every, self)
+        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), z, traces, ones, every, self.initial(1))
 
     def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
         """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``)."""
         tau, batch = x.shape[:2]
+        if self.net.wiring is not self.wiring:
+            raise RuntimeError("the network was changed after this run of it had begun; begin a new one")
         w, theta = self.wiring, self.net.theta
         buffers = self._buffer(tau, batch, linearise)
         queue = buffers.queue

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from .events import EventQueue
-
-if TYPE_CHECKING:
-    from .simulator import Simulator
 
 
 @dataclass
@@ -25,18 +23,24 @@ class SimState:
     traces: dict[float, np.ndarray]  # decay -> (B, N) decayed sums of messages
     trace_one: dict[float, np.ndarray]  # decay -> (B,) decayed sums of 1
     reset: np.ndarray  # (B,) bool: lanes reset since the last piece
-    simulator: Simulator = field(repr=False, compare=False)
+    start: dict[str, np.ndarray] = field(repr=False)  # population -> (1, states, n), where lanes begin
 
     def reset_lanes(self, lanes: np.ndarray | None = None) -> None:
         """Put lanes (bool (B,), default all) back to the start: states, messages in flight, readouts, traces."""
         which = slice(None) if lanes is None else np.asarray(lanes, bool)
-        for name, start in self.simulator.initial(self.batch).items():
-            self.states[name][which] = start[which]
+        for name, start in self.start.items():
+            self.states[name][which] = start
         self.past.forget(which)
         self.z[which] = 0.0
         for traces in (*self.traces.values(), *self.trace_one.values()):
             traces[which] = 0.0
         self.reset[which] = True
+
+    def copy(self) -> SimState:
+        """An independent copy."""
+        arrays = {name: getattr(self, name).copy() for name in ("z", "reset")}
+        tables = {name: {k: v.copy() for k, v in getattr(self, name).items()} for name in ("states", "traces", "trace_one")}
+        return replace(self, past=copy.deepcopy(self.past), **arrays, **tables)
 
     def snapshot(self) -> dict[str, Any]:
         """All numbers of the state as plain arrays, for checkpoints; see ``restore``."""

@@ -11,7 +11,7 @@ import numpy as np
 from ..cost import Cost, cost_of
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
-from ..simulation.run import as_input, pieces, simulator
+from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
 from ..threads import one_pool
 
@@ -65,10 +65,10 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
         Flat, like ``net.theta``; ``net.view(grad)`` names its parts.
     """
     x = as_input(net, x)
-    machine = simulator(net)
-    state, memory = machine.start(x.shape[1]), learner.init(net, x.shape[1])
+    memory = learner.init(net, x.shape[1])
     value, grad = 0.0, np.zeros_like(net.theta)
-    with one_pool():
+    with one_pool(), borrowed(net) as machine:
+        state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
             signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
@@ -115,13 +115,13 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     """
     if not learners:
         raise ValueError("compare: give at least one learner; the first is the reference")
-    x, machine = as_input(net, x), simulator(net)
-    state = machine.start(x.shape[1])
+    x = as_input(net, x)
     names = _names(learners)
     memories = [learner.init(net, x.shape[1]) for learner in learners]
     gradients = {name: np.zeros_like(net.theta) for name in names}
     value = 0.0
-    with one_pool():
+    with one_pool(), borrowed(net) as machine:
+        state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
             signal = signal_of(net, loss, tape, part.start, len(x), ends=True)

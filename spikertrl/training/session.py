@@ -45,6 +45,7 @@ class Session:
     batch: int
     tau: int | None
     regularizer: Loss | None
+    machine: Any = None  # simulator of its own
     sim: Any = None
     memory: Any = None
     opt: Any = None
@@ -54,7 +55,8 @@ class Session:
 
     def begin(self) -> None:
         """Allocate the states, all at their start."""
-        self.sim = simulator(self.net).start(self.batch)
+        self.machine = simulator(self.net)
+        self.sim = self.machine.start(self.batch)
         self.memory = self.learner.init(self.net, self.batch)
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
@@ -103,7 +105,7 @@ class Session:
 
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
-        tape = simulator(self.net).run(self.sim, x)
+        tape = self.machine.run(self.sim, x)
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
         gradient = self.learner.update(self.memory, tape, signal)
         self._check(signal.value, gradient)

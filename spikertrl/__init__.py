@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import checks, cost, learners, losses, models, optimizers, plot, schedules, surrogates, tasks
+from . import checks, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
 from .brian.write.network import BrianNetwork
 from .brian.write.to_brian import to_brian
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
@@ -58,6 +58,7 @@ __all__ = [
     "models",
     "nir_models",
     "optimizers",
+    "parallel",
     "plot",
     "schedules",
     "simulate",

@@ -83,11 +83,17 @@ class Wiring:
     out_bias: np.ndarray  # (O) int64
     decay: np.ndarray  # (O)
     out_trained: np.ndarray  # (O) bool
+    of: Wiring | None = None  # the wiring whose columns these are a part of, see ``parallel``; None: these are all
 
     @functools.cached_property
     def firsts(self) -> np.ndarray:
         """The first unit of every population."""
         return np.flatnonzero(self.local == 0)
+
+    @property
+    def undivided(self) -> Wiring:
+        """The wiring with all columns. It decides how a part of them is computed: the same way as when they are together."""
+        return self if self.of is None else self.of
 
     @property
     def max_states(self) -> int:

@@ -196,7 +196,7 @@ def _work(state: BlockState, tape: Tape) -> float:
     """A guess at the multiply-adds of a tape: block elements times the share of couplings in use."""
     w = state.wiring
     active = float(tape.active(w)[0].mean()) / w.n_units
-    return len(state.M) * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
+    return state.undivided_bytes / w.dtype.itemsize * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
 
 
 def _reset(state: BlockState, which: np.ndarray) -> None:

@@ -65,7 +65,7 @@ def room(w: Wiring, batch: int, blocks: Layout) -> int:
     """
     if w.decay.any() or not len(w.pair_pre) or not blocks.whole.all():
         return 0
-    influence = batch * int(blocks.first_M[-1]) * w.dtype.itemsize
+    influence = batch * int(blocks.undivided.first_M[-1]) * w.dtype.itemsize
     steps, least = (DENSE_STEPS, DENSE_BYTES) if all_to_all(w, blocks) else (STEPS, LEAST_BYTES)
     return steps if influence > least else 0
 

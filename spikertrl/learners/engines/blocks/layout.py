@@ -47,6 +47,12 @@ class Layout:
     term: np.ndarray  # (C, 4), sorted: where the column's derivative lies in B (or P): first, offset, per lane, per state
     theta: np.ndarray  # (C), sorted: the column's place in theta
     whole: np.ndarray  # (groups)
+    of: Layout | None = None  # the layout of the undivided wiring, where this one has a part of its columns
+
+    @property
+    def undivided(self) -> Layout:
+        """The layout of all columns, which decides how these are computed."""
+        return self if self.of is None else self.of
 
     def elements(self, w: Wiring) -> dict[str, int]:
         """Numbers in the influence M, the rows in flight E and the readouts' rows Z, per lane."""
@@ -56,8 +62,11 @@ class Layout:
 
 @functools.lru_cache(maxsize=8)
 def layout(w: Wiring, hops: int | None) -> Layout:
-    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones); a wiring never changes."""
-    group, reach_ptr, reach = _groups(w, hops)
+    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones); a wiring never changes.
+
+    A part of the columns lies in the groups of all of them: those of other parts are empty.
+    """
+    group, reach_ptr, reach = _groups(w.undivided, hops)
     states = w.S[reach]
     ends = np.cumsum(states)
     before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
@@ -73,7 +82,7 @@ def layout(w: Wiring, hops: int | None) -> Layout:
         first_Z=np.append(0, np.cumsum(stride)), order=order, placed=placed, run_of=run_of, run_ptr=run_ptr, runs=runs,
         run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
         own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order] + inside, term=_terms(w)[order],
-        theta=w.col_theta[order], whole=whole,
+        theta=w.col_theta[order], whole=whole, of=None if w.of is None else layout(w.of, hops),
     )  # fmt: skip
 
 
@@ -135,6 +144,7 @@ def tasks(blocks: Layout, batch: int, threads: int) -> tuple[np.ndarray, np.ndar
     groups = len(blocks.stride)
     chunks = min(batch, max(-(-batch // LANES_AT_A_TIME), -(-4 * threads // groups)))
     edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
-    every = np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in range(groups)], np.int64)
+    mine = np.flatnonzero(blocks.stride) if blocks.of else range(groups)
+    every = np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in mine], np.int64).reshape(-1, 4)
     whole = blocks.whole[every[:, 0]]
     return every[whole], every[~whole], chunks

@@ -52,6 +52,11 @@ class BlockState:
         return layout(self.wiring, self.hops)
 
     @property
+    def undivided_bytes(self) -> int:
+        """Bytes of M; of all columns, where these are a part."""
+        return self.batch * int(self.layout.undivided.first_M[-1]) * self.wiring.dtype.itemsize
+
+    @property
     def forgotten(self) -> tuple[str, ...]:
         """Arrays that a checkpoint need not hold."""
         return ("M", "E", "Z") if self.over else ()

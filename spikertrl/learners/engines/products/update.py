@@ -46,7 +46,7 @@ def is_cheaper(state: BlockState, tape: Tape, coupled: Couplings, sent: np.ndarr
         return False
     pairs = len(w.pair_pre) / max(1, n)
     active = float(sent[:-1].mean())
-    columns = int(blocks.first_Z[-1])
+    columns = int(blocks.undivided.first_Z[-1])
     one_by_one = steps * columns * (n + active * pairs + active)
     product = seeds * (columns * (n + steps) + steps * (n + active * pairs))
     return product < (DENSE_RATE if coupled.all_to_all else RATE) * one_by_one

@@ -45,7 +45,7 @@ class Schedule(NamedTuple):
 
 def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, int]:
     """Cut steps: rows sent, (1 + steps, B), in one stretch and just before it fit into the store of whole blocks."""
-    room = max(1, STORE_BYTES // (int(blocks.stride[blocks.whole].max(initial=1)) * w.dtype.itemsize))
+    room = max(1, STORE_BYTES // (int(blocks.undivided.stride[blocks.whole].max(initial=1)) * w.dtype.itemsize))
     most = sent.max(axis=1)
     cuts, held, store = [0], int(most[0]), 0
     for t in range(len(most) - 1):

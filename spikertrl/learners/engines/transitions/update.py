@@ -58,7 +58,7 @@ def is_cheaper(state: BlockState, tape: Tape) -> bool:
 
     That is: M would be exact, units have one state, rows arrive after one step; couplings, and what a lane sets aside, fit.
     """
-    w, blocks, steps = state.wiring, state.layout, tape.tau
+    w, blocks, steps = state.wiring.undivided, state.layout.undivided, tape.tau
     if not _is_plain(w, blocks, state.hops is None):
         return False
     sections = _sections(w.n_units, w.dtype, steps)
@@ -75,7 +75,7 @@ def is_cheaper(state: BlockState, tape: Tape) -> bool:
 
 def _room(state: BlockState) -> int:
     """Bytes for couplings and for what is set aside: as many as M's, which is not touched, if that is more."""
-    return max(couplings.ROOM_BYTES, state.M.nbytes)
+    return max(couplings.ROOM_BYTES, state.undivided_bytes)
 
 
 @functools.lru_cache(maxsize=8)

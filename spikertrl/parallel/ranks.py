@@ -1,0 +1,64 @@
+"""What ranks tell each other: that they agree, that one has failed, and pieces of a gradient.
+
+A communicator is anything that mpi4py calls so; nothing here imports mpi4py. Ranks compute the same forward pass from the same
+parameters and inputs, so that all that travels in an update is a gradient.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+Result = TypeVar("Result")
+
+
+def together(comm: Any, action: Callable[[], Result]) -> Result:
+    """Do something that may fail on some ranks; then all of them raise, and none waits for one that is gone.
+
+    Raises
+    ------
+    Exception
+        Its own error on a rank that failed; on the others one of the same kind that names the first that did.
+    """
+    failed, found = None, None
+    try:
+        found = action()
+    except Exception as error:
+        failed = error
+    reports = comm.allgather(None if failed is None else (type(failed), str(failed)))
+    if failed is not None:
+        raise failed
+    for rank, report in enumerate(reports):
+        if report is not None:
+            kind, text = report
+            raise _as(kind, f"rank {rank}: {text}")
+    return found  # type: ignore[return-value]
+
+
+def _as(kind: type[Exception], text: str) -> Exception:
+    try:
+        return kind(text)
+    except TypeError:  # an error that is not made from one text
+        return RuntimeError(text)
+
+
+def check_alike(comm: Any, what: dict[str, Any]) -> None:
+    """Raise ValueError on every rank if some value is not the same on all of them; arrays are compared by their bytes."""
+    mine = {name: _print_of(value) for name, value in what.items()}
+    for name, value in mine.items():
+        found = comm.allgather(value)
+        if different := [rank for rank, other in enumerate(found) if other != found[0]]:
+            rank = different[0]
+            raise ValueError(
+                f"{name} is not the same on all ranks (rank 0: {found[0]}, rank {rank}: {found[rank]}); "
+                "build the network, the data and the learner on every rank from the same seeds"
+            )
+
+
+def _print_of(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape} checksum {zlib.crc32(np.ascontiguousarray(value).tobytes()):08x}"
+    return repr(value)

@@ -14,10 +14,17 @@ updates of 50 sequences by BPTT came to 32% with 64 neurons. The boxcar pseudo-d
 found better in the same few trials. "lif": v = 0.5 v (1 - y) + I, threshold 0.5, as theirs; "alif": soft reset, threshold
 0.5 + 0.1 a, where a forgets in 30 to 300 steps (theirs is trained).
 
-Learning rates: 10^-2, 10^-2.5 and 10^-3 by a run of a third of the updates on a seed of its own, chosen on validation; exact
+Learning rates: 10^-1.5, -2, -2.5 and -3 by a run of a third of the updates on a seed of its own, chosen on validation; exact
 RTRL takes the rate of BPTT, whose gradient it has. Adam, warm-up and cosine.
 
-    spikertrl run ma_2025_adding
+Found (lif, three seeds, 500 updates): exact RTRL 25.7%, BPTT 25.9, seed by seed within 0.6; SnAp-1 26.8, e-prop 26.2, TBPTT-25
+27.5, with a deviation of 2 between seeds. So exact RTRL = BPTT holds, and after a twentieth of the paper's updates of an eighth
+of its batch nothing separates the learners: all are where a memory of the last 25 steps leads at best (26.4%). Whether the
+paper's order shows after more training was not reached. "alif" learned more slowly (23% after 200 updates of 50 sequences with
+32 neurons, by BPTT) and was not run to the end.
+
+    spikertrl run ma_2025_adding --neurons lif
+    spikertrl run ma_2025_adding --neurons lif alif --units 128 --batch 250 --steps 10000
 """
 
 from __future__ import annotations
@@ -39,7 +46,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "tbptt25": ("TBPTT-25", srl.BPTT(25, stride=25)),
 }
 PAPER = {"lif": {"bptt": 59.3, "tbptt25": 50.0, "eprop": 47.5}, "alif": {"bptt": 67.4}}
-RATES = {"1e-2": 1e-2, "10^-2.5": 10**-2.5, "1e-3": 1e-3}
+RATES = (10**-1.5, 1e-2, 10**-2.5, 1e-3)
 SWEEP_SEED, HARD_RESET = 100, Model(
     name="lif_hard_reset",
     summary="leaky integrate-and-fire neuron, discrete time, voltage put to 0 by its event (Ma et al. 2025)",
@@ -104,7 +111,7 @@ def sweep(args: Any, unit: str) -> list[dict[str, Any]]:
     """Short runs at every rate, for every method that does not borrow its rate."""
     methods = dict.fromkeys("bptt" if m == "rtrl" else m for m in args.methods)
     steps = max(2, args.steps // 3)
-    return [kept(args, unit, method, rate, SWEEP_SEED, steps) for method in methods for rate in RATES.values()]
+    return [kept(args, unit, method, rate, SWEEP_SEED, steps) for method in methods for rate in RATES]
 
 
 def best_rate(swept: list[dict[str, Any]], method: str) -> float:
@@ -148,9 +155,10 @@ def _report(args: Any, swept: list[dict[str, Any]], runs: list[dict[str, Any]]) 
             mine = [r for r in runs if (r["unit"], r["method"]) == (unit, method)]
             test = [100 * r["test"] for r in mine]
             rows.append({
-                "neuron": unit, "learner": METHODS[method][0], "test %": float(np.mean(test)), "sd": float(np.std(test)),
+                "neuron": unit, "learner": METHODS[method][0], "test %": round(float(np.mean(test)), 2),
+                "sd": round(float(np.std(test)), 2),
                 "seeds": " ".join(f"{t:.1f}" for t in test), "paper %": PAPER[unit].get(method, ""), "updates": args.steps,
-                "rate": round(mine[0]["rate"], 5), "s a run": float(np.mean([r["seconds"] for r in mine])),
+                "rate": round(mine[0]["rate"], 5), "s a run": round(float(np.mean([r["seconds"] for r in mine])), 1),
                 "multiply-adds": f"{mine[0]['macs']:.2e}" if mine[0]["macs"] else "",
             })  # fmt: skip
     common.write_csv(args.out / "table.csv", rows)

@@ -77,7 +77,7 @@ def test_adding_sweeps_and_compares(tmp_path, capsys) -> None:
     rows = {row["learner"]: row for row in table(tmp_path / "table.csv")}
     assert rows["exact RTRL"]["test %"] == rows["BPTT"]["test %"] and float(rows["exact RTRL"]["multiply-adds"]) > 0
     assert rows["exact RTRL"]["rate"] == rows["BPTT"]["rate"] and "best possible with the last 25" in printed
-    assert len(table(tmp_path / "curves.csv")) == (3 * 2 + 2 * 6)
+    assert len(table(tmp_path / "curves.csv")) == (4 * 2 + 2 * 6)
     assert quick("ma_2025_adding", tmp_path, capsys, "--methods", "rtrl", "bptt", "--neurons", "lif") == printed
 
 

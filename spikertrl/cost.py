@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import refuse
 from .learners.engines.as_matrix import influence
 from .learners.engines.blocks.state import BlockState
 from .learners.engines.kronecker.update import KroneckerState
@@ -113,6 +114,8 @@ def zeros(net: Any, state: BlockState | LocalState | DenseState, projection: str
 
     Masked weights count as zero columns, as in Subramoney 2023.
     """
+    if not isinstance(state, BlockState | LocalState | DenseState):
+        raise refuse("zeros", "state", type(state).__name__, "the state of RTRL or SnAp, which holds an influence matrix")
     w = net.wiring
     chosen = [p for p in net.projections if (p.name == projection if projection else p.source in net.populations)]
     if not chosen:

@@ -32,7 +32,7 @@ def load(name: str) -> Callable[[Sequence[str]], int | None]:
     ValueError
         If there is no experiment of that name, or it has no ``main``.
     """
-    stem = name.removesuffix(".py")
+    stem = str(name).removesuffix(".py")
     if stem not in names():
         close = difflib.get_close_matches(stem, names(), 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."

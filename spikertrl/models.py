@@ -20,6 +20,7 @@ import traceback
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
+from .arguments import refuse
 from .model import Model, ModelError
 
 _HERE = Path(__file__).resolve().parent
@@ -60,6 +61,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
         ...
     spikertrl.model.ModelError: no model 'grru'; did you mean 'gru'? Shipped models: ...
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise refuse("models.load", "the model", name_or_path, "the name of a shipped model, or the path of a Python file")
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and not _looks_like_path(text):
         if text not in names():

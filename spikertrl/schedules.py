@@ -15,6 +15,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from .arguments import number, refuse, whole
+
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
@@ -62,10 +64,8 @@ def warmup_cosine(peak: float, warmup: int, total: int, floor: float = 0.0) -> S
     0.8536
     """
     _positive("warmup_cosine", peak=peak)
-    if not 0 <= warmup < total:
-        raise ValueError(f"warmup_cosine: warmup is {warmup} and total is {total}; legal: 0 <= warmup < total")
-    if not 0 <= floor <= peak:
-        raise ValueError(f"warmup_cosine: floor is {floor}; legal: 0 .. peak = {peak}")
+    total = whole("warmup_cosine", "total", total)
+    warmup, floor = whole("warmup_cosine", "warmup", warmup, 0, total - 1), number("warmup_cosine", "floor", floor, 0, peak)
     return Schedule("warmup_cosine", _warmup_cosine, {"peak": peak, "warmup": warmup, "total": total, "floor": floor})
 
 
@@ -112,11 +112,10 @@ def _step(step: int, lr: float, factor: float, every: int) -> float:
 
 def _positive(name: str, **values: float) -> None:
     for what, value in values.items():
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: {what} is {value}; legal: a finite number > 0")
+        number(name, what, value, 0, above=True)
 
 
 def _share(name: str, **values: float) -> None:
     for what, value in values.items():
-        if not 0 < value <= 1:
-            raise ValueError(f"{name}: {what} is {value}; legal: 0 < {what} <= 1")
+        if number(name, what, value, 0, 1) == 0:
+            raise refuse(name, what, value, f"0 < {what} <= 1")

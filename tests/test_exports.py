@@ -77,7 +77,7 @@ def test_pandas_states(run: srl.Run) -> None:
     assert set(states[states.population == "a"].unit) == {1, 4}
     wide = readouts[readouts.readout == "slow"].pivot_table(index="step", columns=["lane", "unit"], values="value")
     np.testing.assert_array_equal(wide.to_numpy(), run.readouts["slow"].reshape(STEPS, -1))
-    with pytest.raises(ValueError, match="'events', 'states', 'messages' or 'readouts', got 'spikes'"):
+    with pytest.raises(ValueError, match="what is 'spikes'; legal: 'events', 'states', 'messages', 'readouts'"):
         run.to_pandas("spikes")
 
 

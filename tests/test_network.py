@@ -190,7 +190,7 @@ ERRORS = {
         lambda n: srl.simulate(n, np.ones((2, 3, 2)), state=srl.simulate(n, np.ones((2, 1, 2))).state),
         "x has 3 lanes, the state that it continues has 1",
     ),
-    "record": (lambda n: srl.Record(every=0), "every and last must be at least 1"),
+    "record": (lambda n: srl.Record(every=0), "Record: every is 0; legal: a whole number >= 1"),
 }
 
 

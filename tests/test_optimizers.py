@@ -171,7 +171,7 @@ def test_a_gradient_that_is_not_finite_raises_and_changes_nothing(wrap, bad):
         (lambda: run(optimizers.sgd(0.1), [np.ones(4)]), r"\(4,\) and theta \(5,\)"),
         (lambda: run(optimizers.scale_groups(optimizers.sgd(0.1), np.ones(4))), r"scale has shape \(4,\)"),
         (lambda: schedules.constant(0), "lr is 0"),
-        (lambda: schedules.warmup_cosine(1.0, 5, 5), "warmup < total"),
+        (lambda: schedules.warmup_cosine(1.0, 5, 5), "warmup is 5; legal: a whole number 0 .. 4"),
         (lambda: schedules.warmup_cosine(1.0, 0, 5, floor=2.0), "floor is 2.0"),
         (lambda: schedules.exponential(1.0, 1.5), "rate is 1.5"),
         (lambda: schedules.step(1.0, 0.5, 0), "every is 0"),

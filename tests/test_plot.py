@@ -93,7 +93,8 @@ def test_raster_of_silence(net):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"lane": 2}, r"lane must be in 0\.\.1, got 2"), ({"populations": ["c"]}, "no population 'c'")]
+    ("options", "message"),
+    [({"lane": 2}, r"lane is 2; legal: a whole number 0 .. 1"), ({"populations": ["c"]}, r"populations is \['c'\]")],
 )
 def test_raster_refuses(run, options, message):
     with pytest.raises(ValueError, match=message):

@@ -111,7 +111,7 @@ def test_ngram_bars_of_the_embedded_text(order, adaptive, plain):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "?"}, "'adaptive' or 'plain'"),
+        ({"method": "?"}, "'adaptive', 'plain'"),
         ({"order": -1}, "order"),
         ({"alpha": 0.0}, "alpha"),
         ({"order": 9}, "too few"),

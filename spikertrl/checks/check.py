@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from .. import arguments
 from ..learners.base import Learner
 from ..model import Model
 from ..models import load
@@ -49,6 +50,9 @@ def check_model(model: Model | str | os.PathLike[str], *, seed: int = 0) -> Repo
     >>> check_model(mute)["alive"].status
     'failed'
     """
+    arguments.seed("check_model", seed)
+    if not isinstance(model, Model | str | os.PathLike):
+        raise arguments.refuse("check_model", "model", model, "a Model, the name of a shipped one, or the path of a file")
     if isinstance(model, Model):
         return Report(f"model {model.name}", tuple(_model_laws(model, seed)))
     found: list[Model] = []
@@ -87,6 +91,9 @@ def check_learner(learner: Learner, *, models: tuple[str, ...] = ("egru", "cuba_
     >>> check_learner(BPTT(truncate=8)).passed
     True
     """
+    arguments.seed("check_learner", seed)
+    if isinstance(models, str) or not all(isinstance(name, str | os.PathLike) for name in models):
+        raise arguments.refuse("check_learner", "models", models, "a tuple of names or paths")
     return Report(f"learner {learner!r}", tuple(learner_laws(learner, models, seed)))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..network.wiring import Wiring
 from ..tape import Tape
 from .base import Signal
@@ -48,8 +49,8 @@ class BPTT:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.truncate is not None and not 1 <= self.stride <= self.truncate:
-            raise ValueError(f"BPTT: need 1 <= stride <= truncate, got truncate={self.truncate}, stride={self.stride}")
+        most = None if self.truncate is None else arguments.whole("BPTT", "truncate", self.truncate)
+        arguments.whole("BPTT", "stride", self.stride, 1, most)
 
     @property
     def claim(self) -> str:

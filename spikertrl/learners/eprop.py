@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from .base import Signal
 from .engines.local.update import LocalState, init_local, local_bytes, update_local
@@ -59,8 +60,8 @@ class EProp:
     claim = "approximate"
 
     def __post_init__(self) -> None:
-        if self.feedback not in FEEDBACK:
-            raise ValueError(f"EProp: feedback must be one of {FEEDBACK}, got {self.feedback!r}")
+        arguments.choice("EProp", "feedback", self.feedback, FEEDBACK)
+        arguments.seed("EProp", self.seed)
 
     def init(self, net: Network, batch: int) -> EPropState:
         """Traces, all zero, and the feedback weights."""

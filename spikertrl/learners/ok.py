@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from .base import Signal
 from .engines.kronecker import update as kronecker
@@ -48,8 +49,8 @@ class OK:
     claim = "unbiased"
 
     def __post_init__(self) -> None:
-        if int(self.rank) != self.rank or self.rank < 1:
-            raise ValueError(f"OK: rank must be a whole number >= 1, got {self.rank!r}")
+        arguments.whole("OK", "rank", self.rank)
+        arguments.seed("OK", self.seed)
 
     def init(self, net: Network, batch: int) -> kronecker.KroneckerState:
         """All zero."""

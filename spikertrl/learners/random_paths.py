@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..network.projections import pair_tables
 from ..network.wiring import Wiring, synapse_ends
 from ..tape import Tape
@@ -58,8 +59,8 @@ class RandomPaths:
     claim = "approximate"
 
     def __post_init__(self) -> None:
-        if int(self.paths) != self.paths or self.paths < 0:
-            raise ValueError(f"RandomPaths: paths must be a whole number >= 0, got {self.paths!r}")
+        arguments.whole("RandomPaths", "paths", self.paths, 0)
+        arguments.seed("RandomPaths", self.seed)
 
     def init(self, net: Network, batch: int) -> PathsState:
         """Blocks with the rows that can be reached over the paths, all zero."""

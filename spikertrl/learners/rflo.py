@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from .base import Signal
 from .eprop import FEEDBACK, EPropState, advance, held, start
@@ -47,8 +48,8 @@ class RFLO:
     claim = "approximate"
 
     def __post_init__(self) -> None:
-        if self.feedback not in FEEDBACK:
-            raise ValueError(f"RFLO: feedback must be one of {FEEDBACK}, got {self.feedback!r}")
+        arguments.choice("RFLO", "feedback", self.feedback, FEEDBACK)
+        arguments.seed("RFLO", self.seed)
 
     def init(self, net: Network, batch: int) -> EPropState:
         """Traces, all zero, and the feedback weights."""

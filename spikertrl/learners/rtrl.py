@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from . import textbook as dense
 from .base import Signal
@@ -41,6 +42,9 @@ class RTRL:
 
     dense: bool = False
     claim = "exact"
+
+    def __post_init__(self) -> None:
+        arguments.flag("RTRL", "dense", self.dense)
 
     def init(self, net: Network, batch: int) -> BlockState | dense.DenseState:
         """Allocate the influence for ``batch`` lanes, all zero."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import arguments
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -14,7 +16,7 @@ class Sampled:
     Raises
     ------
     ValueError
-        If samples < 1.
+        If samples is no whole number >= 1 or seed none >= 0.
     """
 
     samples: int = 1
@@ -22,8 +24,8 @@ class Sampled:
     claim = "unbiased"
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"{type(self).__name__}: samples must be at least 1, got {self.samples}")
+        arguments.whole(type(self).__name__, "samples", self.samples)
+        arguments.seed(type(self).__name__, self.seed)
 
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

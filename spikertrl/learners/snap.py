@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from .base import Signal
 from .engines.blocks.state import BlockState, init_blocks, kept_bytes
@@ -26,8 +27,7 @@ class SnAp:
     claim = "approximate"
 
     def __post_init__(self) -> None:
-        if int(self.order) != self.order or self.order < 1:
-            raise ValueError(f"SnAp: order must be a positive integer, got {self.order!r}")
+        arguments.whole("SnAp", "order", self.order)
 
     def init(self, net: Network, batch: int) -> BlockState | LocalState:
         """Allocate the kept part of the influence, all zero."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from .. import arguments
 from .base import Arrays, Loss, Signal
 
 
@@ -39,11 +39,9 @@ def activity(population: str, target: float, weight: float = 1.0) -> Loss:
     >>> one.value, one.dy["h"].tolist()
     (0.125, [[[0.5, 0.5]]])
     """
-    if not 0.0 <= target <= 1.0:
-        raise ValueError(f"activity: target is {target}; legal: a share of units, 0 .. 1")
-    if not (weight >= 0.0 and math.isfinite(weight)):
-        raise ValueError(f"activity: weight is {weight}; legal: a finite number >= 0")
-    return ActivityLoss(population, float(target), float(weight))
+    arguments.text("activity", "population", population, "the name of a population")
+    target, weight = arguments.number("activity", "target", target, 0, 1), arguments.number("activity", "weight", weight, 0)
+    return ActivityLoss(population, target, weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import arguments
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -39,7 +41,7 @@ class Loss(ABC):
     def __mul__(self, factor: float) -> Loss:
         if isinstance(factor, Loss):
             return NotImplemented
-        return _Scaled(self, float(factor))
+        return _Scaled(self, arguments.number("loss", "the factor", factor))
 
     __rmul__ = __mul__
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import arguments
+
 At = str | np.ndarray
 
 
@@ -26,7 +28,7 @@ def check_at(at: At) -> At:
     """
     if isinstance(at, str) and at in ("each", "last"):
         return at
-    mask = np.asarray(at)
+    mask = arguments.numbers("loss", "at", at) if not isinstance(at, str) else np.zeros(0)
     if mask.dtype != bool or mask.ndim not in (1, 2):
         found = repr(at) if isinstance(at, str) else f"an array of dtype {mask.dtype} and shape {mask.shape}"
         raise ValueError(f"loss: at is {found}; legal: 'each', 'last', or a boolean mask of shape (T,) or (T, B)")

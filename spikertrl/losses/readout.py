@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from .. import arguments
 from .base import Arrays, Loss, Signal
 from .labels import At, align, check_at, counted_steps
 
@@ -42,7 +44,7 @@ def cross_entropy(labels: np.ndarray | int, at: At = "each", readout: str | None
         ...
     ValueError: cross_entropy: labels have dtype float64; legal: integers 0 .. n_out - 1; convert with labels.astype(int)
     """
-    labels = np.asarray(labels)
+    labels, readout = arguments.numbers("cross_entropy", "labels", labels), _name("cross_entropy", readout)
     if labels.dtype.kind not in "iub":
         raise ValueError(
             f"cross_entropy: labels have dtype {labels.dtype}; legal: integers 0 .. n_out - 1; convert with labels.astype(int)"
@@ -77,11 +79,9 @@ def squared_error(targets: np.ndarray | float, at: At = "each", readout: str | N
     >>> both.signal({"a": np.zeros((1, 1, 1)), "b": np.zeros((1, 1, 1))}, {}, start=0, total=1).value
     2.25
     """
-    targets = np.asarray(targets)
-    if targets.dtype.kind not in "iubf" or targets.ndim > 3:
-        raise ValueError(
-            f"squared_error: targets have dtype {targets.dtype} and shape {targets.shape}; legal: real numbers (T, B, n_out)"
-        )
+    targets, readout = arguments.numbers("squared_error", "targets", targets), _name("squared_error", readout)
+    if targets.ndim > 3:
+        raise ValueError(f"squared_error: targets have shape {targets.shape}; legal: (T, B, n_out)")
     return ReadoutLoss(targets, check_at(at), readout, "squared_error")
 
 
@@ -115,7 +115,7 @@ class ReadoutLoss(Loss):
             counted, count = those[start : start + tau], int(those.sum())
             empty = not counted.any()
         if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
-            _check_values(self.kind, labels[those], n_out)
+            _check_values(self.kind, labels[those], n_out, z.dtype)
         dz = np.zeros_like(z)
         if empty:
             return Signal(0.0, {name: dz})
@@ -146,10 +146,13 @@ def _squared_error(z: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.n
     return 0.5 * (gap**2).sum(axis=1), gap
 
 
-def _check_values(kind: str, labels: np.ndarray, n_out: int) -> None:
+def _check_values(kind: str, labels: np.ndarray, n_out: int, dtype: np.dtype) -> None:
     if kind == "squared_error":
         if not np.isfinite(labels).all():
             raise ValueError("squared_error: a target at a counted step is NaN or infinite; leave that step out with at=mask")
+        largest = float(np.abs(labels).max(initial=0.0))
+        if largest > math.sqrt(float(np.finfo(dtype).max)):  # its square would be infinite
+            raise ValueError(f"squared_error: a target is as large as {largest:g}, too large for {dtype}; scale it")
         return
     low, high, n = labels.min(), labels.max(), max(n_out, 2)
     if low < 0 or high >= n:
@@ -158,6 +161,10 @@ def _check_values(kind: str, labels: np.ndarray, n_out: int) -> None:
             f"cross_entropy: label {wrong} at a counted step; legal for {n_out} outputs: 0 .. {n - 1}; "
             "leave steps out with at=mask"
         )
+
+
+def _name(where: str, readout: str | None) -> str | None:
+    return None if readout is None else arguments.text(where, "readout", readout, "the name of a readout, or None")
 
 
 def _pick(readouts: Arrays, name: str | None) -> str:

@@ -247,8 +247,12 @@ class Network:
 
     # -- inside --------------------------------------------------------------------------------------------------------
     def _check_ends(self, name: str, source: str, target: str) -> None:
+        if not isinstance(name, str):
+            raise NetworkError(f"connect: name must be text, got {name!r}")
         if any(p.name == name for p in self.projections):
             raise NetworkError(f"connection {name!r} exists already; give the second one a name=")
+        if name in self._names():
+            raise NetworkError(f"connect: the name {name!r} is in use already; give the connection another name=")
         if target not in self.populations:
             raise NetworkError(f"connect: target {target!r} is not a population; populations: {sorted(self.populations)}")
         if source not in self.populations and source not in self.inputs:
@@ -261,5 +265,8 @@ class Network:
     def _new_name(self, name: str) -> None:
         if not isinstance(name, str) or not name or "<-" in name:
             raise NetworkError(f"name must be text without '<-', got {name!r}")
-        if name in self.inputs or name in self.populations or any(r.name == name for r in self.readouts):
+        if name in self._names() or any(p.name == name for p in self.projections):
             raise NetworkError(f"the name {name!r} is in use already")
+
+    def _names(self) -> set[str]:
+        return {*self.inputs, *self.populations, *(r.name for r in self.readouts)}

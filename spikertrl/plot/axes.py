@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..training.history import History
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         ax = figure.subplots()
+    if not hasattr(ax, "spines"):
+        raise arguments.refuse("plot", "ax", ax, "Axes of matplotlib, or None for a new figure")
     ax.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(GREY)
@@ -79,19 +82,21 @@ def as_history(data: Any) -> History:
     if isinstance(data, History):
         return data
     if isinstance(data, Mapping):
-        columns = {name: np.asarray(values, float) for name, values in data.items()}
+        columns = {name: arguments.numbers("plot", name, values) for name, values in data.items()}
         lengths = {name: column.shape for name, column in columns.items()}
         if not columns or len(set(lengths.values())) != 1 or any(len(shape) != 1 for shape in lengths.values()):
             raise ValueError(f"columns must be one-dimensional and of equal length, got shapes {lengths}")
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    else:
+    elif isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
         rows = [dict(row) for row in data]
+    else:
+        raise arguments.refuse("plot", "the history", data, "a History, its rows, or columns (name -> values)")
     return History([{"step": i + 1, **row} for i, row in enumerate(rows)])
 
 
 def as_histories(data: Any) -> dict[str, History]:
     """Label -> History, from one history (label "") or from a mapping of them."""
-    if isinstance(data, Mapping) and all(_is_history(value) for value in data.values()):
+    if isinstance(data, Mapping) and data and all(_is_history(value) for value in data.values()):
         return {str(label): as_history(value) for label, value in data.items()}
     return {"": as_history(data)}
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from .axes import COLORS, GREY, MARKERS, PALE, as_histories, as_history, axes, legend, running_mean, series, words
 from .learners import alignment, influence, savings
 from .raster import raster
@@ -46,6 +47,9 @@ def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:
     >>> save(surrogate(), Path(tempfile.mkdtemp()) / "new" / "psi.png").stat().st_size > 1000
     True
     """
+    dpi = arguments.whole("save", "dpi", dpi)
+    if not hasattr(ax, "figure"):
+        raise arguments.refuse("save", "ax", ax, "Axes of matplotlib")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     ax.figure.canvas.figure.savefig(path, dpi=dpi)
@@ -75,6 +79,10 @@ def learning_curve(history: Any, ax: Axes | None = None, metric: str = "loss", *
     ValueError
         If a column is missing.
     """
+    smooth = None if smooth is None else arguments.whole("learning_curve", "smooth", smooth)
+    if not isinstance(references, Mapping | None):
+        raise arguments.refuse("learning_curve", "references", references, "a mapping, label -> height")
+    heights = {k: arguments.number("learning_curve", f"references[{k!r}]", v) for k, v in (references or {}).items()}
     ax = axes(ax)
     for k, (label, one) in enumerate(as_histories(history).items()):
         color, (at, values) = COLORS[k % len(COLORS)], series(one, x, metric)
@@ -83,7 +91,7 @@ def learning_curve(history: Any, ax: Axes | None = None, metric: str = "loss", *
             ax.plot(at, values, color=color, alpha=0.22, linewidth=0.7, zorder=1.5)
         marker = MARKERS[k % len(MARKERS)] if len(values) <= 30 else None
         ax.plot(at, running_mean(values, window), color=color, linewidth=1.8, marker=marker, markersize=4, label=label or None)
-    for k, (label, height) in enumerate((references or {}).items()):
+    for k, (label, height) in enumerate(heights.items()):
         dashes = (0, ((4, 2), (1, 1.5), (6, 2, 1, 2))[k % 3])
         ax.axhline(height, color=GREY, linewidth=1.1, linestyle=dashes, label=f"{label} ({height:.3g})", zorder=1)
     ax.set(xlabel=words(x), ylabel=words(metric))
@@ -154,7 +162,10 @@ def surrogate(surrogates: Surrogate | Sequence[Surrogate] | None = None, ax: Axe
 
     if surrogates is None:
         surrogates = [known.triangle(), known.boxcar(), known.fast_sigmoid(), known.arctan(), known.gaussian()]
-    drawn, ax = (list(surrogates) if isinstance(surrogates, Sequence) else [surrogates]), axes(ax)
+    drawn = list(surrogates) if isinstance(surrogates, Sequence) else [surrogates]
+    if not drawn or not all(isinstance(one, known.Surrogate) for one in drawn):
+        raise arguments.refuse("surrogate", "surrogates", surrogates, "a Surrogate, or several")
+    ax = axes(ax)
     reach = 1.5 * max([s.support for s in drawn if math.isfinite(s.support)], default=4 / 3)
     v = np.linspace(-reach, reach, 801)
     for k, one in enumerate(drawn):

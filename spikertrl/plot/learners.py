@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from .axes import COLORS, GREY, MARKERS, PALE, as_history, axes, legend, note, number, series
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def alignment(comparison: Any, ax: Axes | None = None) -> Axes:
     >>> [tick.get_text() for tick in ax.get_yticklabels()], ax.get_xlabel()
     (['all', 'h ← h'], 'cosine to the reference gradient')
     """
-    drawn, label = dict(getattr(comparison, "cosine", comparison)), "the reference gradient"
+    given, label = getattr(comparison, "cosine", comparison), "the reference gradient"
+    if not isinstance(given, Mapping) or not all(isinstance(cosines, Mapping) for cosines in given.values()):
+        raise arguments.refuse("alignment", "comparison", comparison, "a Comparison, or learner -> group -> cosine")
+    drawn = dict(given)
     if hasattr(comparison, "cosine") and len(drawn) > 1:
         label = f"the gradient of {next(iter(drawn))}"
         del drawn[next(iter(drawn))]

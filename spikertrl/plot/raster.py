@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import arguments
 from .axes import COLORS, PALE, axes, note
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequenc
     >>> ax.get_xlabel(), [t.get_text() for t in ax.get_yticklabels()], ax.get_title(loc="left")
     ('time (steps)', ['h\\n8 egru units'], 'delay (steps): h ← h 2')
     """
-    if not 0 <= lane < run.batch:
-        raise ValueError(f"raster: lane must be in 0..{run.batch - 1}, got {lane}")
-    shown = list(run.net.populations if populations is None else populations)
-    if unknown := [name for name in shown if name not in run.net.populations]:
-        raise ValueError(f"raster: no population {unknown[0]!r}; populations: {list(run.net.populations)}")
+    if not hasattr(run, "events"):
+        raise arguments.refuse("raster", "run", run, "a Run, which simulate returns")
+    lane, known = arguments.whole("raster", "lane", lane, 0, run.batch - 1), list(run.net.populations)
+    shown = known if populations is None else arguments.names("raster", "populations", populations, known)
+    if not shown:
+        raise arguments.refuse("raster", "populations", populations, f"at least one of {known}")
     return draw_raster(run, lane, axes(ax), shown)

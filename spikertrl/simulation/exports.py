@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..optional import needed
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def recorded(run: Run) -> Iterator[tuple[str, str, str, np.ndarray]]:
 # -- neo ---------------------------------------------------------------------------------------------------------------
 def to_neo(run: Run, states: bool) -> Any:
     """See ``Run.to_neo``."""
+    arguments.flag("to_neo", "states", states)
     neo, pq = needed("neo", "run.to_neo()"), needed("quantities", "run.to_neo()")
     block = neo.Block(name="spikertrl", dt=run.dt * pq.s)
     begin, stop = run.start * run.dt * pq.s, (run.start + run.n_steps) * run.dt * pq.s
@@ -106,17 +108,16 @@ def _quantity(pq: Any, unit: str) -> Any:
 # -- pandas ------------------------------------------------------------------------------------------------------------
 def to_pandas(run: Run, what: str) -> Any:
     """See ``Run.to_pandas``."""
+    arguments.choice("to_pandas", "what", what, ("events", "states", "messages", "readouts"))
     pd = needed("pandas", "run.to_pandas()")
     if what == "events":
         return _events_frame(run, pd)
     if what == "readouts":
         steps = np.arange(run.n_steps)
         blocks = [(n, "z", z, np.arange(z.shape[2]), steps) for n, z in run.readouts.items()]
-    elif what in ("states", "messages"):
+    else:
         wanted = (lambda v: v == "y") if what == "messages" else (lambda v: v != "y")
         blocks = [(n, v, x, run.units[n], run.steps) for n, v, _, x in recorded(run) if wanted(v)]
-    else:
-        raise ValueError(f"to_pandas: what must be 'events', 'states', 'messages' or 'readouts', got {what!r}")
     owner = "readout" if what == "readouts" else "population"
     frames = [_block_frame(run, pd, owner, *block) for block in blocks]
     columns = ["step", "time", "lane", owner, "unit", "variable", "value"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..tape import Tape
 from . import exports as _exports
 from .events import list_units
@@ -48,8 +49,35 @@ class Record:
     units: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.every < 1 or (self.last is not None and self.last < 1):
-            raise ValueError(f"Record: every and last must be at least 1, got every={self.every}, last={self.last}")
+        arguments.whole("Record", "every", self.every)
+        if self.last is not None:
+            arguments.whole("Record", "last", self.last)
+        for what in ("messages", "events"):
+            arguments.flag("Record", what, getattr(self, what))
+        if isinstance(self.states, str) or not isinstance(self.states, bool | Sequence):
+            raise arguments.refuse("Record", "states", self.states, "True, False, or a list of populations")
+        if not isinstance(self.units, Mapping):
+            raise arguments.refuse("Record", "units", self.units, "a mapping, population -> indices of units")
+
+    def chosen(self, net: Network) -> tuple[list[str], dict[str, np.ndarray]]:
+        """Populations whose states are kept, and the units kept of each one.
+
+        Raises
+        ------
+        ValueError
+            If the network has no such population or unit.
+        """
+        known = list(net.populations)
+        named = arguments.names("Record", "states", self.states, known) if not isinstance(self.states, bool) else known
+        arguments.names("Record", "units", list(self.units), known)
+        units = {name: np.arange(population.size) for name, population in net.populations.items()}
+        for name, wanted in self.units.items():
+            what, size = f"units[{name!r}]", len(units[name])
+            found = arguments.numbers("Record", what, wanted, legal := f"indices of units, 0 .. {size - 1}")
+            if found.ndim != 1 or (found.size and found.dtype.kind not in "iu") or ((found < 0) | (found >= size)).any():
+                raise arguments.refuse("Record", what, wanted, legal)
+            units[name] = found.astype(np.int64)
+        return named if self.states is not False else [], units
 
     def kept(self, start: int, tau: int, total: int) -> np.ndarray:
         """Which of the steps start..start+tau-1 of ``total`` are kept (relative indices)."""
@@ -191,9 +219,8 @@ class Recorder:
         self.net, self.record, self.total, self.batch, self.start = net, record, total, batch, start
         steps = record.kept(0, total, total)
         self.steps, self.filled = steps, 0
-        chosen = {n: np.asarray(record.units.get(n, np.arange(p.size))) for n, p in net.populations.items()}
+        named, chosen = record.chosen(net)
         self.units = chosen
-        named = record.states if not isinstance(record.states, bool) else (list(net.populations) if record.states else [])
         self._refuse_unbounded(named, len(steps))
         shape = {n: (len(steps), batch, len(u)) for n, u in chosen.items()}
         self.z = np.zeros((total, batch, net.wiring.n_outputs), net.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from .base import TEST, TRAIN, VALID, Batch, Stream, check_size, class_score, generator, one_hot
 
@@ -20,9 +20,9 @@ class Add(Stream):
     name, n_in, n_out = "add", 2, 2
 
     def __init__(self, delays: tuple[int, int], hold: int, tau: int, seed: int) -> None:
-        first, second = delays
-        if not 0 <= first < second:
-            raise ValueError(f"task add: delays are {delays}; legal: 0 <= first < second, in symbols")
+        if np.shape(delays) != (2,) or np.asarray(delays).dtype.kind not in "iu" or not 0 <= delays[0] < delays[1]:
+            raise arguments.refuse("task add", "delays", delays, "two whole numbers, 0 <= first < second, in symbols")
+        first, second = int(delays[0]), int(delays[1])
         self.delays, self.hold, self.tau = (first, second), check_size("add", "hold", hold), check_size("add", "tau", tau)
         self.seed, self.rng = seed, generator(seed, TRAIN)
         self.past, self.answer, self.phase = np.zeros((second + 1, 0), int), np.zeros(0, int), 0

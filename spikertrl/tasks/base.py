@@ -9,13 +9,13 @@ resume bit by bit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from ..losses.labels import At
 
@@ -29,7 +29,7 @@ def generator(seed: int, purpose: int) -> np.random.Generator:
     >>> bool(generator(0, TRAIN).random() == generator(0, VALID).random())
     False
     """
-    return np.random.default_rng([seed, purpose])
+    return np.random.default_rng([arguments.seed("task", seed), purpose])
 
 
 def one_hot(indices: np.ndarray, n: int) -> np.ndarray:
@@ -51,9 +51,7 @@ def check_size(name: str, what: str, value: int, least: int = 1) -> int:
         ...
     ValueError: task copy: batch is 0; legal: a whole number >= 1
     """
-    if not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"task {name}: {what} is {value!r}; legal: a whole number >= {least}")
-    return int(value)
+    return arguments.whole(f"task {name}", what, value, least)
 
 
 class Task(ABC):
@@ -97,6 +95,24 @@ class Task(ABC):
     def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Metrics of readout z (T, B, n_out), by name; accuracy is larger the better, everything else smaller."""
 
+    def check_outputs(self, sizes: Mapping[str, int]) -> None:
+        """Look at the readouts of a network, name -> outputs, before it is trained; several are the loss's own business.
+
+        Raises
+        ------
+        ValueError
+            If the only readout has not `n_out` outputs.
+        """
+        if len(sizes) == 1 and not self.takes(outputs := next(iter(sizes.values()))):
+            raise ValueError(
+                f"task {self.name}: the readout {next(iter(sizes))!r} has {outputs} outputs, the task needs {self.n_out}; "
+                f"use add_readout(name, source, {self.n_out})"
+            )
+
+    def takes(self, outputs: int) -> bool:
+        """Whether `loss` and `score` can do with a readout of so many outputs; one sigmoid is as good as two of a softmax."""
+        return outputs == self.n_out or {outputs, self.n_out} == {1, 2}
+
     def observe(self, value: float) -> bool:
         """Tell the task the training loss of an update; True if the task became harder (only curricula do)."""
         del value
@@ -114,7 +130,8 @@ class Task(ABC):
         ValueError
             If the state is of another task.
         """
-        if state.get("name") != self.name:
+        if not isinstance(state, Mapping) or state.get("name") != self.name:
+            state = state if isinstance(state, Mapping) else {}
             raise ValueError(f"task {self.name}: this is the state of task {state.get('name')!r}; restore it there")
         self.rng.bit_generator.state = state["rng"]
         self.restore_extra(state)
@@ -168,7 +185,7 @@ class Stream(Task):
     def stream(self, steps: int | None = None) -> Iterator[Batch]:
         """One lane, one step at a time, for online learning: yields x_t (n_in,) and its label, ``steps`` times or for ever."""
         self._open(1)
-        for _ in count() if steps is None else range(steps):
+        for _ in count() if steps is None else range(check_size(self.name, "steps", steps, 0)):
             x, labels = self.draw(1)
             yield x[0, 0], labels[0, 0]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from .base import TEST, TRAIN, VALID, Batch, Sequence, Stream, Task, check_size, class_score, generator, one_hot
 
@@ -21,7 +21,8 @@ class Strings(Task):
     n_in = n_out = 4
 
     def __init__(self, length: int, curriculum: bool, seed: int) -> None:
-        self.length, self.curriculum, self.seed = check_size("copy", "length", length), curriculum, seed
+        self.length, self.seed = check_size("copy", "length", length), seed
+        self.curriculum = arguments.flag("task copy", "curriculum", curriculum)
         self.running = 2.0
         self.rng = generator(seed, TRAIN)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from .base import TRAIN, Batch, Sequence, check_size, generator
 
@@ -36,7 +36,7 @@ class Vary:
     >>> Vary(drop=1.5)
     Traceback (most recent call last):
         ...
-    ValueError: Vary: stretch and drop are 0.0 and 1.5; legal: 0 <= share < 1
+    ValueError: Vary: drop is 1.5; legal: 0 .. 1
     """
 
     stretch: float = 0.0
@@ -45,10 +45,11 @@ class Vary:
     delay: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.stretch < 1 and 0 <= self.drop < 1):
-            raise ValueError(f"Vary: stretch and drop are {self.stretch} and {self.drop}; legal: 0 <= share < 1")
-        if self.delay < 0 or self.shift < 0 or self.shift != int(self.shift):
-            raise ValueError(f"Vary: delay and shift are {self.delay} and {self.shift}; legal: delay >= 0, a whole shift >= 0")
+        for what in ("stretch", "drop"):
+            if arguments.number("Vary", what, share := getattr(self, what), 0, 1) == 1:
+                raise arguments.refuse("Vary", what, share, "0 <= share < 1")
+        arguments.number("Vary", "delay", self.delay, 0)
+        arguments.whole("Vary", "shift", self.shift, 0)
 
     def __call__(
         self, rng: np.random.Generator, ms: np.ndarray, unit: np.ndarray, duration: float
@@ -77,10 +78,12 @@ class SpokenDigits(Sequence):
         name_speaker: bool,
         seed: int,
     ) -> None:
-        if label_at not in LABEL_AT:
-            raise ValueError(f"task spoken_digits: label_at is {label_at!r}; legal: {', '.join(map(repr, LABEL_AT))}")
-        if blur < 0 or compress < 0:
-            raise ValueError(f"task spoken_digits: blur and compress are {blur} and {compress}; legal: numbers >= 0")
+        where = "task spoken_digits"
+        arguments.choice(where, "label_at", label_at, LABEL_AT)
+        blur, compress = arguments.number(where, "blur", blur, 0), arguments.number(where, "compress", compress, 0)
+        arguments.flag(where, "name_speaker", name_speaker)
+        if not isinstance(vary, Vary | None):
+            raise arguments.refuse(where, "vary", vary, "a Vary, or None")
         self.ms, self.label_at, self.rng = check_size(self.name, "ms", ms), label_at, generator(seed, TRAIN)
         self.compress, self.vary, self.mix = compress, vary, _receptive_fields(blur) if blur else None
         with np.load(file) as data:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import arguments
+
 
 def ngram_bits(
     symbols: np.ndarray,
@@ -54,10 +56,13 @@ def ngram_bits(
     >>> round(ngram_bits(text, 0), 3), round(ngram_bits(text, 1), 3)
     (1.005, 0.011)
     """
-    if method not in ("adaptive", "plain"):
-        raise ValueError(f"ngram_bits: method is {method!r}; legal: 'adaptive' or 'plain'")
-    if order < 0 or not alpha > 0:
-        raise ValueError(f"ngram_bits: order is {order} and alpha is {alpha}; legal: order >= 0 and alpha > 0")
+    where = "ngram_bits"
+    arguments.choice(where, "method", method, ("adaptive", "plain"))
+    order, alpha = arguments.whole(where, "order", order, 0), arguments.number(where, "alpha", alpha, 0, above=True)
+    for what, given in {"symbols": symbols, "history": () if history is None else history}.items():
+        row = arguments.numbers(where, what, given)
+        if row.ndim != 1 or (row.size and (row.dtype.kind not in "iu" or row.min() < 0)):
+            raise arguments.refuse(where, what, given, "a row of whole numbers >= 0")
     seen = np.zeros(0, int) if history is None or method == "plain" else np.asarray(history)
     text = np.unique(np.concatenate([seen, np.asarray(symbols)]), return_inverse=True)[1]
     if len(text) <= order:
@@ -65,7 +70,8 @@ def ngram_bits(
     contexts, grams = _codes(text, order)
     if method == "plain":
         return float(np.mean(np.log2(_totals(contexts) / _totals(grams))))
-    size = n_symbols or int(text.max()) + 1
+    found = int(text.max()) + 1
+    size = found if n_symbols is None else arguments.whole(where, "n_symbols", n_symbols, found)
     bits = -np.log2((_earlier(grams) + alpha) / (_earlier(contexts) + alpha * size))
     return float(bits[max(len(seen) - order, 0) :].mean())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from .base import TRAIN, Batch, Stream, check_size, generator
 
@@ -37,10 +37,11 @@ class Series(Stream):
 
     def __init__(self, series: np.ndarray, split: tuple[float, float, float], tau: int, seed: int, held_lanes: int = 1,
                  reset: float = 0.0) -> None:  # fmt: skip
-        if not 0 <= reset <= 1:
-            raise ValueError(f"task {self.name}: reset is {reset}; legal: a probability")
-        if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-9:
-            raise ValueError(f"task {self.name}: split is {split}; legal: three shares >= 0 that add up to 1")
+        where = f"task {self.name}"
+        reset = arguments.number(where, "reset", reset, 0, 1)
+        shares = np.asarray(split) if np.shape(split) == (3,) else np.zeros(0)
+        if shares.dtype.kind not in "iuf" or not (shares >= 0).all() or not abs(shares.sum() - 1) <= 1e-9:
+            raise arguments.refuse(where, "split", split, "three shares >= 0 that add up to 1")
         ends = np.round(np.cumsum(split) * len(series)).astype(int)
         self.train_part, self.valid_part, self.test_part = np.split(series, ends[:2])
         if len(self.train_part) < 2:

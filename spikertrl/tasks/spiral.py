@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
-from .base import MAKE, TRAIN, Batch, Sequence, class_score, generator
+from .base import MAKE, TRAIN, Batch, Sequence, check_size, class_score, generator
 
 STEPS, COUNT, SPLIT = 17, 10_000, (7_000, 8_500)
 
@@ -17,9 +17,8 @@ class Spiral(Sequence):
     name, n_in = "spiral", 2
 
     def __init__(self, seed: int, n_out: int) -> None:
-        if n_out not in (1, 2):
-            raise ValueError(f"task spiral: n_out is {n_out}; legal: 2 (softmax) or 1 (sigmoid)")
-        self.n_out, self.rng = n_out, generator(seed, TRAIN)
+        self.n_out = arguments.whole("task spiral", "n_out", n_out, 1, 2)
+        self.rng = generator(seed, TRAIN)
         make = generator(seed, MAKE)
         time, offset = np.linspace(0, 2 * np.pi, STEPS)[:, None], make.uniform(0, 2 * np.pi, COUNT)
         labels = make.integers(0, 2, COUNT)
@@ -29,7 +28,7 @@ class Spiral(Sequence):
     def batch(self, n: int) -> Batch:
         """``n`` sequences drawn from the training part, with replacement: x (17, n, 2), labels (n,)."""
         x, labels = self._parts[0]
-        chosen = self.rng.integers(0, len(labels), n)
+        chosen = self.rng.integers(0, len(labels), check_size("spiral", "batch", n))
         return x[:, chosen], labels[chosen]
 
     @property

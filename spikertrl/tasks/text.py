@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import losses
+from .. import arguments, losses
 from ..losses.base import Loss
 from .base import class_score, one_hot
 from .series import Series, embedded
@@ -98,4 +98,6 @@ def text(
         source = gzip.decompress(source.read_bytes()) if source.suffix == ".gz" else source.read_bytes()
     elif source is None:
         source = gzip.decompress(embedded("kjv_slice.txt.gz"))
+    if not isinstance(source, str | bytes):
+        raise arguments.refuse("task text", "source", source, "the text itself (str or bytes), or the Path of a file")
     return Text(source.encode() if isinstance(source, str) else source, tau, split, held_lanes, seed, reset)

@@ -175,6 +175,7 @@ def _keep_history(session: Session):
 
 def evaluate(net: Network, task: Task, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The task's metrics on given data, without learning; from the start state."""
+    task.check_outputs({readout.name: readout.size for readout in net.readouts})
     x = as_input(net, x)
     quiet = Record(states=False, messages=False, events=False)
     lanes = [slice(i, i + LANES) for i in range(0, x.shape[1], LANES)]

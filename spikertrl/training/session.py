@@ -55,6 +55,7 @@ class Session:
 
     def begin(self) -> None:
         """Allocate the states, all at their start."""
+        self.task.check_outputs({readout.name: readout.size for readout in self.net.readouts})
         self.machine = simulator(self.net)
         self.sim = self.machine.start(self.batch)
         self.memory = self.learner.init(self.net, self.batch)

@@ -1,0 +1,139 @@
+"""Values at the door: what, where, the value found, and what is legal, in one kind of sentence.
+
+Each function returns the value in its plain Python type, or raises ValueError. True and False are no numbers here, nor is a
+text that looks like one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def refuse(where: str, what: str, value: object, legal: str) -> ValueError:
+    """The error, to be raised.
+
+    >>> str(refuse("OK", "rank", 0, "a whole number >= 1"))
+    'OK: rank is 0; legal: a whole number >= 1'
+    """
+    text = repr(value)
+    return ValueError(f"{where}: {what} is {text if len(text) < 80 else f'a {type(value).__name__}'}; legal: {legal}")
+
+
+def whole(where: str, what: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A whole number from ``least`` to ``most``.
+
+    >>> whole("OK", "rank", np.int64(3))
+    3
+    >>> whole("OK", "rank", True)
+    Traceback (most recent call last):
+        ...
+    ValueError: OK: rank is True; legal: a whole number >= 1
+    """
+    try:
+        found = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least or (most is not None and found > most):
+        raise refuse(where, what, value, f"a whole number >= {least}" if most is None else f"a whole number {least} .. {most}")
+    return found
+
+
+def number(where: str, what: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> float:
+    """A finite real number from ``low`` to ``high``; ``above``: larger than ``low``.
+
+    >>> number("activity", "target", 1, 0, 1), number("ngram_bits", "alpha", 0.5, 0, above=True)
+    (1.0, 0.5)
+    """
+    sort = np.asarray(value).dtype.kind if np.ndim(value) == 0 else ""
+    found = float(value) if sort in tuple("iuf") else math.nan
+    if not (math.isfinite(found) and low <= found <= high) or (above and found == low):
+        limits = f"{low:g} .. {high:g}" if math.isfinite(high) else f"a finite number{_bound(low, above)}"
+        raise refuse(where, what, value, limits)
+    return found
+
+
+def _bound(low: float, above: bool) -> str:
+    return f" {'>' if above else '>='} {low:g}" if math.isfinite(low) else ""
+
+
+def flag(where: str, what: str, value: Any) -> bool:
+    """True or False.
+
+    >>> flag("task copy", "curriculum", np.True_)
+    True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise refuse(where, what, value, "True or False")
+    return bool(value)
+
+
+def seed(where: str, value: Any) -> int:
+    """A seed, which is a whole number: results that nobody can repeat are not made here.
+
+    >>> seed("UORO", None)
+    Traceback (most recent call last):
+        ...
+    ValueError: UORO: seed is None; legal: a whole number >= 0
+    """
+    return whole(where, "seed", value, 0)
+
+
+def choice(where: str, what: str, value: Any, legal: Sequence[Any]) -> Any:
+    """One of a few texts.
+
+    >>> choice("ngram_bits", "method", "plain", ("adaptive", "plain"))
+    'plain'
+    """
+    if not isinstance(value, str) or value not in legal:
+        raise refuse(where, what, value, ", ".join(map(repr, legal)))
+    return value
+
+
+def text(where: str, what: str, value: Any, legal: str = "a text") -> str:
+    """A text that is not empty.
+
+    >>> text("activity", "population", "h")
+    'h'
+    """
+    if not isinstance(value, str) or not value:
+        raise refuse(where, what, value, legal)
+    return value
+
+
+def names(where: str, what: str, value: Any, legal: Sequence[str]) -> list[str]:
+    """Several texts, each one of ``legal`` and none twice.
+
+    >>> names("raster", "populations", "h", ["h", "g"])
+    Traceback (most recent call last):
+        ...
+    ValueError: raster: populations is 'h'; legal: a list of names out of ['h', 'g']
+    """
+    try:
+        found = None if isinstance(value, str | bytes) else list(value)
+    except TypeError:
+        found = None
+    if found is None or any(not isinstance(n, str) or n not in legal for n in found) or len(set(found)) < len(found):
+        raise refuse(where, what, value, f"a list of names out of {list(legal)}")
+    return found
+
+
+def numbers(where: str, what: str, value: Any, legal: str = "an array of real numbers") -> np.ndarray:
+    """An array; lists of unequal length and texts are refused.
+
+    >>> numbers("accuracy", "z", [[1, 2], [3]])
+    Traceback (most recent call last):
+        ...
+    ValueError: accuracy: z is [[1, 2], [3]]; legal: an array of real numbers
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        raise refuse(where, what, value, legal) from None
+    if found.dtype.kind not in "iubf":
+        raise refuse(where, what, value, legal)
+    return found

@@ -18,8 +18,7 @@ from influence import INPUTS, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines import influence as block_update
-from spikertrl.learners.engines.products import update as product
+from spikertrl.learners.engines.choose import override
 from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
 
@@ -31,33 +30,29 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
     """Share of active units, whether the library goes by events, times of (loop, threads)."""
     net, found = with_share(n, density, share)
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
-    state, memory, choose, chosen = machine.start(1), learner.init(net, 1), block_update.is_by_events, []
+    state, memory = machine.start(1), learner.init(net, 1)
+    by_itself = learner.init(net, 1)
     taken: dict[tuple[str, int], list[float]] = {(loop, k): [] for loop in ("events", "steps") for k in (1, 2)}
     for _ in range(TURNS):
         for (loop, threads), into in taken.items():
-
-            def decide(*situation: object, wanted: bool = loop == "events") -> bool:
-                chosen.append(choose(*situation))  # type: ignore[arg-type]
-                return wanted
-
-            block_update.is_by_events = decide
             numba.set_num_threads(threads)
             spent = 0.0
             for _ in range(CALLS):
                 tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(net.dtype))
                 signal = Signal(0.0, np.zeros_like(tape.z))
                 signal.dz[-1] = 1.0
-                began = time.perf_counter()
-                learner.update(memory, tape, signal)
-                spent += time.perf_counter() - began
+                with override("events" if loop == "events" else "rows"):
+                    began = time.perf_counter()
+                    learner.update(memory, tape, signal)
+                    spent += time.perf_counter() - began
             into.append(1e3 * spent / TAU / CALLS)
-    block_update.is_by_events = choose
-    return found, chosen[-1], {way: np.array(values[2:]) for way, values in taken.items()}
+    with override(product_rate=0.0):  # by events or steps: see steps_together.py
+        learner.update(by_itself, tape, signal)
+    return found, by_itself.route == "events", {way: np.array(values[2:]) for way, values in taken.items()}
 
 
 def main() -> int:
     """Print one table."""
-    product.RATE = product.DENSE_RATE = 0.0  # by events or steps: see steps_together.py
     print("units density active  events, 1 and 2 threads    steps, 1 and 2 threads   taken    second thread   by least times")
     with one_pool():
         for n, density, share in CASES:

@@ -1,7 +1,7 @@
-"""Where the product of matrices overtakes the lists of couplings in exact RTRL: the same network both ways, in turn.
+"""Where the product of matrices overtakes the step Jacobian as lists in exact RTRL: the same network both ways, in turn.
 
-Event-based GRU, one lane, float32, tapes of 16 steps. ``couplings.ALL_TO_ALL`` is the share of connected pairs from which rows
-are advanced as a product of matrices; here it is forced to either side.
+Event-based GRU, one lane, float32, tapes of 16 steps. ``choose.Tuning.all_to_all`` is the share of connected pairs from which
+rows are advanced as a product of matrices; here it is forced to either side.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/crossover.py
 """
@@ -17,8 +17,7 @@ from influence import INPUTS, network, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.blocks import step_jacobian as couplings
-from spikertrl.learners.engines.products import update as product
+from spikertrl.learners.engines.choose import override
 from spikertrl.simulation.run import simulator
 
 TAU = 16
@@ -30,13 +29,13 @@ def stepper(net: srl.Network, threshold: float) -> Callable[[], tuple[float, np.
     state, memory = machine.start(1), learner.init(net, 1)
 
     def step() -> tuple[float, np.ndarray]:
-        couplings.ALL_TO_ALL = threshold
         tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(np.float32))
         signal = Signal(0.0, np.zeros_like(tape.z))
         signal.dz[-1] = rng.normal(size=signal.dz[-1].shape)
-        began = time.perf_counter()
-        found = learner.update(memory, tape, signal)
-        return 1e3 * (time.perf_counter() - began) / TAU, found
+        with override(all_to_all=threshold, product_rate=0.0, dense_product_rate=0.0):  # step by step: see steps_together.py
+            began = time.perf_counter()
+            found = learner.update(memory, tape, signal)
+            return 1e3 * (time.perf_counter() - began) / TAU, found
 
     return step
 
@@ -49,7 +48,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(argv)
-    product.RATE = product.DENSE_RATE = 0.0  # step by step: see steps_together.py
     for n in options.units:
         for share in options.shares:
             for density in options.densities:

@@ -1,8 +1,8 @@
 """What exact RTRL gains by taking steps together: the same network, tapes and gradient both ways, in turn, one lane, float32.
 
-**Tapes** whose influence goes by the product of the tape's Jacobians (``learners/product``) beside the same tapes step by step
+**Tapes** whose influence goes by the product of the tape's Jacobians (the route "products") beside the same tapes step by step
 (or event by event), nothing waiting, and which of the two is chosen by itself. **Online steps** that wait for one another
-(``learners/postponed``), tau = 1 with a loss at every step, beside steps taken at once.
+(the route "deferred"), tau = 1 with a loss at every step, beside steps taken at once.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/steps_together.py
 """
@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from influence import INPUTS, OUTPUTS, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.blocks import kept_steps
-from spikertrl.learners.engines.products import update as product
+from spikertrl.learners.engines.choose import override
 from spikertrl.simulation.run import simulator
 from spikertrl.tape import Tape
 
 TURN = 48  # steps
-NEVER, ALWAYS = 0.0, 1e9
+AT_ONCE = {"deferred_steps": 0, "dense_deferred_steps": 0}
+STEPS, PRODUCT = ({"product_rate": rate, "dense_product_rate": rate} | AT_ONCE for rate in (0.0, 1e9))
 TAPES = [  # units, density, wanted share of gradient-active units, tau
     (16, 1.0, 1.0, 16), (64, 1.0, 1.0, 4), (64, 1.0, 1.0, 16), (64, 0.3, 0.3, 16), (128, 1.0, 1.0, 4), (128, 1.0, 1.0, 16),
     (128, 0.1, 0.1, 16), (256, 1.0, 1.0, 16), (256, 0.1, 0.3, 16), (256, 0.1, 0.3, 48), (256, 0.1, 0.1, 16),
@@ -33,7 +33,7 @@ ONLINE = [(64, 1.0, 1.0), (128, 1.0, 1.0), (256, 1.0, 1.0), (128, 0.1, 0.1), (25
 
 
 def compare(
-    net: srl.Network, tau: int, ways: dict[str, Callable[[], None]], rounds: int
+    net: srl.Network, tau: int, ways: dict[str, dict[str, Any]], rounds: int
 ) -> tuple[dict[str, float], dict[str, float], float]:
     """Milliseconds a step and million multiply-adds a step of each way, and the largest relative difference of gradients."""
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
@@ -49,10 +49,10 @@ def compare(
 
     for _ in range(rounds + 1):
         turn, found = [one() for _ in range(max(1, TURN // tau))], {}
-        for name, choose in ways.items():
-            choose()
-            before, began = states[name].counts.sum(), time.perf_counter()
-            found[name] = [learner.update(states[name], *part) for part in turn]
+        for name, values in ways.items():
+            with override(**values):
+                before, began = states[name].counts.sum(), time.perf_counter()
+                found[name] = [learner.update(states[name], *part) for part in turn]
             times[name].append(1e3 * (time.perf_counter() - began) / len(turn) / tau)
             macs[name] = float(states[name].counts.sum() - before) / len(turn) / tau / 1e6
         first, second = found.values()
@@ -60,35 +60,15 @@ def compare(
     return {name: float(np.median(values[1:])) for name, values in times.items()}, macs, worst
 
 
-def by_products(rate: float) -> Callable[[], None]:
-    """A function that makes every tape go by products, or none."""
-
-    def choose() -> None:
-        product.RATE = product.DENSE_RATE = rate
-
-    return choose
-
-
-def waiting(room: Callable) -> Callable[[], None]:
-    """A function that makes online steps wait as ``room`` says."""
-
-    def choose() -> None:
-        kept_steps.room = room
-
-    return choose
-
-
 def chosen(net: srl.Network, tau: int) -> str:
     """Which way a tape takes by itself."""
-    used, sweep = [], product.sweep_products
-    product.sweep_products = lambda *given: (used.append(1), sweep(*given))
     machine, state = simulator(net), srl.RTRL().init(net, 1)
     start = machine.start(1)
     for _ in range(2):
         tape = machine.run(start, np.random.default_rng(3).normal(size=(tau, 1, INPUTS)).astype(np.float32))
-        srl.RTRL().update(state, tape, Signal(0.0, np.zeros_like(tape.z)))
-    product.sweep_products = sweep
-    return "product" if len(used) == 2 else "steps"
+        with override(**AT_ONCE):
+            srl.RTRL().update(state, tape, Signal(0.0, np.zeros_like(tape.z)))
+    return "product" if state.routes.get("products") == 2 else "steps"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,16 +77,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
     options = parser.parse_args(argv)
-    rates, room = (product.RATE, product.DENSE_RATE), kept_steps.room
-    kept_steps.room = lambda *_: 0
     print("| units | density | active | tau | steps, ms | product, ms | times | million MACs a step | chosen | difference |")
     for n, density, wanted, tau in TAPES:
         if options.units and n not in options.units:
             continue
         net, share = with_share(n, density, wanted)
-        ways = {"steps": by_products(NEVER), "product": by_products(ALWAYS)}
-        times, macs, gap = compare(net, tau, ways, options.rounds)
-        product.RATE, product.DENSE_RATE = rates
+        times, macs, gap = compare(net, tau, {"steps": STEPS, "product": PRODUCT}, options.rounds)
         steps, together = times["steps"], times["product"]
         print(
             f"| {n} | {density} | {share:.0%} | {tau} | {steps:.3g} | {together:.3g} | {steps / together:.1f} | "
@@ -118,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.units and n not in options.units:
             continue
         net, share = with_share(n, density, wanted)
-        times, _, gap = compare(net, 1, {"once": waiting(lambda *_: 0), "waiting": waiting(room)}, options.rounds)
+        times, _, gap = compare(net, 1, {"once": AT_ONCE, "waiting": {}}, options.rounds)
         once, together = times["once"], times["waiting"]
         size = net.memory(srl.RTRL()).influence / 1e6
         print(

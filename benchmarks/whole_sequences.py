@@ -1,4 +1,4 @@
-"""What exact RTRL gains where a whole sequence is one tape: the same gradient by state transitions (``learners/transition``)
+"""What exact RTRL gains where a whole sequence is one tape: the same gradient by state transitions (the route "transitions")
 and by the influence itself, in turn, float32; and which of the two is chosen by itself.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/whole_sequences.py
@@ -14,7 +14,7 @@ from influence import INPUTS, OUTPUTS, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.transitions import update as transition
+from spikertrl.learners.engines.choose import override
 from spikertrl.simulation.run import simulator
 
 NEVER, ALWAYS = 0.0, 1e9
@@ -29,27 +29,25 @@ CASES = [  # units, density, wanted share of gradient-active units, steps, lanes
 def compare(net: srl.Network, steps: int, lanes: int, rounds: int) -> tuple[dict[str, float], dict[str, float], str, float]:
     """Milliseconds and million multiply-adds a sequence of each way, which is chosen, the largest relative difference."""
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
-    start, chosen = machine.start(lanes), transition.RATE
+    start = machine.start(lanes)
     rates = {"influence": NEVER, "transitions": ALWAYS}
     times: dict[str, list[float]] = {name: [] for name in rates}
     macs, worst, states = dict.fromkeys(rates, 0.0), 0.0, {name: learner.init(net, lanes) for name in rates}
-    taken = ""
     for _ in range(rounds + 1):
         start.reset_lanes()
         tape = machine.run(start, rng.normal(size=(steps, lanes, INPUTS)).astype(np.float32))
         signal, found = Signal(0.0, np.zeros_like(tape.z), last=True), {}
         signal.dz[-1] = rng.normal(size=(lanes, OUTPUTS))
-        transition.RATE = chosen
-        taken = "transitions" if transition.is_cheaper(states["transitions"], tape) else "influence"
         for name, rate in rates.items():
-            transition.RATE = rate
-            before, began = states[name].counts.sum(), time.perf_counter()
-            found[name] = learner.update(states[name], tape, signal)
-            times[name].append(1e3 * (time.perf_counter() - began))
+            with override(transition_rate=rate):
+                before, began = states[name].counts.sum(), time.perf_counter()
+                found[name] = learner.update(states[name], tape, signal)
+                times[name].append(1e3 * (time.perf_counter() - began))
             macs[name] = float(states[name].counts.sum() - before) / 1e6
-        transition.RATE = chosen
         first, second = found.values()
         worst = max(worst, float(np.abs(first - second).max() / np.abs(first).max()))
+    learner.update(states["transitions"], tape, signal)
+    taken = "transitions" if states["transitions"].route == "transitions" else "influence"
     return {name: float(np.median(values[1:])) for name, values in times.items()}, macs, taken, worst
 
 

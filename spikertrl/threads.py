@@ -18,10 +18,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # threads that wait do not hol
 
 
 @contextmanager
-def threads_for(work: float):
-    """Inside, compiled parallel loops use one thread if ``work`` (multiply-adds) is too small to share."""
+def threads_for(work: float, small: float = SMALL_WORK):
+    """Inside, compiled parallel loops use one thread if ``work`` (multiply-adds) is less than ``small``."""
     before = numba.get_num_threads()
-    if work >= SMALL_WORK or before == 1:
+    if work >= small or before == 1:
         yield
         return
     numba.set_num_threads(1)

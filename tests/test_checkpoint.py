@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl.learners.engines.blocks import kept_steps
+from spikertrl.learners.engines.choose import override
 from spikertrl.training import checkpoint
 from spikertrl.training.checkpoint import CheckpointError
 from spikertrl.training.fit import TrainingDiverged
@@ -63,12 +63,12 @@ def test_a_file_written_before_the_move_goes_on(name, tmp_path):
     assert np.abs(net.theta - network().theta).max() > 1e-3, "training must move the parameters"
 
 
-def test_kept_steps_written_before_the_move_go_on(tmp_path, monkeypatch):
+def test_kept_steps_written_before_the_move_go_on(tmp_path):
     path = tmp_path / "c.npz"
     path.write_bytes((BEFORE / "rtrl_deferred.npz").read_bytes())
-    monkeypatch.setattr(kept_steps, "LEAST_BYTES", 0)
     net = network(decay=0.0)
-    run(net, srl.RTRL(), 6, path, tau=1, every=3)
+    with override(deferred_bytes=0):
+        run(net, srl.RTRL(), 6, path, tau=1, every=3)
     with np.load(BEFORE / "expected.npz") as expected:
         np.testing.assert_allclose(net.theta, expected["rtrl_deferred"], rtol=1e-10, atol=1e-13)
 

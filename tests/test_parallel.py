@@ -106,7 +106,7 @@ def test_a_part_of_the_columns_takes_the_road_of_all_of_them() -> None:
     whole = srl.RTRL().init(net, 1)
     part = srl.RTRL().init(Part(net, part_of(net.wiring, owner == 1, False)), 1)
     assert part.M.nbytes < 0.5 * whole.M.nbytes
-    assert part.undivided_bytes == whole.M.nbytes
+    assert part.facts.influence_bytes == whole.M.nbytes
     np.testing.assert_array_equal(part.layout.group, whole.layout.group)
 
 

@@ -5,9 +5,9 @@ import pytest
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines import deferred as postponed
 from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.blocks import kept_steps
+from spikertrl.learners.engines.choose import override
 from spikertrl.network.budget import _held
 from spikertrl.simulation.run import simulator
 from spikertrl.training import checkpoint
@@ -17,11 +17,9 @@ TAPES = (1, 1, 1, 2, 1, 1, 1, 1, 9, 1, 1, 2, 2, 1, 1, 1, 1, 1)
 
 
 @pytest.fixture(autouse=True)
-def small_cache(monkeypatch):
-    monkeypatch.setattr(kept_steps, "LEAST_BYTES", 0)
-    monkeypatch.setattr(kept_steps, "DENSE_BYTES", 0)
-    monkeypatch.setattr(kept_steps, "DENSE_STEPS", 12)
-    monkeypatch.setattr(postponed, "MOST_ACTIVE", 1.0)
+def small_cache():
+    with override(deferred_bytes=0, dense_deferred_bytes=0, dense_deferred_steps=12, most_active=1.0):
+        yield
 
 
 def network(model=srl.models.egru, density: float | None = 0.3) -> srl.Network:
@@ -119,31 +117,31 @@ def test_memory_is_predicted():
     assert held == net.memory(srl.RTRL(), batch=3).influence
 
 
-def test_leaky_readouts_and_small_influences_take_every_step_at_once(monkeypatch):
+def test_leaky_readouts_and_small_influences_take_every_step_at_once():
     for decay, least in ((0.5, 0), (0.0, 1 << 60)):
-        monkeypatch.setattr(kept_steps, "LEAST_BYTES", least)
         net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.egru, 9).connect("x", "h")
         net = net.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 3, decay=decay).initialize(0)
-        for _, kept, found in pieces(net, 2, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
-            assert kept["kept"].kept is None
-            np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=1e-12)
+        with override(deferred_bytes=least):
+            for _, kept, found in pieces(net, 2, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
+                assert kept["kept"].kept is None
+                np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=1e-12)
 
 
-def test_steps_wait_only_while_few_units_are_active(monkeypatch):
-    monkeypatch.setattr(postponed, "MOST_ACTIVE", 0.2)
+def test_steps_wait_only_while_few_units_are_active():
     for width, waits in ((0.05, True), (1e3, False)):
         net = srl.Network("float64").add_input("x", 5)
         net.add_population("h", srl.models.egru, 20, surrogate=srl.surrogates.triangle(0.7, width)).connect("x", "h")
         net = net.connect("h", "h", density=0.3, seed=1).add_readout("z", "h", 3).initialize(0)
-        waited = [kept["kept"].kept is not None for _, kept, _ in pieces(net, 1, {"kept": srl.RTRL()})]
-        assert any(waited) == waits
+        with override(most_active=0.2):
+            *_, (_, states, _) = pieces(net, 1, {"kept": srl.RTRL()})
+        assert ("deferred" in states["kept"].routes) == waits
 
 
-def test_random_paths_take_every_step_at_once(monkeypatch):
+def test_random_paths_take_every_step_at_once():
     found = []
     for least in (0, 1 << 60):
-        monkeypatch.setattr(kept_steps, "LEAST_BYTES", least)
-        net = network()
-        found.append([gradients["paths"] for *_, gradients in pieces(net, 2, {"paths": srl.RandomPaths(4)})])
+        with override(deferred_bytes=least):
+            net = network()
+            found.append([gradients["paths"] for *_, gradients in pieces(net, 2, {"paths": srl.RandomPaths(4)})])
     assert np.abs(found[0]).max() > 1e-3
     np.testing.assert_array_equal(*found)

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import threads
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines.as_matrix import influence
-from spikertrl.learners.engines.blocks import layout
-from spikertrl.learners.engines.products import update as product
+from spikertrl.learners.engines.choose import Tuning, override
+from spikertrl.learners.engines.products.update import lanes_together
 from spikertrl.simulation.run import simulator
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
@@ -24,10 +23,14 @@ def network(density: float | None, decay: float) -> srl.Network:
     return net.add_readout("z", "h", 2, decay=decay).add_readout("v", "g", 1).initialize(1)
 
 
-def compare(net: srl.Network, lanes: int, monkeypatch: pytest.MonkeyPatch, rate: float):
-    """Yield (gradients, states) of the textbook and of RTRL, whose tapes go by products at this ``rate``."""
-    monkeypatch.setattr(product, "RATE", rate)
-    monkeypatch.setattr(product, "DENSE_RATE", rate)
+def compare(net: srl.Network, lanes: int, products: bool = True, **tuning: object):
+    """Yield (gradients, states) of the textbook and of RTRL, whose tapes go by products or never do."""
+    rate = 1e9 if products else 0.0
+    with override(product_rate=rate, dense_product_rate=rate, **tuning):
+        yield from _compare(net, lanes)
+
+
+def _compare(net: srl.Network, lanes: int):
     rng, machine, learners = np.random.default_rng(0), simulator(net), (srl.RTRL(dense=True), srl.RTRL())
     start, states = machine.start(lanes), [learner.init(net, lanes) for learner in learners]
     for number, tau in enumerate(TAPES):
@@ -40,24 +43,15 @@ def compare(net: srl.Network, lanes: int, monkeypatch: pytest.MonkeyPatch, rate:
         yield [learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True)], states
 
 
-@pytest.fixture
-def used(monkeypatch):
-    """How often tapes went by products."""
-    calls, sweep = [], product.sweep_products
-    monkeypatch.setattr(product, "sweep_products", lambda *a: (calls.append(1), sweep(*a)))
-    return calls
-
-
 @pytest.mark.parametrize("lanes", [1, 5])
 @pytest.mark.parametrize("decay", [0.0, 0.8])
 @pytest.mark.parametrize(
     ("density", "columns"), [(None, 1024), (None, 1), (0.3, 1024)], ids=["dense", "unit by unit", "sparse"]
 )
-@pytest.mark.parametrize("rate", [0.0, 1e9], ids=["steps", "products"])
-def test_equals_the_textbook(monkeypatch, used, rate, density, columns, decay, lanes):
-    monkeypatch.setattr(layout, "_GROUP_COLUMNS", columns)
+@pytest.mark.parametrize("products", [False, True], ids=["steps", "products"])
+def test_equals_the_textbook(products, density, columns, decay, lanes):
     net, states = network(density, decay), []
-    for number, ((expected, gradient), found) in enumerate(compare(net, lanes, monkeypatch, rate)):
+    for number, ((expected, gradient), found) in enumerate(compare(net, lanes, products, block_columns=columns)):
         scale, states = np.abs(expected).max(), found
         assert scale > 1e-3
         np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=ATOL * scale, err_msg=f"tape {number}")
@@ -65,59 +59,60 @@ def test_equals_the_textbook(monkeypatch, used, rate, density, columns, decay, l
             rows = [influence(state, lanes - 1) for state in states]
             assert np.abs(rows[0]).max() > 1e-2
             np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
-    assert len(used) == (len(TAPES) if rate else 0)
+    assert states[1].routes.get("products", 0) == (len(TAPES) if products else 0)
     assert (np.diff(states[1].layout.group).max() == 1) == (columns == 1)
 
 
-def test_lanes_go_back_a_few_at_a_time(monkeypatch, used):
-    calls, go_back = [], product.go_back
-    monkeypatch.setattr(product, "go_back", lambda *a: (calls.append((a[2] - a[1], a[4] - a[3])), go_back(*a))[1])
-    monkeypatch.setattr(product, "JACOBIAN_BYTES", 4 * 17 * 21 * 24 * 8)  # of four lanes
-    for (expected, gradient), _ in compare(network(None, 0.8), 9, monkeypatch, 1e9):
+def test_lanes_go_back_a_few_at_a_time():
+    routes = {}
+    for (expected, gradient), states in compare(network(None, 0.8), 9, jacobian_bytes=4 * 17 * 21 * 24 * 8):  # of four lanes
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=1e-12)
-    assert len(used) == len(TAPES)
-    assert sum(lanes for lanes, _ in calls) == 9 * len(TAPES)
-    assert max(lanes for lanes, steps in calls if steps == max(TAPES)) <= 4
+        routes = states[1].routes
+    assert routes == {"products": len(TAPES)}
+
+
+def test_lanes_whose_products_fit():
+    edges = np.array([0, 3, 6, 9])
+    for room, expected in ((0, [0, 3, 6, 9]), (30, [0, 3, 6, 9]), (60, [0, 6, 9]), (1000, [0, 9])):
+        assert lanes_together(edges, 10, room).tolist() == expected
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
-def test_two_threads_share_lanes_and_blocks(monkeypatch, used):
-    monkeypatch.setattr(threads, "SMALL_WORK", 0.0)
-    monkeypatch.setattr(layout, "_GROUP_COLUMNS", 1)
-    workers, shared = [], product.share
-    monkeypatch.setattr(product, "share", lambda part, n: (workers.append(n), shared(part, n)))
-    for (expected, gradient), _ in compare(network(None, 0.8), 5, monkeypatch, 1e9):
+def test_two_threads_share_lanes_and_blocks():
+    routes = {}
+    for (expected, gradient), states in compare(network(None, 0.8), 5, shared_work=0.0, block_columns=1):
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=1e-12)
-    assert len(used) == len(TAPES)
-    assert min(workers) >= 2
+        routes = states[1].routes
+    assert routes == {"products": len(TAPES)}
 
 
-def test_fewer_operations_where_it_is_chosen(monkeypatch, used):
+def test_fewer_operations_where_it_is_chosen():
     net = srl.Network().add_input("x", 4).add_population("h", srl.models.egru, 40).connect("x", "h").connect("h", "h")
     net = net.add_readout("z", "h", 2).initialize(0)
     x = np.random.default_rng(0).normal(size=(64, 2, 4)).astype(np.float32)
     loss, macs = srl.losses.squared_error(np.ones((64, 2, 2), np.float32)), []
-    for rate in (0.0, product.DENSE_RATE):
-        monkeypatch.setattr(product, "DENSE_RATE", rate)
-        table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x, loss, tau=16)
+    for rate in (0.0, Tuning().dense_product_rate):
+        with override(dense_product_rate=rate):
+            table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x, loss, tau=16)
+        assert table.routes["RTRL(dense=False)"] == {"products" if rate else "dense rows": 4}
         cost = table.cost["RTRL(dense=False)"]
         assert cost is not None
         macs.append(cost.macs)
         assert abs(table.cosine["RTRL(dense=False)"]["all"] - 1) < 1e-5  # float32
-    assert len(used) == 4
     assert macs[1] < 0.5 * macs[0]
 
 
-def test_a_sequence_that_is_one_tape_is_carried_forward(monkeypatch, used):
+def test_a_sequence_that_is_one_tape_is_carried_forward():
     net, x = network(None, 0.0), np.random.default_rng(0).normal(size=(20, 2, 4))
     loss = srl.losses.squared_error(np.ones((20, 2, 1)), readout="v")
-    monkeypatch.setattr(product, "DENSE_RATE", 1e9)
-    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
-    assert np.abs(expected).max() > 1e-2
-    for tau, often in ((20, 0), (10, 2)):
-        used.clear()
-        _, gradient = srl.gradient(net, srl.RTRL(), x, loss, tau=tau)
-        assert len(used) == often
+    for tau, often in ((20, {"transitions": 1}), (10, {"products": 2})):
+        with override(dense_product_rate=1e9):
+            table = srl.compare(net, [srl.BPTT(), srl.RTRL()], x, loss, tau=tau)
+        expected, gradient = table.gradients.values()
+        assert np.abs(expected).max() > 1e-2
+        assert table.routes["RTRL(dense=False)"] == often
         np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match=r"'products' cannot serve here: a sequence that is one tape: .* give tau"):
+        srl.gradient(net, srl.RTRL(route="products"), x, loss)

@@ -7,10 +7,9 @@ import pytest
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines import influence as block_update
-from spikertrl.learners.engines.products import update as product
-from spikertrl.learners.engines.rows import dense_kernel as whole_kernel
-from spikertrl.learners.engines.rows import event_plan as schedule
+from spikertrl.learners.engines.choose import override
+from spikertrl.learners.engines.rows import dense_kernel
+from spikertrl.learners.engines.rows.event_plan import cut_steps
 from spikertrl.simulation.run import simulator
 from spikertrl.training import checkpoint
 
@@ -35,7 +34,7 @@ def network(decay: float, heard: float = 0.5, leaves: int = 0) -> srl.Network:
     return net.initialize(1)
 
 
-def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
+def drive(net: srl.Network, lanes: int, ways: dict[str, tuple]) -> tuple[dict[str, list], dict[str, object]]:
     """Gradients over several tapes, with losses in their midst and at their ends; one lane is reset before one of them."""
     rng, machine = np.random.default_rng(0), simulator(net)
     start, found = machine.start(lanes), {name: [] for name in ways}
@@ -47,33 +46,30 @@ def drive(net: srl.Network, lanes: int, ways: dict[str, object], monkeypatch: py
         tape = machine.run(start, x.astype(float))
         signal = Signal(0.0, np.zeros_like(tape.z))
         signal.dz[[tau // 2, -1]] = rng.normal(size=signal.dz[[tau // 2, -1]].shape)
-        monkeypatch.setattr(product, "RATE", 0.0)  # never by products: see test_product
-        for name, (learner, store, most) in ways.items():
-            monkeypatch.setattr(schedule, "STORE_BYTES", store)
-            monkeypatch.setattr(schedule, "MOST_VISITS", most)
-            monkeypatch.setattr(schedule, "MOST_ARRIVALS", 100 * most)
-            found[name].append(learner.update(kept[name], tape, signal))
-    return found
+        for name, (learner, store) in ways.items():
+            with override(store_bytes=store):
+                found[name].append(learner.update(kept[name], tape, signal))
+    return found, kept
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize(("decay", "leaves"), [(0.0, 0), (0.8, 0), (0.8, 12)])
-def test_by_events_equals_by_steps_and_dense(monkeypatch, lanes, decay, leaves):
-    used = []
-    sweep = block_update.sweep_events
-    monkeypatch.setattr(block_update, "sweep_events", lambda *a: (used.append(len(a[1]) - 1), sweep(*a)))
+def test_by_events_equals_by_steps_and_dense(lanes, decay, leaves):
+    events = srl.RTRL(route="events")
     ways = {
-        "dense": (srl.RTRL(dense=True), 0, 0), "steps": (srl.RTRL(), 1 << 20, 0),
-        "one stretch": (srl.RTRL(), 1 << 20, 9), "short stretches": (srl.RTRL(), 8 << 10, 9),
+        "dense": (srl.RTRL(dense=True), 1 << 20), "rows": (srl.RTRL(route="rows"), 1 << 20),
+        "general rows": (srl.RTRL(route="general rows"), 1 << 20),
+        "one segment": (events, 1 << 20), "short segments": (events, 8 << 10),
     }  # fmt: skip
     net = network(decay, leaves=leaves)
     layout = srl.RTRL().init(net, lanes).layout
-    assert layout.whole.any() and layout.whole.all() == (leaves == 0)
-    row = layout.stride[layout.whole].max() * 8
-    assert 8 * row > whole_kernel.NEAR_BYTES and row > 2 * whole_kernel.PART_BYTES  # eight senders are enough for parts
-    found = drive(net, lanes, ways, monkeypatch)
-    assert max(used) > 2 and 1 in used  # both stores were used, one of them in several stretches
-    for name in ("steps", "one stretch", "short stretches"):
+    assert layout.full_reach.any() and layout.full_reach.all() == (leaves == 0)
+    row = layout.stride[layout.full_reach].max() * 8
+    assert 8 * row > dense_kernel.NEAR_BYTES and row > 2 * dense_kernel.PART_BYTES  # eight senders are enough for parts
+    found, states = drive(net, lanes, ways)
+    assert [states[name].routes for name in ("rows", "general rows")] == [{"rows": 5}, {"general rows": 5}]
+    assert states["one segment"].routes == states["short segments"].routes == {"events": 5}
+    for name in ("rows", "general rows", "one segment", "short segments"):
         for tape, (expected, gradient) in enumerate(zip(found["dense"], found[name], strict=True)):
             assert np.abs(expected).max() > 1e-3
             room = ATOL * np.abs(expected).max()
@@ -92,8 +88,8 @@ def test_last_piece_gives_the_same_gradient_and_ends_the_sequence():
             start.reset_lanes()
             for part in (slice(0, 5), slice(5, 14)):
                 tape = machine.run(start, x[part])
-                told = Signal(0.0, signal[part].copy(), last=last and part.stop == 14)
-                found.append(srl.RTRL().update(kept, tape, told))
+                piece = Signal(0.0, signal[part].copy(), last=last and part.stop == 14)
+                found.append(srl.RTRL().update(kept, tape, piece))
     assert all(np.abs(gradient).max() > 1e-3 for gradient in found)
     np.testing.assert_allclose(found[4:], found[:4], rtol=1e-12, atol=1e-14)
     with pytest.raises(ValueError, match=r"lanes \[0, 1\] go on after their last piece"):
@@ -115,13 +111,10 @@ def test_a_checkpoint_leaves_out_what_has_no_meaning(tmp_path):
     assert sizes[True] < sizes[False] - kept.M.nbytes / 2
 
 
-def test_stretches_fit_into_the_store(monkeypatch):
-    net = network(0.0)
-    wiring = net.wiring
-    kept = srl.RTRL().init(net, 1)
-    monkeypatch.setattr(schedule, "STORE_BYTES", 40 * int(kept.layout.stride.max()) * 8)
+def test_segments_fit_into_the_store():
     sent = np.random.default_rng(0).integers(0, 16, (31, 2)).astype(np.int32)
-    cuts, store = schedule.stretches(kept.layout, wiring, sent)
-    held = [sent[a : b + 1].max(1).sum() for a, b in itertools.pairwise(cuts)]
-    assert cuts[0] == 0 and cuts[-1] == 30 and (np.diff(cuts) > 0).all()
-    assert max(held) == store <= 40
+    for row_bytes in (8, 800):
+        cuts, store = cut_steps(sent, row_bytes, 40 * row_bytes)
+        rows = [sent[a : b + 1].max(1).sum() for a, b in itertools.pairwise(cuts)]
+        assert cuts[0] == 0 and cuts[-1] == 30 and (np.diff(cuts) > 0).all() and len(cuts) > 3
+        assert max(rows) == store <= 40

@@ -5,26 +5,14 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from spikertrl import threads
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines.as_matrix import influence
-from spikertrl.learners.engines.transitions import update as transition
+from spikertrl.learners.engines.choose import Tuning, override
+from spikertrl.learners.engines.transitions.segments import carried, segment_length, segments
 from spikertrl.simulation.run import simulator
 
 RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
 STEPS = 14
-
-
-@pytest.fixture
-def used(monkeypatch):
-    """Lanes and steps of the sequences that went by transitions."""
-    calls, carry = [], transition.carry_transitions
-    monkeypatch.setattr(
-        transition,
-        "carry_transitions",
-        lambda state, tape, *a: (calls.append((tape.batch, tape.tau)), carry(state, tape, *a))[1],
-    )
-    return calls
 
 
 def network(density: float | None, decay: float) -> srl.Network:
@@ -41,7 +29,10 @@ def sequence(net: srl.Network, lanes: int, steps: int = STEPS, seed: int = 0) ->
 
 
 def gradients(net: srl.Network, learners: list, lanes: int, when: tuple[int, ...], steps: int = STEPS) -> list[np.ndarray]:
-    """Gradients of two sequences, one after the other in the same states, of losses at the steps ``when``."""
+    """Gradients of two sequences, one after the other in the same states, of losses at the steps ``when``.
+
+    The last learner is RTRL, whose sequences go by transitions.
+    """
     machine, found, rng = simulator(net), [], np.random.default_rng(5)
     start, states = machine.start(lanes), [learner.init(net, lanes) for learner in learners]
     for number in range(2):
@@ -51,6 +42,7 @@ def gradients(net: srl.Network, learners: list, lanes: int, when: tuple[int, ...
         signal.dz[list(when)] = rng.normal(size=(len(when), *signal.dz.shape[1:]))
         signal.dy[list(when), :, 5] = 0.1
         found.append([learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True)])
+    assert states[-1].routes == {"transitions": 2}
     return [np.stack(pair) for pair in zip(*found, strict=True)]
 
 
@@ -59,11 +51,10 @@ def gradients(net: srl.Network, learners: list, lanes: int, when: tuple[int, ...
 @pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
 @pytest.mark.parametrize("when", [(STEPS - 1,), (0, 3, 9)], ids=["at the end", "between"])
 @pytest.mark.parametrize("room", [1 << 20, 18 * 12 * 8, 1], ids=["one tile", "some tiles", "many tiles"])
-def test_equals_the_textbook_and_backpropagation(monkeypatch, used, room, when, density, decay, lanes):
-    monkeypatch.setattr(transition, "TILE_BYTES", room)
+def test_equals_the_textbook_and_backpropagation(room, when, density, decay, lanes):
     net = network(density, decay)
-    expected, back, found = gradients(net, [srl.RTRL(dense=True), srl.BPTT(), srl.RTRL()], lanes, when)
-    assert used == [(lanes, STEPS)] * 2
+    with override(tile_bytes=room):
+        expected, back, found = gradients(net, [srl.RTRL(dense=True), srl.BPTT(), srl.RTRL()], lanes, when)
     for name, parts in net.view(expected[1]).items():
         assert all(np.abs(getattr(part, "data", part)).max() > 0 for part in parts.values()), name
     scale = np.abs(expected).max()
@@ -74,110 +65,104 @@ def test_equals_the_textbook_and_backpropagation(monkeypatch, used, room, when, 
 
 @pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
 @pytest.mark.parametrize("length", [1, 2, 3, 7, STEPS - 1, 40])
-def test_sections_of_any_length(monkeypatch, used, length, density):
-    lengths, carry, sizes = [], transition.carry, transition._sections.__wrapped__  # what is remembered has another length
-    monkeypatch.setattr(transition, "section_length", lambda steps: length)
-    monkeypatch.setattr(transition, "_sections", sizes)
-    monkeypatch.setattr(transition, "carry", lambda *a: (lengths.append((a[4], a[3] - a[2])), carry(*a))[1])
-    monkeypatch.setattr(transition, "ASIDE_BYTES", 1)  # lane by lane
+def test_segments_of_any_length(length, density):
     for when in ((STEPS - 1,), (0, 3, 9), (5,), tuple(range(STEPS))):
-        expected, found = gradients(network(density, 0.8), [srl.RTRL(dense=True), srl.RTRL()], 3, when)
+        with override(segment_length=length, aside_bytes=1, transition_rate=1e9):  # lane by lane
+            expected, found = gradients(network(density, 0.8), [srl.RTRL(dense=True), srl.RTRL()], 3, when)
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
-    assert len(used) == 8
-    assert lengths == [(length, 1)] * 24
+
+
+def test_the_length_of_segments_and_the_lanes_together_are_obeyed():
+    """By what is held: one lane's steps within segments, and none where a segment is one step."""
+    held = {}
+    for length, room in ((1, 1), (7, 1), (7, 1 << 20)):
+        net, state = network(None, 0.0), None
+        with override("transitions", segment_length=length, aside_bytes=room):
+            state = srl.RTRL().init(net, 3)
+            tape = simulator(net).run(simulator(net).start(3), sequence(net, 3))
+            srl.RTRL().update(state, tape, Signal(0.0, np.ones_like(tape.z), last=True))
+        held[length, room] = state.transition_bytes
+    cut = segments(21, np.dtype("float64"), STEPS, 7)
+    assert cut.aside_bytes == 2 * 21 * 6 * 24 * 8 and segments(21, np.dtype("float64"), STEPS, 1).aside_bytes == 0
+    assert held[7, 1 << 20] - held[7, 1] == 2 * cut.aside_bytes
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
-def test_short_sequences(monkeypatch, used, steps):
-    monkeypatch.setattr(transition, "RATE", 1e9)
-    expected, found = gradients(network(None, 0.0), [srl.RTRL(dense=True), srl.RTRL()], 2, (steps - 1,), steps)
+def test_short_sequences(steps):
+    learners = [srl.RTRL(dense=True), srl.RTRL(route="transitions")]
+    expected, found = gradients(network(None, 0.0), learners, 2, (steps - 1,), steps)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL)
-    assert used == [(2, steps)] * 2
 
 
 def test_lanes_go_in_groups_whose_transitions_fit():
-    sections = transition._sections(32, np.dtype("float32"), 150)
-    one = sections.aside_bytes
-    assert sections.room(1).nbytes == one > 0
-    for batch, room, expected in (
-        (1, 0, 1),
-        (780, 10 * one, 10),
-        (4, 10 * one, 4),
-        (780, 1 << 40, transition.ASIDE_BYTES // one),
-    ):
-        assert sections.lanes_together(batch, room) == expected
+    cut = segments(32, np.dtype("float32"), 150)
+    one = cut.aside_bytes
+    assert cut.room(1).nbytes == one > 0
+    for batch, room, expected in ((1, 0, 1), (780, 10 * one, 10), (4, 10 * one, 4)):
+        assert cut.lanes_together(batch, room) == expected
 
 
 def test_about_the_root_of_the_steps_is_carried():
     for steps in (2, 17, 100, 1000):
-        m = transition.section_length(steps)
-        assert transition.carried(steps, 1) == steps * (steps - 1) // 2
-        assert transition.carried(steps, m) == min(transition.carried(steps, k) for k in range(1, steps))
-        assert abs(m - steps**0.5) <= 1 and transition.carried(steps, m) < 1.2 * steps**1.5
+        m = segment_length(steps)
+        assert carried(steps, 1) == steps * (steps - 1) // 2
+        assert carried(steps, m) == min(carried(steps, k) for k in range(1, steps))
+        assert abs(m - steps**0.5) <= 1 and carried(steps, m) < 1.2 * steps**1.5
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
-def test_two_threads_share_lanes_and_tiles(monkeypatch, used):
-    monkeypatch.setattr(threads, "SMALL_WORK", 0.0)
-    monkeypatch.setattr(transition, "SMALL_WORK", 0.0)
-    monkeypatch.setattr(transition, "TILE_BYTES", 18 * 12 * 8)
-    workers, shared = [], transition.share
-    monkeypatch.setattr(transition, "share", lambda part, n: (workers.append(n), shared(part, n)))
+def test_two_threads_share_lanes_and_tiles():
     for lanes in (1, 5):
-        expected, found = gradients(network(None, 0.8), [srl.RTRL(dense=True), srl.RTRL()], lanes, (3, 9))
+        with override(shared_work=0.0, transition_work=0.0, tile_bytes=18 * 12 * 8):
+            expected, found = gradients(network(None, 0.8), [srl.RTRL(dense=True), srl.RTRL()], lanes, (3, 9))
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12)
-    assert len(used) == 4
-    assert min(workers) >= 2
 
 
-def test_nothing_is_owed_where_no_step_has_a_loss(used):
+def test_no_gradient_where_no_step_has_a_loss():
     net = network(None, 0.0)
     tape = simulator(net).run(simulator(net).start(2), sequence(net, 2))
     state = srl.RTRL().init(net, 2)
     assert not srl.RTRL().update(state, tape, Signal(0.0, np.zeros_like(tape.z), last=True)).any()
-    assert used == [(2, STEPS)]
+    assert state.routes == {"transitions": 1}
 
 
-def whole(net: srl.Network, x: np.ndarray, tau: int | None = None) -> np.ndarray:
-    """RTRL's gradient, once it has been found equal to that of backpropagation."""
+def whole(net: srl.Network, x: np.ndarray, tau: int | None = None, route: str | None = None) -> bool:
+    """Whether the sequence goes by transitions, once the gradient has been found equal to that of backpropagation."""
     loss = srl.losses.squared_error(np.ones((*x.shape[:2], 1)), readout="v")
-    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
-    _, found = srl.gradient(net, srl.RTRL(), x, loss, tau=tau)
+    learner = srl.RTRL(route=route)
+    table = srl.compare(net, [srl.BPTT(), learner], x, loss, tau=tau)
+    expected, found = table.gradients.values()
     assert np.abs(expected).max() > 1e-2
     np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12)
-    return found
+    return "transitions" in table.routes[repr(learner)]
 
 
-def test_whole_sequences_alone(used):
+def test_whole_sequences_alone():
     net = network(None, 0.0)
-    whole(net, sequence(net, 2), tau=STEPS - 1)
-    assert not used
-    whole(net, sequence(net, 2))
-    assert used == [(2, STEPS)]
+    assert not whole(net, sequence(net, 2), tau=STEPS - 1)
+    assert whole(net, sequence(net, 2))
 
 
-def test_not_where_the_influence_is_the_smaller(used):
+def test_not_where_the_influence_is_the_smaller():
     few = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.rnn, 8)  # 13 parameters a unit
     few = few.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
-    whole(few, sequence(few, 1, steps=200))
-    assert not used
-    whole(few, sequence(few, 1, steps=20))
-    assert used == [(1, 20)]
-    used.clear()
+    assert not whole(few, sequence(few, 1, steps=200))
+    assert whole(few, sequence(few, 1, steps=20))
     columns = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.egru, 8, theta=50.0)
     columns = columns.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
     machine, learner = simulator(columns), srl.RTRL()
     for heard in (0, 60):  # of the channels
         x = np.broadcast_to(np.arange(60) < heard, (40, 1, 60)).astype(float)
         tape = machine.run(machine.start(1), x)
-        learner.update(learner.init(columns, 1), tape, Signal(0.0, np.ones_like(tape.z), last=True))
-        assert len(used) == (heard == 60)
+        state = learner.init(columns, 1)
+        learner.update(state, tape, Signal(0.0, np.ones_like(tape.z), last=True))
+        assert (state.route == "transitions") == (heard == 60)
 
 
-def test_nothing_is_learned_in_the_network(used):
+def test_nothing_is_learned_in_the_network():
     frozen = {"trainable": False}
     net = (
         srl.Network("float64")
@@ -187,19 +172,21 @@ def test_nothing_is_learned_in_the_network(used):
     )
     net = net.connect("h", "h", **frozen).add_readout("v", "h", 1).initialize(1)
     assert not len(net.wiring.col_theta)
-    whole(net, sequence(net, 2))
-    assert not used
+    assert not whole(net, sequence(net, 2))
 
 
-def test_not_where_couplings_take_too_much_room(monkeypatch, used):
-    net, x = network(0.3, 0.0), sequence(network(0.3, 0.0), 2)
-    found, sizes = whole(net, x), transition.couplings.nbytes
-    monkeypatch.setattr(transition.couplings, "nbytes", lambda w, blocks, rows: sizes(w, blocks, rows) * 10**6)
-    np.testing.assert_allclose(whole(net, x), found, rtol=RTOL, atol=1e-12)
-    assert len(used) == 1
+def test_not_where_the_step_jacobian_takes_too_much_room():
+    net = network(0.3, 0.0)
+    x = sequence(net, 2, steps=120)
+    with override(transition_rate=1e9):
+        assert whole(net, x)
+        with override(jacobian_list_bytes=0):  # less than it needs; the influence's own bytes are not enough either
+            assert not whole(net, x)
+            with pytest.raises(ValueError, match="the step Jacobian and what is set aside take"):
+                whole(net, x, route="transitions")
 
 
-def test_a_sequence_in_pieces_follows_one_that_was_whole(used):
+def test_a_sequence_in_pieces_follows_one_that_was_whole():
     net, rng = network(0.3, 0.8), np.random.default_rng(3)
     machine, learners = simulator(net), (srl.RTRL(dense=True), srl.RTRL())
     start, states = machine.start(2), [learner.init(net, 2) for learner in learners]
@@ -215,29 +202,28 @@ def test_a_sequence_in_pieces_follows_one_that_was_whole(used):
             rows = [influence(state, 1) for state in states]
             assert np.abs(rows[0]).max() > 1e-2
             np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
-    assert len(used) == 2
+    assert states[1].routes["transitions"] == 2
 
 
-def test_fewer_operations_and_less_memory(monkeypatch, used):
+def test_fewer_operations_and_less_memory():
     net = srl.Network().add_input("x", 4).add_population("h", srl.models.egru, 40).connect("x", "h").connect("h", "h")
     net = net.add_readout("z", "h", 2).initialize(0)
     x, loss = np.random.default_rng(0).normal(size=(20, 2, 4)), srl.losses.cross_entropy([0, 1], at="last")
     costs = []
-    for rate in (0.0, transition.RATE):
-        monkeypatch.setattr(transition, "RATE", rate)
-        table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x.astype(np.float32), loss)
+    for rate in (0.0, Tuning().transition_rate):
+        with override(transition_rate=rate):
+            table = srl.compare(net, [srl.RTRL(), srl.BPTT()], x.astype(np.float32), loss)
+        assert ("transitions" in table.routes["RTRL(dense=False)"]) == (rate > 0)
         cost = table.cost["RTRL(dense=False)"]
         assert cost is not None and abs(table.cosine["RTRL(dense=False)"]["all"] - 1) < 1e-5  # float32
         costs.append(cost)
-    assert len(used) == 1
     assert costs[1].macs < 0.5 * costs[0].macs
     assert 0 < costs[1].bytes_held < 0.5 * costs[0].bytes_held
 
 
 @pytest.mark.parametrize("density", [None, 0.3, 0.06], ids=["dense", "sparse", "out of reach"])
 @pytest.mark.parametrize("model", ["rnn", "threshold_rnn"])
-def test_units_without_memory_and_units_out_of_reach(monkeypatch, used, model, density):
-    monkeypatch.setattr(transition, "RATE", 1e9)
+def test_units_without_memory_and_units_out_of_reach(model, density):
     narrow = {"surrogate": srl.surrogates.triangle(0.8, 0.3)} if model == "threshold_rnn" else {}
     net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", getattr(srl.models, model), 20, **narrow)
     net.add_population("g", srl.models.egru, 3).connect("x", "h").connect("h", "h", density=density, seed=1).connect("h", "g")
@@ -247,28 +233,29 @@ def test_units_without_memory_and_units_out_of_reach(monkeypatch, used, model, d
     tape = simulator(net).run(simulator(net).start(3), sequence(net, 3))
     active = tape.active(net.wiring)[0].mean() / net.wiring.n_units
     assert 0.1 < active < (0.7 if narrow else 1)
-    whole(net, sequence(net, 3))
-    assert used == [(3, STEPS)]
+    assert whole(net, sequence(net, 3), route="transitions")
 
 
-def test_not_where_the_influence_is_an_approximation(used):
+def test_not_where_the_influence_is_an_approximation():
     net = network(0.3, 0.0)
     loss, x = srl.losses.squared_error(np.ones((STEPS, 2, 1)), readout="v"), sequence(net, 2)
-    assert not srl.SnAp(2).init(net, 2).layout.whole.all()
-    (_, found), (_, pieces) = (srl.gradient(net, srl.SnAp(2), x, loss, tau=tau) for tau in (None, 5))
-    assert np.abs(pieces).max() > 1e-2
-    np.testing.assert_allclose(found, pieces, rtol=RTOL, atol=1e-12)
-    assert not used
-    srl.gradient(net, srl.SnAp(20), x, loss)
-    assert used == [(2, STEPS)]
+    assert not srl.SnAp(2).init(net, 2).layout.full_reach.all()
+    whole, pieces = (srl.compare(net, [srl.SnAp(2), srl.SnAp(20)], x, loss, tau=tau) for tau in (None, 5))
+    expected = pieces.gradients["SnAp(order=2)"]
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(whole.gradients["SnAp(order=2)"], expected, rtol=RTOL, atol=1e-12)
+    assert "transitions" not in whole.routes["SnAp(order=2)"] and whole.routes["SnAp(order=20)"] == {"transitions": 1}
+    with pytest.raises(ValueError, match=r"SnAp\(order=2\): the route 'transitions' cannot serve here: .* rows are left out"):
+        srl.gradient(net, srl.SnAp(2, route="transitions"), x, loss)
 
 
 @pytest.mark.parametrize("paths", [0, 3])
-def test_random_paths_are_the_same_paths(monkeypatch, used, paths):
-    monkeypatch.setattr(transition, "RATE", 1e9)
+def test_random_paths_are_the_same_paths(paths):
     net = network(None, 0.8)
     loss, x = srl.losses.squared_error(np.ones((STEPS, 2, 2)), readout="z"), sequence(net, 2)
-    (_, found), (_, pieces) = (srl.gradient(net, srl.RandomPaths(paths), x, loss, tau=tau) for tau in (None, 5))
+    with override(transition_rate=1e9):
+        whole, cut = (srl.compare(net, [srl.RandomPaths(paths)], x, loss, tau=tau) for tau in (None, 5))
+    (found,), (pieces,) = whole.gradients.values(), cut.gradients.values()
     assert np.abs(pieces[net.wiring.layout["h<-h", "h"][0]]).max() > 1e-3
     np.testing.assert_allclose(found, pieces, rtol=RTOL, atol=1e-12)
-    assert used == [(2, STEPS)]
+    assert list(whole.routes.values()) == [{"transitions": 1}]

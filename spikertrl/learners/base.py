@@ -51,29 +51,3 @@ class Learner(Protocol):
     def update(self, state: Any, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance ``state`` in place; return the gradient, flat like theta."""
         ...
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

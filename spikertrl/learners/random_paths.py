@@ -32,6 +32,11 @@ class PathsState:
     wiring: Wiring
     blocks: BlockState
 
+    @property
+    def routes(self) -> dict[str, int]:
+        """How often each route ran (see ``engines/choose``)."""
+        return self.blocks.routes
+
 
 @dataclass(frozen=True)
 class RandomPaths:

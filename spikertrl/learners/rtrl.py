@@ -14,9 +14,10 @@ import numpy as np
 
 from .. import arguments
 from ..tape import Tape
-from . import textbook as dense
+from . import textbook
 from .base import Signal
 from .engines.blocks.state import BlockState, init_blocks, kept_bytes
+from .engines.choose import checked
 from .engines.influence import update_blocks
 
 if TYPE_CHECKING:
@@ -25,7 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RTRL:
-    """Exact RTRL. ``dense=True`` is the textbook matrix without any skip, for reference and small networks.
+    """Exact RTRL, by the fastest of several routes, or by one that is asked for.
+
+    Parameters
+    ----------
+    dense : bool
+        The textbook matrix without any skip, for reference and small networks.
+    route : str, optional
+        "transitions", "deferred", "products", "events", "dense rows", "rows" or "general rows" (see ``engines/choose``), for
+        tests and measurements. The default lets the library choose for every tape; ``srl.explain`` tells what it would choose.
+
+    Raises
+    ------
+    ValueError
+        If there is no such route, or, when learning, if it cannot serve the network or the tape.
 
     Examples
     --------
@@ -41,21 +55,31 @@ class RTRL:
     """
 
     dense: bool = False
+    route: str | None = None
     claim = "exact"
 
     def __post_init__(self) -> None:
         arguments.flag("RTRL", "dense", self.dense)
+        checked(self.route, "RTRL")
+        if self.dense and self.route:
+            raise ValueError(
+                f"RTRL: dense=True is the textbook matrix, it has no route; got route={self.route!r}; give one of them"
+            )
 
-    def init(self, net: Network, batch: int) -> BlockState | dense.DenseState:
+    def __repr__(self) -> str:
+        route = f", route={self.route!r}" if self.route else ""
+        return f"RTRL(dense={self.dense}{route})"
+
+    def init(self, net: Network, batch: int) -> BlockState | textbook.DenseState:
         """Allocate the influence for ``batch`` lanes, all zero."""
-        return dense.init(net.wiring, batch) if self.dense else init_blocks(net.wiring, batch, None)
+        return textbook.init(net.wiring, batch) if self.dense else init_blocks(net.wiring, batch, None, self.route)
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the influence."""
-        return dense.nbytes(net.wiring, batch) if self.dense else kept_bytes(net.wiring, batch, None)
+        return textbook.nbytes(net.wiring, batch) if self.dense else kept_bytes(net.wiring, batch, None, self.route)
 
-    def update(self, state: BlockState | dense.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
+    def update(self, state: BlockState | textbook.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
-        return dense.update(state, tape, signal) if isinstance(state, dense.DenseState) else update_blocks(state, tape, signal)
-
-
+        if isinstance(state, textbook.DenseState):
+            return textbook.update(state, tape, signal)
+        return update_blocks(state, tape, signal, route=self.route)

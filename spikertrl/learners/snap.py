@@ -11,6 +11,7 @@ from .. import arguments
 from ..tape import Tape
 from .base import Signal
 from .engines.blocks.state import BlockState, init_blocks, kept_bytes
+from .engines.choose import checked
 from .engines.influence import update_blocks
 from .engines.local.layout import is_local
 from .engines.local.update import LocalState, init_local, update_local
@@ -21,24 +22,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SnAp:
-    """SnAp-n (Menick et al. 2021): keep the rows of units at most n-1 connections away. Exact once n covers the graph."""
+    """SnAp-n (Menick et al. 2021): keep the rows of units at most n-1 connections away. Exact once n covers the graph.
+
+    ``route``: as of ``RTRL``. Most routes need the full reach, and refuse to serve where rows are left out.
+    """
 
     order: int = 1
+    route: str | None = None
     claim = "approximate"
 
     def __post_init__(self) -> None:
+        checked(self.route, "SnAp")
         arguments.whole("SnAp", "order", self.order)
+
+    def __repr__(self) -> str:
+        return f"SnAp(order={self.order}{f', route={self.route!r}' if self.route else ''})"
 
     def init(self, net: Network, batch: int) -> BlockState | LocalState:
         """Allocate the kept part of the influence, all zero."""
-        if self.order == 1 and is_local(net.wiring):
+        if self.order == 1 and self.route is None and is_local(net.wiring):
             return init_local(net.wiring, batch, str(self))
-        return init_blocks(net.wiring, batch, self.order - 1)
+        return init_blocks(net.wiring, batch, self.order - 1, self.route)
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the part that is kept."""
-        return kept_bytes(net.wiring, batch, self.order - 1)
+        return kept_bytes(net.wiring, batch, self.order - 1, self.route)
 
     def update(self, state: BlockState | LocalState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance over the tape; return the gradient, flat like theta."""
-        return update_local(state, tape, signal) if isinstance(state, LocalState) else update_blocks(state, tape, signal)
+        if isinstance(state, LocalState):
+            return update_local(state, tape, signal)
+        return update_blocks(state, tape, signal, route=self.route)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..learners.base import Learner, Signal
+from ..learners.engines import choose
 from ..learners.engines.blocks.layout import layout
 from ..learners.engines.local.layout import is_local
 from ..learners.eprop import EProp
@@ -177,7 +178,7 @@ def share_out(learner: Learner, w: Wiring, ranks: int) -> np.ndarray:
     if hops == 0 and is_local(w):
         group, cost = np.arange(w.n_units + 1), np.diff(w.col_ptr) * (w.S + 1)
     else:
-        blocks = layout(w, hops)
+        blocks = layout(w, hops, choose.limits())
         rows = np.diff(blocks.first_M) // np.maximum(blocks.stride, 1)
         group, cost = blocks.group, rows * (blocks.stride + ROW_OVERHEAD) * (blocks.stride > 0)
     load, owner = np.zeros(ranks), np.empty(len(cost), np.int64)

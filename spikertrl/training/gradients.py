@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Comparison:
     """Gradients of several learners on one trajectory. The first learner is the reference of all cosines.
 
     ``gradients``: name -> flat gradient; ``cosine``: name -> {"all" or parameter group: cosine}; ``norm``; ``cost``: name ->
-    Cost or None.
+    Cost or None; ``routes``: name -> {route: how often it ran}, empty for learners that know one way only.
     """
 
     net: Network
@@ -91,6 +91,7 @@ class Comparison:
     cosine: dict[str, dict[str, float]]
     norm: dict[str, float]
     cost: dict[str, Cost | None]
+    routes: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         groups = list(next(iter(self.cosine.values())))
@@ -132,7 +133,8 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     cosines = {name: cosine_by_group(net, g, reference) for name, g in gradients.items()}
     norms = {name: float(np.linalg.norm(g)) for name, g in gradients.items()}
     costs = {name: cost_of(memory) for name, memory in zip(names, memories, strict=True)}
-    return Comparison(net, value, gradients, cosines, norms, costs)
+    routes = {name: dict(getattr(memory, "routes", {})) for name, memory in zip(names, memories, strict=True)}
+    return Comparison(net, value, gradients, cosines, norms, costs, routes)
 
 
 def cosine_by_group(net: Network, a: np.ndarray, b: np.ndarray) -> dict[str, float]:

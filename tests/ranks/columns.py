@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import spikertrl as srl
 from networks import CHANNELS, OUTPUTS, drive, single, stacked
 from spikertrl import resources
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.blocks import kept_steps
+from spikertrl.learners.engines.choose import override
 from spikertrl.network import budget
 from spikertrl.resources import NotEnoughMemory
 from spikertrl.simulation.run import simulator
@@ -105,21 +104,12 @@ def gradients_are_the_same(comms: list) -> None:
     for dtype, batch in (("float32", 5), ("float64", 1)):
         net = dense(dtype)
         done += compare(f"whole {dtype}", comms, srl.RTRL(), lambda x, net=net, b=batch: whole_sequence(net, x, b))
-    with kept_from(0):
+    with override(deferred_bytes=0, dense_deferred_bytes=0):  # online steps are deferred
         for build, batch in itertools.product((plain_dense, plain), (1, 5)):
             net, name = build("float32"), f"kept {build.__name__} {batch}"
             done += compare(name, comms, srl.RTRL(), lambda x, net=net, b=batch: gradients(net, x, b, 1))
     if WORLD.rank == 0:
         print(f"compared {done}", flush=True)
-
-
-@contextmanager
-def kept_from(least: int) -> Iterator[None]:
-    """Online steps wait for one another where the influence has more than so many bytes."""
-    before = kept_steps.LEAST_BYTES, kept_steps.DENSE_BYTES
-    kept_steps.LEAST_BYTES = kept_steps.DENSE_BYTES = least
-    yield
-    kept_steps.LEAST_BYTES, kept_steps.DENSE_BYTES = before
 
 
 def trained(learner: srl.learners.Learner) -> np.ndarray:

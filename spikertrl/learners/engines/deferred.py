@@ -18,39 +18,21 @@ import numba
 import numpy as np
 from numba import njit, prange
 
-from ...network.wiring import Wiring
-from ...tape import Tape
 from .adjoint.adjoint import Adjoint
 from .blocks.columns import add_gradient
 from .blocks.kept_steps import Postponed
-from .blocks.layout import Layout, tasks
-from .blocks.step_jacobian import all_to_all
+from .blocks.layout import tasks
 from .simd.rows import FAST, lanes, sum_rows
 from .simd.scalar import add
 
 if TYPE_CHECKING:
     from .blocks.state import BlockState
 
-MOST_ACTIVE = 0.2  # share of gradient-active units above which, in a sparse network, most rows would be read all the same
 
-
-
-
-def is_quiet(w: Wiring, blocks: Layout, tape: Tape) -> bool:
-    """Few enough units of a sparse network are gradient-active for its steps to wait; dense ones may always."""
-    return all_to_all(w, blocks) or float(tape.active(w)[0].mean()) <= MOST_ACTIVE * w.n_units
-
-
-
-
-
-
-
-
-def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> np.ndarray:
+def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray, lanes_at_a_time: int) -> np.ndarray:
     """Gradient of ``direct`` (steps, B, N) = dL/dy of the last steps kept, through all kept steps and the influence."""
     w, blocks, tape = state.wiring, state.layout, kept.tape()
-    whole, _, chunks = tasks(blocks, kept.batch, numba.get_num_threads())
+    full, _, chunks = tasks(blocks, kept.batch, numba.get_num_threads(), lanes_at_a_time)
     gradient = np.zeros((chunks, w.n_parameters), w.dtype)
     adjoint = Adjoint(w, kept.batch)
     gamma = adjoint.back(tape, kept.padded(direct), 0, gradient[0], kept.theta)
@@ -61,7 +43,7 @@ def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray) -> 
     )
     adjoint.own_parameters(gradient[0])
     state.counts[3] += adjoint.count(gamma) + _read_rows(
-        whole, kept.batch, lanes(w.dtype), blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
+        full, kept.batch, lanes(w.dtype), blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr, blocks.runs,
         blocks.theta, state.M, state.row_live, state.position, state.width, rows, gradient,
     )  # fmt: skip
     return gradient[0] if chunks == 1 else gradient.sum(0)
@@ -87,7 +69,7 @@ def _meet(carry, message, sent, o, q, Q, size, local, start_o, start_q, rows, ph
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _read_rows(tasks, B, lanes, first_M, reach_ptr, stride_of, run_ptr, runs, theta, M, row_live, position, width, signal,
                gradient):  # fmt: skip
-    """gradient += signal (B, N) times the rows of whole blocks. Returns multiply-adds done."""
+    """gradient += signal (B, N) times the rows of blocks of full reach. Returns multiply-adds done."""
     N, done = signal.shape[1], 0
     for task in prange(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]

@@ -1,6 +1,8 @@
-"""One update of the influence in blocks, for exact RTRL and SnAp: over a tape at once, or over some short ones together."""
+"""One update of the influence in blocks, for exact RTRL and SnAp, by the route that ``choose`` names."""
 
 from __future__ import annotations
+
+import functools
 
 import numba
 import numpy as np
@@ -9,70 +11,98 @@ from ...tape import Tape
 from ...threads import threads_for
 from ..base import Signal
 from ..readout import add_readout_gradient, readout_weights, through_decay
-from . import deferred as postponed
-from .blocks import kept_steps
-from .blocks import step_jacobian as couplings
+from . import choose, deferred
+from .blocks import kept_steps, step_jacobian
 from .blocks.kept_steps import Postponed
 from .blocks.layout import tasks
 from .blocks.state import BlockState
-from .products import update as product
+from .blocks.step_jacobian import Couplings
+from .products.update import sweep_products
 from .rows.by_event_kernel import sweep_events
 from .rows.by_step_kernel import sweep
 from .rows.dense_kernel import sweep_whole
-from .rows.event_plan import is_by_events, schedule, stretches
+from .rows.event_plan import cut_steps, event_plan
 from .simd.rows import lanes
-from .transitions import update as transition
+from .transitions.segments import segments
+from .transitions.sources import columns_alive
+from .transitions.update import Room, carry_transitions
 
 
-def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool = False) -> np.ndarray:
-    """Advance all blocks over a tape and return the gradient. ``at_once``: never postpone a short tape (see ``postponed``)."""
-    with threads_for(_work(state, tape)):
-        return _update(state, tape, signal, at_once)
+def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool = False, route: str | None = None) -> np.ndarray:
+    """Advance all blocks over a tape and return the gradient.
+
+    Parameters
+    ----------
+    at_once : bool
+        Never defer a short tape.
+    route : str, optional
+        The route to take, see ``choose``; the default leaves it to the library.
+    """
+    active = float(tape.active(state.wiring)[0].mean())
+    with threads_for(_work(state, tape, active), choose.tuning().shared_work):
+        return _update(state, tape, signal, at_once, choose.forced() or route, active)
 
 
-def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool) -> np.ndarray:
+def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route: str | None, active: float) -> np.ndarray:
     w = state.wiring
     if state.over and not tape.reset.all():
-        going_on = np.flatnonzero(~tape.reset).tolist()
+        unreset = np.flatnonzero(~tape.reset).tolist()
         raise ValueError(
-            f"RTRL, step {tape.start}: lanes {going_on} go on after their last piece; reset_lanes() puts them back first"
+            f"RTRL, step {tape.start}: lanes {unreset} go on after their last piece; reset_lanes() puts them back first"
         )
+    whole = signal.last and bool(tape.reset.all())
+    deferring = state.kept is not None and state.kept.steps > 0 and not tape.reset.any()
+    situation = choose.Situation(
+        tape.start, tape.tau, active, whole, signal.last, deferring, at_once,
+        lambda: columns_alive(w.undivided, tape, choose.tuning().lanes_at_a_time),
+    )  # fmt: skip
+    choice = choose.route_of_update(state.facts, situation, route)
     if tape.reset.any():
         catch_up(state, wanted=not tape.reset.all())
         _reset(state, tape.reset)
     weights = readout_weights(w, tape.theta)
     zbar = through_decay(w, signal.dz)
     direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
-    room = 0 if at_once or signal.last else kept_steps.room(w, tape.batch, state.layout)
-    waiting = state.kept is not None and state.kept.steps > 0
-    if signal.last and tape.reset.all() and transition.is_cheaper(state, tape):
-        full = couplings.all_to_all(w, state.layout)
-        lists = None if full else _coupled(state, tape, *_sent(state, tape), 0, tape.tau, None)
-        gradient = transition.carry_transitions(state, tape, direct, lists)
-    elif 2 * tape.tau <= room and (waiting or postponed.is_quiet(w, state.layout, tape)):
-        gradient = _postpone(state, tape, direct, room)
-    else:
+    if choice is None:
         catch_up(state)
-        gradient = _advance(state, tape, direct, zbar, weights, signal.last)
+        gradient = _advance(state, tape, direct, zbar, weights, signal.last, route)
+    elif choice.route == choose.TRANSITIONS:
+        state.ran(choice, tape.start)
+        gradient = _carry(state, tape, direct)
+    else:
+        state.ran(choice, tape.start)
+        gradient = _defer(state, tape, direct, choose.deferred_steps(state.facts, route))
     state.lane_steps += tape.batch * tape.tau
     state.over = signal.last
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
 
 
-def _postpone(state: BlockState, tape: Tape, direct: np.ndarray, room: int) -> np.ndarray:
+def _carry(state: BlockState, tape: Tape, direct: np.ndarray) -> np.ndarray:
+    """The gradient of a sequence that is one tape, by its state transitions."""
+    facts, values, lists = state.facts, choose.tuning(), None
+    room = choose.transition_room(facts)
+    if not choose.all_to_all(facts):
+        lists = _step_jacobian(state, tape, *_sent(state, tape), 0, tape.tau, False)
+        room -= sum(part.nbytes for part in lists[:-1])
+    cut = segments(facts.units, facts.dtype, tape.tau, values.segment_length)
+    sizes = Room(cut, values.tile_bytes, min(room, values.aside_bytes), values.transition_work)
+    return carry_transitions(state, tape, direct, lists, sizes)
+
+
+def _defer(state: BlockState, tape: Tape, direct: np.ndarray, most: int) -> np.ndarray:
     """Keep a short tape; the gradient goes back through the kept ones, or comes with them when they are many enough."""
-    kept = state.kept = state.kept or kept_steps.empty(state.wiring, tape, room)
-    if kept.steps + tape.tau > room:
+    kept = state.kept = state.kept or kept_steps.empty(state.wiring, tape, most)
+    if kept.steps + tape.tau > kept.room:
         catch_up(state)
     kept.add(tape)
-    if kept.steps + tape.tau <= room:
-        return postponed.gradient_through(state, kept, direct)
+    if kept.steps + tape.tau <= kept.room:
+        return deferred.gradient_through(state, kept, direct, choose.tuning().lanes_at_a_time)
     return _advance_kept(state, kept, direct)
 
 
 def catch_up(state: BlockState, wanted: bool = True) -> None:
-    """Advance the influence over steps that are kept (see ``postponed``), or forget them if it is not ``wanted``."""
+    """Advance the influence over steps that are deferred, or forget them if it is not ``wanted``."""
     kept = state.kept
     if kept is not None and kept.steps:
         if wanted:
@@ -83,38 +113,40 @@ def catch_up(state: BlockState, wanted: bool = True) -> None:
 def _advance_kept(state: BlockState, kept: Postponed, direct: np.ndarray) -> np.ndarray:
     nothing = np.zeros((kept.steps, kept.batch, state.wiring.n_outputs), direct.dtype)
     tape, thetas = kept.tape(), kept.theta[: kept.steps]
-    gradient = _advance(state, tape, kept.padded(direct), nothing, readout_weights(state.wiring, tape.theta), False, thetas)
+    weights, route = readout_weights(state.wiring, tape.theta), choose.forced()
+    gradient = _advance(state, tape, kept.padded(direct), nothing, weights, False, route, thetas)
     kept.steps = 0
     return gradient
 
 
 def _advance(
-    state: BlockState, tape: Tape, direct: np.ndarray, zbar: np.ndarray, weights: np.ndarray, last: bool,
+    state: BlockState, tape: Tape, direct: np.ndarray, zbar: np.ndarray, weights: np.ndarray, last: bool, route: str | None,
     thetas: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Advance the blocks over a tape; gradient of ``direct`` = dL/dy (tau, B, N), and of what leaky readouts carry (``zbar``).
 
     ``thetas`` (tau, parameters): the parameters of each step, if they are not the same for all.
     """
-    w, batch = state.wiring, tape.batch
+    w, batch, values, facts = state.wiring, tape.batch, choose.tuning(), state.facts
     D = len(state.sent)
     sent, senders = _sent(state, tape)
     leaky = np.flatnonzero(w.decay > 0)
     decays, kind = np.unique(w.decay[leaky], return_inverse=True)
-    # what the tape's losses owe to the readouts' rows before it; of one memory layout, since loops are compiled for each
+    # weight of the readouts' rows before the tape in its losses; of one memory layout, since loops are compiled for each
     past = np.ascontiguousarray(zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype))
     blocks = state.layout
-    whole, others, chunks = tasks(blocks, batch, numba.get_num_threads())
-    gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(whole), len(others)), 4), np.int64)
-    step = max(1, couplings.ROOM_BYTES // max(1, couplings.nbytes(w, blocks, batch)))
+    full, others, chunks = tasks(blocks, batch, numba.get_num_threads(), values.lanes_at_a_time)
+    gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(full), len(others)), 4), np.int64)
+    dense = choose.all_to_all(facts, route)
+    step = max(1, values.jacobian_list_bytes // max(1, step_jacobian.nbytes(w, blocks, batch, dense)))
     for t0 in range(0, tape.tau, step if thetas is None else tape.tau):
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
-        coupled = _coupled(state, tape, sent, senders, t0, t1, thetas)
+        jacobian = _step_jacobian(state, tape, sent, senders, t0, t1, dense, thetas)
         powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
-        held, owed = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype), past * (t0 == 0)
-        rest = (direct, leaky, kind, held, owed, weights, gradients, counts, last and t1 == tape.tau)
-        _sweep_whole(state, tape, whole, sent, senders, coupled, powers, rest, t0, t1)
-        _sweep_others(state, tape, others, sent, coupled, powers, rest, t0, t1)
+        over = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype)  # a readout's leak over these steps
+        rest = (direct, leaky, kind, over, past * (t0 == 0), weights, gradients, counts, last and t1 == tape.tau)
+        _sweep_full(state, tape, full, sent, senders, jacobian, powers, rest, t0, t1, route)
+        _sweep_others(state, tape, others, sent, jacobian, powers, rest, t0, t1)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
@@ -128,27 +160,39 @@ def _sent(state: BlockState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate((state.sent, count)), np.concatenate((state.senders, units))
 
 
-def _coupled(
-    state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int, thetas: np.ndarray | None
-) -> couplings.Couplings:
+def _step_jacobian(
+    state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int, dense: bool,
+    thetas: np.ndarray | None = None,
+) -> Couplings:  # fmt: skip
     w, rows = state.wiring, (t1 - t0) * tape.batch
     if not len(w.pair_pre):
-        return couplings.none_arrive(w, rows)
-    if state.scratch is None or len(state.scratch.starts) != rows:
-        state.scratch = couplings.allocate(w, state.layout, rows)
+        return step_jacobian.none_arrive(w, rows)
+    if state.scratch is None or len(state.scratch.starts) != rows or state.scratch.all_to_all != dense:
+        state.scratch = step_jacobian.allocate(w, state.layout, rows, dense)
     if thetas is not None:
-        return couplings.fill_steps(state.scratch, w, tape, thetas, sent, senders)
-    return couplings.fill(state.scratch, w, tape, tape.theta, sent, senders, t0, t1)
+        return step_jacobian.fill_steps(state.scratch, w, tape, thetas, sent, senders)
+    return step_jacobian.fill(state.scratch, w, tape, tape.theta, sent, senders, t0, t1)
 
 
-def _sweep_whole(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, coupled: couplings.Couplings,
-    powers: np.ndarray, rest: tuple, t0: int, t1: int,
+def _sweep_full(
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: Couplings,
+    powers: np.ndarray, rest: tuple, t0: int, t1: int, route: str | None,
 ) -> None:  # fmt: skip
-    """Whole blocks: by events where that is worthwhile, else step by step."""
+    """Advance blocks of full reach by products, by events, or step by step; if there are none, say so."""
+    D, facts, values = len(state.sent), state.facts, choose.tuning()
+    now = sent[D + t0 - 1 : D + t1]
+
+    @functools.cache
+    def cut() -> tuple[np.ndarray, int]:
+        return cut_steps(now, facts.widest_row * facts.dtype.itemsize, values.store_bytes)
+
+    sequence = bool(rest[-1] and tape.reset.all())
+    earlier, active = (float(now[:-1].mean()), float(now[1:].mean())) if facts.some_full_reach else (0.0, 0.0)
+    choice = choose.route_of_rows(facts, t1 - t0, earlier, active, lambda: len(cut()[0]) - 1, sequence, route)
+    state.ran(choice, tape.start + t0)
     if not len(shared):
         return
-    w, blocks, D = state.wiring, state.layout, len(state.sent)
+    w, blocks = state.wiring, state.layout
     count, units, _ = tape.active(w)
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
     before = sent[D + t0 - 1]
@@ -159,21 +203,19 @@ def _sweep_whole(
         blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
         tape.history, count, units, before, senders[D + t0 - 1], o, q,
     )  # fmt: skip
-    now = sent[D + t0 - 1 : D + t1]
-    if not (rest[-1] and tape.reset.all()) and product.is_cheaper(state, tape, coupled, now, t1 - t0):
-        product.sweep_products(state, tape, shared, now, senders[D + t0 - 1 :], coupled, powers, rest, t0, t1)
-        return
-    cuts, store = stretches(blocks, w, now)
-    if is_by_events(w, coupled, cuts, now):
-        plan = schedule(coupled, w, tape, t0, cuts, store, before, powers)
-        sweep_events(shared, plan.cuts, *common, *plan[1:], coupled.starts, coupled.slot, coupled.coef, *rest)
+    if choice.route == choose.PRODUCTS:
+        sweep_products(state, tape, shared, now, senders[D + t0 - 1 :], jacobian, powers, rest, t0, t1, facts.seeds,
+                       values.jacobian_bytes)  # fmt: skip
+    elif choice.route == choose.EVENTS:
+        events = event_plan(jacobian, w, tape, t0, *cut(), before, powers)
+        sweep_events(shared, events.cuts, *common, *events[1:], jacobian.starts, jacobian.slot, jacobian.coef, *rest)
     else:
-        heard = (coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all)
-        sweep_whole(shared, t0, t1, *common, *heard, powers, *rest)
+        arrivals = (jacobian.starts, jacobian.slot, jacobian.coef, jacobian.all_to_all)
+        sweep_whole(shared, t0, t1, *common, *arrivals, powers, *rest)
 
 
 def _sweep_others(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, coupled: couplings.Couplings, powers: np.ndarray,
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: Couplings, powers: np.ndarray,
     rest: tuple, t0: int, t1: int,
 ) -> None:  # fmt: skip
     if not len(shared):
@@ -188,15 +230,14 @@ def _sweep_others(
         blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of,
         blocks.stride, blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live,
         state.position, state.width, state.Z, tape.messages, tape.history, count, units, place, sent[D + t0 - 1],
-        *coupled[:-1], powers, *rest,
+        *jacobian[:-1], powers, *rest,
     )  # fmt: skip
 
 
-def _work(state: BlockState, tape: Tape) -> float:
-    """A guess at the multiply-adds of a tape: block elements times the share of couplings in use."""
+def _work(state: BlockState, tape: Tape, active: float) -> float:
+    """A guess at the multiply-adds of a tape: block elements times the share of connections in use."""
     w = state.wiring
-    active = float(tape.active(w)[0].mean()) / w.n_units
-    return state.undivided_bytes / w.dtype.itemsize * tape.tau * (1.0 + active * len(w.pair_pre) / w.n_units)
+    return state.facts.elements * state.batch * tape.tau * (1.0 + active / w.n_units * len(w.pair_pre) / w.n_units)
 
 
 def _reset(state: BlockState, which: np.ndarray) -> None:

@@ -8,13 +8,6 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import LINEAR, Tape
-from .layout import Layout
-from .step_jacobian import all_to_all
-
-STEPS, DENSE_STEPS = 4, 24  # steps that are kept at most, in sparse networks and in dense ones (see ``product``)
-
-
-LEAST_BYTES, DENSE_BYTES = 24 << 20, 4 << 20  # influence below which it is cheaper to take every step at once
 
 
 @dataclass
@@ -56,18 +49,6 @@ class Postponed:
         parts = [kept[:n] for kept in self.arrays]
         messages = self.messages[: history + n]
         return Tape(self.start, n, self.batch, self.theta[n - 1], messages, nothing, none, {}, {}, *parts, history=history)
-
-
-def room(w: Wiring, batch: int, blocks: Layout) -> int:
-    """How many steps to keep: 0 unless all blocks are whole, no readout leaks, and the influence is large.
-
-    In sparse networks what exceeds the cache is large; in dense ones a few steps together are a smaller product of matrices.
-    """
-    if w.decay.any() or not len(w.pair_pre) or not blocks.whole.all():
-        return 0
-    influence = batch * int(blocks.undivided.first_M[-1]) * w.dtype.itemsize
-    steps, least = (DENSE_STEPS, DENSE_BYTES) if all_to_all(w, blocks) else (STEPS, LEAST_BYTES)
-    return steps if influence > least else 0
 
 
 def nbytes(w: Wiring, batch: int, steps: int) -> int:

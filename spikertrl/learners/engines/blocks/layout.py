@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import PHI, Wiring, reachable
+from ..choose import Limits
 from ..simd.rows import padded
-
-LANES_AT_A_TIME = 4
-_GROUP_COLUMNS, _GROUP_BYTES = 1024, 192 << 10  # a block's columns and size, so that it stays in the cache
-_ROW_OVERHEAD, _BLOCK_OVERHEAD = 256, 1024  # elements whose update costs as much as handling one row, one block
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
     """Blocks of groups of units. ``first_M``, ``first_E``, ``first_Z`` (groups + 1): elements per lane before each block.
 
-    A block is **whole** if it holds all units, of one state that is carried, without delays. Rows then arrive by their place
-    among those sent in the step before, and can be made again from M: ``first_E`` leaves no room for them.
+    A block has **full reach** if it holds all units, of one state that is carried, without delays. Rows then arrive by their
+    place among those sent in the step before, and can be made again from M: ``first_E`` leaves no room for them.
 
     Columns are sorted by group, then source: a **run** has one source and delay, and comes alive, or is skipped, together.
     ``order[x]`` is the column at sorted place x, ``placed`` its inverse, ``run_of`` the run of each column; group g has
@@ -46,7 +43,7 @@ class Layout:
     own_row: np.ndarray  # (C), sorted: where the column lies in the row of its own unit, if its run begins the row
     term: np.ndarray  # (C, 4), sorted: where the column's derivative lies in B (or P): first, offset, per lane, per state
     theta: np.ndarray  # (C), sorted: the column's place in theta
-    whole: np.ndarray  # (groups)
+    full_reach: np.ndarray  # (groups) bool
     of: Layout | None = None  # the layout of the undivided wiring, where this one has a part of its columns
 
     @property
@@ -60,29 +57,29 @@ class Layout:
         return {"M": int(self.first_M[-1]), "E": D * int(self.first_E[-1]), "Z": leaky * int(self.first_Z[-1])}
 
 
-@functools.lru_cache(maxsize=8)
-def layout(w: Wiring, hops: int | None) -> Layout:
-    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones); a wiring never changes.
+@derived
+def layout(w: Wiring, hops: int | None, limits: Limits) -> Layout:
+    """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones).
 
     A part of the columns lies in the groups of all of them: those of other parts are empty.
     """
-    group, reach_ptr, reach = _groups(w.undivided, hops)
+    group, reach_ptr, reach = _groups(w.undivided, hops, limits)
     states = w.S[reach]
     ends = np.cumsum(states)
     before = np.concatenate(([0], ends))[reach_ptr]  # states before each block
     stride = np.asarray(padded(np.diff(w.col_ptr[group]), w.dtype))
     order, placed, run_of, run_ptr, runs = _runs(w, group)
     inside = np.arange(len(order)) - np.repeat(runs[:-1], np.diff(runs))  # place of a sorted column in its run
-    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any()
-    whole = plain & (np.diff(reach_ptr) == w.n_units)
+    plain = max(w.row_history, 1) == 1 and w.max_states == 1 and not w.memoryless.any() and not limits.general
+    full_reach = plain & (np.diff(reach_ptr) == w.n_units)
     return Layout(
         group, reach_ptr, reach, ends - states - np.repeat(before[:-1], np.diff(reach_ptr)), stride,
         first_M=np.append(0, np.cumsum(np.diff(before) * stride)),
-        first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride * ~whole)),
+        first_E=np.append(0, np.cumsum(np.diff(reach_ptr) * stride * ~full_reach)),
         first_Z=np.append(0, np.cumsum(stride)), order=order, placed=placed, run_of=run_of, run_ptr=run_ptr, runs=runs,
         run_source=w.col_source[order[runs[:-1]]], run_delay=w.col_delay[order[runs[:-1]]],
         own_row=_own_rows(w, group, reach_ptr, reach, states, stride)[order] + inside, term=_terms(w)[order],
-        theta=w.col_theta[order], whole=whole, of=None if w.of is None else layout(w.of, hops),
+        theta=w.col_theta[order], full_reach=full_reach, of=None if w.of is None else layout(w.of, hops, limits),
     )  # fmt: skip
 
 
@@ -112,7 +109,7 @@ def _runs(w: Wiring, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return order, placed, (np.cumsum(new) - 1)[placed], run_ptr, np.append(first, len(order))
 
 
-def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _groups(w: Wiring, hops: int | None, limits: Limits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join consecutive units into blocks: with equal rows always, with different rows where the zeros so stored cost less than
     the overhead of another block. SnAp keeps to equal rows: there a row outside the reach is left out, not zero.
     """
@@ -124,9 +121,10 @@ def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
         same = np.array_equal(mine, lists[-1])
         union = lists[-1] if same else np.union1d(mine, lists[-1])
         wide, (old, new, both) = before + columns[k], (int(w.S[x].sum()) for x in (lists[-1], mine, union))
-        small = wide <= _GROUP_COLUMNS and wide * both * w.dtype.itemsize <= _GROUP_BYTES
-        apart = old * (before + _ROW_OVERHEAD) + new * (columns[k] + _ROW_OVERHEAD)
-        if small and (same or (hops is None and both * (wide + _ROW_OVERHEAD) <= apart + _BLOCK_OVERHEAD)):
+        small = wide <= limits.columns and wide * both * w.dtype.itemsize <= limits.nbytes
+        row = limits.row_overhead
+        apart = old * (before + row) + new * (columns[k] + row)
+        if small and (same or (hops is None and both * (wide + row) <= apart + limits.block_overhead)):
             lists[-1] = union
         else:
             starts.append(k)
@@ -135,16 +133,16 @@ def _groups(w: Wiring, hops: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.array([*starts, w.n_units], np.int64), pointer.astype(np.int64), np.concatenate(lists)
 
 
-@functools.lru_cache(maxsize=32)
-def tasks(blocks: Layout, batch: int, threads: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(group, lane chunk, first lane, last lane) of every parallel task: of whole blocks, of others; number of lane chunks.
+@derived
+def tasks(blocks: Layout, batch: int, threads: int, lanes_at_a_time: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(group, lane chunk, first lane, last lane) of every parallel task, of blocks of full reach, and of others; lane chunks.
 
     All groups take a few lanes, then the next ones: what a tape holds of these lanes is read from the cache.
     """
     groups = len(blocks.stride)
-    chunks = min(batch, max(-(-batch // LANES_AT_A_TIME), -(-4 * threads // groups)))
+    chunks = min(batch, max(-(-batch // lanes_at_a_time), -(-4 * threads // groups)))
     edges = np.linspace(0, batch, chunks + 1).astype(np.int64)
     mine = np.flatnonzero(blocks.stride) if blocks.of else range(groups)
     every = np.array([(g, c, edges[c], edges[c + 1]) for c in range(chunks) for g in mine], np.int64).reshape(-1, 4)
-    whole = blocks.whole[every[:, 0]]
-    return every[whole], every[~whole], chunks
+    full = blocks.full_reach[every[:, 0]]
+    return every[full], every[~full], chunks

@@ -1,18 +1,21 @@
-"""The influence in blocks (see ``layout``): what is kept, and how much memory that takes (see ``block_update``)."""
+"""The influence in blocks (see ``layout``): what is kept, and how much memory that takes (see ``engines/influence``)."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import Wiring
 from ....resources import readable, require, smaller
+from .. import choose
 from ..local.layout import is_local
 from ..local.update import local_bytes
 from ..simd.rows import aligned, zeros_on_demand
-from . import kept_steps
-from . import step_jacobian as couplings
+from ..transitions.sources import columns_of_source
+from . import kept_steps, step_jacobian
 from .kept_steps import Postponed
 from .layout import Layout, layout
 
@@ -43,18 +46,43 @@ class BlockState:
     lane_steps: int = 0
     over: bool = False  # all lanes begin anew: what the arrays hold has no meaning
     kept: Postponed | None = None  # steps that M does not know yet
-    transition_bytes: int = 0  # touched in place of M (see ``transition``)
-    scratch: couplings.Couplings | None = field(default=None, init=False, repr=False)  # reused for tapes of the same length
+    transition_bytes: int = 0  # touched in place of M (see ``transitions``)
+    limits: tuple | None = None  # how units were joined into blocks, if not as ``choose`` says
+    scratch: step_jacobian.Couplings | None = field(default=None, init=False, repr=False)  # for tapes of the same length
+    choice: choose.Choice | None = field(default=None, init=False, repr=False)  # the route that ran last, and why
+    routes: dict[str, int] = field(default_factory=dict, init=False, repr=False)  # how often each one ran
 
     @property
     def layout(self) -> Layout:
         """Where everything lies."""
-        return layout(self.wiring, self.hops)
+        return self._laid_out()[1]
 
     @property
-    def undivided_bytes(self) -> int:
-        """Bytes of M; of all columns, where these are a part."""
-        return self.batch * int(self.layout.undivided.first_M[-1]) * self.wiring.dtype.itemsize
+    def facts(self) -> choose.Facts:
+        """What decides how this influence is advanced."""
+        return self._laid_out()[2]
+
+    def _laid_out(self) -> tuple[Wiring, Layout, choose.Facts]:
+        """Made once for a wiring: it is asked for many times in an update."""
+        found = self.__dict__.get("_found")
+        if found is None or found[0] is not self.wiring:
+            blocks = layout(
+                self.wiring, self.hops, choose.Limits._make(self.limits or _DEFAULT)
+            )  # a checkpoint gives a tuple back
+            found = self.__dict__["_found"] = self.wiring, blocks, facts(self.wiring, blocks, self.batch, self.hops)
+        return found
+
+    @property
+    def route(self) -> str | None:
+        """The route of the last update (see ``choose``)."""
+        return self.choice.route if self.choice else None
+
+    def ran(self, choice: choose.Choice, step: int) -> None:
+        """Note which route an update takes."""
+        self.choice = choice
+        self.routes[choice.route] = self.routes.get(choice.route, 0) + 1
+        if choose.log.isEnabledFor(logging.DEBUG):
+            choose.log.debug("%s, step %d: %s", self.facts.who, step, choice)
 
     @property
     def forgotten(self) -> tuple[str, ...]:
@@ -62,19 +90,39 @@ class BlockState:
         return ("M", "E", "Z") if self.over else ()
 
 
-def block_bytes(w: Wiring, batch: int, hops: int | None) -> int:
+_DEFAULT = choose.limits()
+
+
+@derived
+def facts(w: Wiring, blocks: Layout, batch: int, hops: int | None) -> choose.Facts:
+    """What decides how an influence is advanced: the undivided one, where these columns are a part."""
+    w, blocks = w.undivided, blocks.undivided
+    full = blocks.full_reach
+    sources = int(columns_of_source(w).sum())
+    return choose.Facts(
+        who="RTRL" if hops is None else f"SnAp(order={hops + 1})", dtype=w.dtype, units=w.n_units, pairs=len(w.pair_pre),
+        columns=len(w.col_theta), source_columns=sources, stored_columns=int(blocks.first_Z[-1]),
+        elements=int(blocks.first_M[-1]), batch=batch, leaky=int((w.decay > 0).sum()),
+        one_step=w.row_history == 1 and bool((w.S == 1).all()), exact=hops is None, full_reach=bool(full.all()),
+        some_full_reach=bool(full.any()), widest_row=int(blocks.stride[full].max(initial=1)),
+        list_bytes=step_jacobian.nbytes(w, blocks, 1, False),
+    )  # fmt: skip
+
+
+def block_bytes(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> int:
     """What ``init_blocks`` will allocate."""
-    blocks = layout(w, hops)
-    kept = kept_steps.nbytes(w, batch, kept_steps.room(w, batch, blocks))
+    route = choose.forced() or route
+    blocks = layout(w, hops, choose.limits(route))
+    kept = kept_steps.nbytes(w, batch, choose.deferred_steps(facts(w, blocks, batch, hops), route))
     return batch * w.dtype.itemsize * sum(blocks.elements(w).values()) + kept
 
 
-def kept_bytes(w: Wiring, batch: int, hops: int | None) -> int:
+def kept_bytes(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> int:
     """What RTRL or SnAp will allocate: blocks, or for SnAp-1 the local rows."""
-    return local_bytes(w, batch) if hops == 0 and is_local(w) else block_bytes(w, batch, hops)
+    return local_bytes(w, batch) if hops == 0 and route is None and is_local(w) else block_bytes(w, batch, hops, route)
 
 
-def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
+def init_blocks(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> BlockState:
     """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones).
 
     Raises
@@ -84,8 +132,9 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
     """
     name = "exact RTRL" if hops is None else f"SnAp(order={hops + 1})"
     what = f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})"
-    require(block_bytes(w, batch, hops), what, lambda free: _advice(w, batch, hops, free))
-    blocks, D = layout(w, hops), max(w.row_history, 1)
+    require(block_bytes(w, batch, hops, route), what, lambda free: _advice(w, batch, hops, free))
+    limits = choose.limits(route)
+    blocks, D = layout(w, hops, limits), max(w.row_history, 1)
     room = blocks.elements(w)
     return BlockState(
         w, batch, hops,
@@ -100,9 +149,8 @@ def init_blocks(w: Wiring, batch: int, hops: int | None) -> BlockState:
         senders=np.zeros((D, batch, w.n_units), np.int32),
         o=np.zeros(int(w.S.sum()) * batch, w.dtype),
         q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
+        limits=None if limits == _DEFAULT else tuple(limits),
     )  # fmt: skip
-
-
 
 
 def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:

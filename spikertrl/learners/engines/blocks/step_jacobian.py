@@ -13,9 +13,6 @@ from ..weights import full_weights, listed_weights
 from .layout import Layout
 from .step_jacobian_kernel import couple, couple_all
 
-ROOM_BYTES = 128 << 20  # for a tape's couplings that are laid out at a time
-ALL_TO_ALL = 0.5  # share of connected pairs from which the rows are a product of matrices (measured: benchmarks/crossover.py)
-
 
 class Couplings(NamedTuple):
     """Entries of every unit in every lane and step: where they start, source units, slots, delays, values (states, entries).
@@ -37,18 +34,17 @@ def none_arrive(w: Wiring, rows: int) -> Couplings:
     return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 
 
-def nbytes(w: Wiring, blocks: Layout, rows: int) -> int:
+def nbytes(w: Wiring, blocks: Layout, rows: int, dense: bool) -> int:
     """What ``allocate`` will take."""
-    named, dense = not blocks.whole.all(), all_to_all(w, blocks)
+    named = not blocks.full_reach.all()
     numbers = 4 * ((not dense) + 2 * named) + w.max_states * w.dtype.itemsize
     return rows * (8 * (w.n_units + 1) + _entries(w, dense) * numbers)
 
 
-def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
-    """Room for the couplings of ``rows`` lanes and steps."""
-    dense = all_to_all(w, blocks)
+def allocate(w: Wiring, blocks: Layout, rows: int, dense: bool) -> Couplings:
+    """Room for the step Jacobian of ``rows`` lanes and steps, as full matrices (``dense``) or as lists."""
     entries = rows * _entries(w, dense)
-    names = 0 if blocks.whole.all() else entries
+    names = 0 if blocks.full_reach.all() else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if dense else entries, names))
     return Couplings(
         np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), dense
@@ -58,11 +54,6 @@ def allocate(w: Wiring, blocks: Layout, rows: int) -> Couplings:
 def _entries(w: Wiring, dense: bool) -> int:
     """Couplings that one lane may have in a step."""
     return w.n_units * -(-w.n_units // PANEL) * PANEL if dense else len(w.pair_pre)
-
-
-def all_to_all(w: Wiring, blocks: Layout) -> bool:
-    """Whether couplings are laid out as full matrices."""
-    return bool(blocks.whole.all()) and len(w.pair_pre) >= ALL_TO_ALL * w.n_units**2
 
 
 def fill(
@@ -92,13 +83,3 @@ def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent:
         fill(part, w, tape, theta, sent, senders, t, t + 1)
         part.starts[...] += t * room
     return into
-
-
-
-
-
-
-
-
-
-

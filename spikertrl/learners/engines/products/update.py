@@ -8,7 +8,7 @@ and X comes backwards, one seed per state: X(t-1) = J(t)^T X(t). Seeds of the lo
 go back beside them, so that the gradient needs no row of its own. M is multiplied once a tape instead of once a step, and what
 is paid every step is a product of the size of the Jacobian: n^3 + n P operations a step and n^2 P a tape of a dense network of
 n units and P parameters, where steps one by one take n^2 P each (Schmidhuber 1992, Neural Computation 4; Williams and Zipser
-1995). Where few units are active the steps one by one are cheaper: ``is_cheaper`` counts both.
+1995). Where few units are active the steps one by one are cheaper: ``choose`` counts both.
 
 A sequence that is one tape goes forward all the same (see ``transition``): of its product nothing would remain but the losses'
 seeds, which is backpropagation through time, a learner of its own.
@@ -24,48 +24,27 @@ import numpy as np
 
 from ....tape import Tape
 from ....threads import share
-from ..blocks.layout import LANES_AT_A_TIME
 from ..blocks.step_jacobian import Couplings
-from ..simd.rows import lanes, padded
+from ..simd.rows import lanes
 from .backward_kernel import go_back
 from .kernel import sweep_product
 
 if TYPE_CHECKING:
     from ..blocks.state import BlockState
 
-RATE, DENSE_RATE = 0.75, 0.4  # multiply-adds here in the time of one there, where arrivals are listed and where all arrive
-JACOBIAN_BYTES = 64 << 20  # of the products X, for as many lanes at a time
-
-
-def is_cheaper(state: BlockState, tape: Tape, coupled: Couplings, sent: np.ndarray, steps: int) -> bool:
-    """Whether all blocks are whole and the product needs less time than one step after another; ``sent`` (steps + 1, B)."""
-    w, blocks = state.wiring, state.layout
-    n, seeds = w.n_units, _seeds(state)
-    jacobians = min(state.batch, LANES_AT_A_TIME) * (steps + 1) * n * seeds * w.dtype.itemsize
-    if not blocks.whole.all() or jacobians > JACOBIAN_BYTES:
-        return False
-    pairs = len(w.pair_pre) / max(1, n)
-    active = float(sent[:-1].mean())
-    columns = int(blocks.undivided.first_Z[-1])
-    one_by_one = steps * columns * (n + active * pairs + active)
-    product = seeds * (columns * (n + steps) + steps * (n + active * pairs))
-    return product < (DENSE_RATE if coupled.all_to_all else RATE) * one_by_one
-
 
 def sweep_products(
     state: BlockState, tape: Tape, tasks: np.ndarray, sent: np.ndarray, senders: np.ndarray, coupled: Couplings,
-    powers: np.ndarray, rest: tuple, t0: int, t1: int,
+    powers: np.ndarray, rest: tuple, t0: int, t1: int, seeds: int, jacobian_bytes: int,
 ) -> None:  # fmt: skip
-    """As the loops over blocks, for whole ones; ``sent`` and ``senders`` begin with the step before t0."""
+    """As the loops over blocks, for those of full reach, with X of ``seeds`` columns, in ``jacobian_bytes``;
+    ``sent`` and ``senders`` begin with the step before t0."""
     w, blocks = state.wiring, state.layout
     direct, leaky, kind, kept, past, out_weight, gradient, counts, _ = rest
     count, units, _ = tape.active(w)
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])
-    seeds, workers, done = _seeds(state), numba.get_num_threads(), []
-    size = (t1 - t0 + 1) * w.n_units * seeds * w.dtype.itemsize
-    edges = np.unique(tasks[:, 2:])
-    at_once = max(1, int(JACOBIAN_BYTES // (size * np.diff(edges).max())))  # chunks of lanes
-    edges = np.append(edges[:-1:at_once], edges[-1])
+    workers, done = numba.get_num_threads(), []
+    edges = lanes_together(np.unique(tasks[:, 2:]), (t1 - t0 + 1) * w.n_units * seeds * w.dtype.itemsize, jacobian_bytes)
     most = int(np.diff(edges).max())
     X = np.empty((most, t1 - t0 + 1, w.n_units, seeds), w.dtype)
     Y = np.empty((most, w.n_units, int(w.Q.max(initial=0)), seeds), w.dtype)
@@ -89,7 +68,7 @@ def sweep_products(
     counts[0, 0] += sum(done)
 
 
-def _seeds(state: BlockState) -> int:
-    """Columns of X, whole registers."""
-    w = state.wiring
-    return int(padded(w.n_units + 1 + int((w.decay > 0).sum()), w.dtype))
+def lanes_together(edges: np.ndarray, lane_bytes: int, jacobian_bytes: int) -> np.ndarray:
+    """Edges of groups of lanes whose X fit into ``jacobian_bytes``, of those chunks of lanes that ``edges`` separate."""
+    at_once = max(1, int(jacobian_bytes // (lane_bytes * np.diff(edges).max())))
+    return np.append(edges[:-1:at_once], edges[-1])

@@ -2,10 +2,10 @@
 
 A row of the influence is read only when its unit is gradient-active. Between two such events of unit i it obeys a linear
 recurrence, M_i <- A_i M_i + sum_j c_ij E_j, so that all that arrived in between can be added at once, each arrival weighted by
-the leaks that came after it. The rows sent, E_j, wait in a store that fits into the cache; a tape is cut into **stretches** for
+the leaks that came after it. The rows sent, E_j, wait in a store that fits into the cache; a tape is cut into **segments** for
 that, at whose ends all rows are brought up to date. The gradient is the same; there are fewer passes over M and longer sums.
 
-The schedule depends on the network's run alone: all blocks share it.
+The plan depends on the network's run alone: all blocks share it.
 """
 
 from __future__ import annotations
@@ -16,63 +16,51 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
-from ..blocks.layout import Layout
 from ..blocks.step_jacobian import Couplings
 from .event_plan_kernel import collect
 
-STORE_BYTES = 384 << 10  # of the rows sent in one stretch: they are read from a second-level cache
-MOST_VISITS = 0.4  # of rows and steps; with more, sums are too short to repay the listing (measured: benchmarks/README)
-MOST_ARRIVALS = 8  # at a unit and step; with more, sums are long enough step by step, and read from a nearer cache
 
-
-class Schedule(NamedTuple):
-    """Events of every stretch and lane. Event ``(t - t0) * B + b, a``: the a-th gradient-active unit at t in lane b sends its
-    row; event ``steps * B + stretch * B + b, i``: unit i at the end of a stretch (count -1 where it has just sent).
+class EventPlan(NamedTuple):
+    """Events of every segment and lane. Event ``(t - t0) * B + b, a``: the a-th gradient-active unit at t in lane b sends its
+    row; event ``steps * B + segment * B + b, i``: unit i at the end of a segment (count -1 where it has just sent).
     """
 
-    cuts: np.ndarray  # (stretches + 1) first step of each, and the end
-    store: int  # rows sent that a stretch keeps at most, with those that arrive in its first step
+    cuts: np.ndarray  # (segments + 1) first step of each, and the end
+    store: int  # rows sent that a segment keeps at most, with those that arrive in its first step
     first: np.ndarray  # (steps * lanes) place in the store of the first row sent in this step
     begin: np.ndarray  # (events, N) first arrival of each event
     count: np.ndarray  # arrivals
     scale: np.ndarray  # leak since the unit's last event
     arriving: np.ndarray  # (entries) place in the store
     weight: np.ndarray  # (entries) coupling times the leak that followed
-    sent_ptr: np.ndarray  # (stretches * lanes, N + 1) rows that each unit has sent in a stretch
+    sent_ptr: np.ndarray  # (segments * lanes, N + 1) rows that each unit has sent in a segment
     sent_slot: np.ndarray
     sent_power: np.ndarray  # (decays, rows sent) what a readout keeps of them until the end of the tape
 
 
-def stretches(blocks: Layout, w: Wiring, sent: np.ndarray) -> tuple[np.ndarray, int]:
-    """Cut steps: rows sent, (1 + steps, B), in one stretch and just before it fit into the store of whole blocks."""
-    room = max(1, STORE_BYTES // (int(blocks.undivided.stride[blocks.whole].max(initial=1)) * w.dtype.itemsize))
+def cut_steps(sent: np.ndarray, row_bytes: int, store_bytes: int) -> tuple[np.ndarray, int]:
+    """Cut steps: rows sent, (1 + steps, B), in one segment and just before it fit into the store."""
+    room = max(1, store_bytes // row_bytes)
     most = sent.max(axis=1)
-    cuts, held, store = [0], int(most[0]), 0
+    cuts, rows, store = [0], int(most[0]), 0
     for t in range(len(most) - 1):
-        if t > cuts[-1] and held + most[t + 1] > room:
+        if t > cuts[-1] and rows + most[t + 1] > room:
             cuts.append(t)
-            held = int(most[t])
-        held += int(most[t + 1])
-        store = max(store, held)
+            rows = int(most[t])
+        rows += int(most[t + 1])
+        store = max(store, rows)
     return np.array([*cuts, len(most) - 1], np.int64), store
 
 
-def is_by_events(w: Wiring, coupled: Couplings, cuts: np.ndarray, sent: np.ndarray) -> bool:
-    """Rows are seldom visited, by events and at ends, and what arrives is listed, little of it at a time."""
-    active = sent[1:].mean() / w.n_units
-    visits, arrivals = active + (len(cuts) - 1) / cuts[-1], active * len(w.pair_pre) / w.n_units
-    return visits <= MOST_VISITS and arrivals <= MOST_ARRIVALS and not coupled.all_to_all
-
-
-def schedule(
+def event_plan(
     coupled: Couplings, w: Wiring, tape: Tape, t0: int, cuts: np.ndarray, store: int, before: np.ndarray, powers: np.ndarray
-) -> Schedule:
+) -> EventPlan:
     """The events of steps t0 + cuts[0] .. t0 + cuts[-1] - 1; ``before`` (B): units that were gradient-active just before."""
     steps, lots, N, entries = int(cuts[-1]), len(cuts) - 1, w.n_units, len(coupled.slot)
     rows = steps * tape.batch
     count, units, _ = tape.active(w)
     shape = (rows + lots * tape.batch, N)
-    found = Schedule(
+    found = EventPlan(
         cuts + t0, store, first=np.empty(rows, np.int64), begin=np.empty(shape, np.int64), count=np.empty(shape, np.int32),
         scale=np.empty(shape, w.dtype), arriving=np.empty(entries, np.int32), weight=np.empty(entries, w.dtype),
         sent_ptr=np.empty((lots * tape.batch, N + 1), np.int64), sent_slot=np.empty(rows * N, np.int32),

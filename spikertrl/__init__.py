@@ -10,6 +10,7 @@ from .model import Model, Parameter, Port, State
 from .network import Network
 from .nir import NIRError, from_nir, to_nir
 from .nir import units as nir_models
+from .parallel.runs import Sweep, sweep
 from .simulation import Record, Run, simulate
 from .training.fit import evaluate, fit
 from .training.gradients import compare, gradient
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "SnAp",
     "State",
+    "Sweep",
     "checks",
     "compare",
     "cost",
@@ -63,6 +65,7 @@ __all__ = [
     "schedules",
     "simulate",
     "surrogates",
+    "sweep",
     "tasks",
     "to_brian",
     "to_nir",

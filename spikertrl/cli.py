@@ -1,4 +1,4 @@
-"""The command ``spikertrl``: demo, run, models, check, info.
+"""The command ``spikertrl``: demo, run, sweep, models, check, info.
 
 Exit codes: 0 all is well; 1 a law does not hold, or an experiment failed; 2 the call was wrong; 130 interrupted.
 """
@@ -88,6 +88,41 @@ def run(
             typer.echo(f"no experiments in {_experiment.FOLDER}", err=True)
         raise typer.Exit(0 if list_ else 2)
     _leave(_experiment.load(experiment)(context.args))
+
+
+@app.command()
+@plain_errors()
+def sweep(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment; it has to know --out.")],
+    more: Annotated[list[str] | None, typer.Argument(help="More of the grid.", metavar="[NAME=VALUES]...")] = None,
+    grid: Annotated[list[str] | None, typer.Option(help="Values of an option: name=a,b,c or name=first:end.")] = None,
+    on: Annotated[str, typer.Option(help="joblib, dask or serial.")] = "joblib",
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, with --on dask.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results; default results/sweep_NAME.")] = None,
+) -> None:
+    """Run an experiment for a grid of its options: spikertrl sweep NAME --grid omegas=0,0.9 steps=100,200."""
+    from . import experiments as _experiment
+    from .parallel.runs import Experiment, parse_grid
+    from .parallel.runs import sweep as _sweep
+
+    _experiment.load(experiment)
+    folder, values = out or Path("results") / f"sweep_{experiment}", parse_grid([*(grid or []), *(more or [])])
+    found = _sweep(Experiment(experiment, folder), values, _scheduled(on, scheduler), out=folder, workers=workers)
+    before, failed = f"{found.skipped} of them from before", f"{len(found.failed)} failed"
+    typer.echo(f"{len(found.rows)} runs, {before}, {failed}; {folder / 'table.csv'}")
+    _leave(1 if found.failed else 0)
+
+
+def _scheduled(on: str, scheduler: str | None) -> object:
+    """The executor that the options of ``sweep`` ask for."""
+    if scheduler is None:
+        return on
+    if on != "dask":
+        raise ValueError(f"--scheduler is for --on dask, not for --on {on}")
+    from .optional import needed
+
+    return needed("distributed", "--scheduler").Client(scheduler)
 
 
 @app.command()

@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch):
 
 
 # -- help and errors ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["models"], ["check"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["sweep"], ["models"], ["check"], ["info"]])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_everywhere(command, flag):
     found = call(*command, flag)

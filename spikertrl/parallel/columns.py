@@ -121,7 +121,10 @@ class OverColumns:
 
     def update(self, state: ColumnsState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance this rank's part over the tape; return the whole gradient, flat like theta, on every rank."""
-        mine = self.learner.update(state.inner, tape, signal)
+        return self.exchange(state, self.learner.update(state.inner, tape, signal))
+
+    def exchange(self, state: ColumnsState, mine: np.ndarray) -> np.ndarray:
+        """The whole gradient, from each rank's part."""
         told = np.empty(len(state.order), mine.dtype)
         self.comm.Allgatherv(mine[state.own], [told, state.counts])
         gradient = np.zeros_like(mine)

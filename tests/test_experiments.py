@@ -86,8 +86,11 @@ def test_mackey_glass_in_the_words_of_neurobench(tmp_path, capsys) -> None:
     printed = quick("neurobench_mackey_glass", tmp_path, capsys, "--methods", "rtrl")
     row = table(tmp_path / "table.csv")[0]
     silent, weights = float(row["activation sparsity"]), {"input": 8 * 3, "recurrent": 8 * 8 * 3 // 2, "readout": 8}
-    assert float(row["effective MACs"]) == pytest.approx(24 + (1 - silent) * (96 + 8)) and float(row["effective ACs"]) == 0
-    assert float(row["connection sparsity"]) == pytest.approx(96 / (24 + 192 + 8))
+    assert (
+        float(row["effective MACs"]) == pytest.approx(24 + (1 - silent) * (96 + 8), abs=0.01)
+        and float(row["effective ACs"]) == 0
+    )
+    assert float(row["connection sparsity"]) == pytest.approx(96 / (24 + 192 + 8), abs=1e-4)
     parameters = sum(weights.values()) + 8 * 5 + 1  # four biases and a threshold a unit, the readout's bias
     assert float(row["footprint bytes"]) == 4 * (parameters + 8) and "LSTM" in printed
 

@@ -1,7 +1,7 @@
 """One network over ranks: processor time and wall time of an update, and influence held, beside the plain learner in one run.
 
-The plain learner is run by rank 0 while the others sleep; then all take their turn. Medians, of the slowest rank. The exchange is
-a column of its own: there a rank waits for a slower one in a busy loop, so that on a busy machine it is mostly waiting.
+The plain learner is run by rank 0 while the others sleep; then all take their turn. Medians, of the slowest rank.
+The exchange is a column of its own: there a rank waits for a slower one in a busy loop.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 mpiexec -n 2 python -m mpi4py benchmarks/ranks.py
 """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import multiprocessing
+import pickle
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -197,3 +201,33 @@ def test_a_forked_child_computes_or_says_what_to_do() -> None:
     child.join(10)
     assert found == expected or "spawn" in str(found), found
     assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["deepcopy", "pickle"])
+def test_a_copy_is_as_good_as_the_original(again) -> None:
+    """It trains as the original does, to the bit, and what is written into its views reaches its theta."""
+
+    def trained(net: srl.Network) -> np.ndarray:
+        task = srl.tasks.arrays(XS[0], np.ones((12, 3, 1)))
+        srl.fit(net, task, srl.RTRL(), srl.optimizers.adam(1e-2), steps=3, batch=3, progress=False)
+        return net.theta
+
+    original = network()
+    original.view(original.theta)  # a view that outlives what it viewed would be copied with it
+    srl.simulate(original, XS[0])
+    other = again(original)
+    np.testing.assert_array_equal(trained(other), trained(original))
+    assert other.theta is not original.theta and np.shares_memory(other.view(other.theta)["z"]["weight"], other.theta)
+    other.theta[...] *= 2
+    assert not np.array_equal(srl.simulate(other, XS[0]).z, srl.simulate(original, XS[0]).z)
+
+
+def test_a_dropped_network_leaves_nothing_behind() -> None:
+    left = []
+    for seed in range(20):
+        net = network().initialize(seed)
+        srl.simulate(net, XS[0])
+        left += [weakref.ref(net), weakref.ref(net.wiring)]
+    del net
+    gc.collect()
+    assert sum(one() is not None for one in left) == 0

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..resources import available, readable
+from .wiring import Wiring
 
-if TYPE_CHECKING:
-    from ..learners.base import Learner
-    from .network import Network
+
+class Wired(Protocol):
+    """A network, as far as its size is concerned."""
+
+    @property
+    def wiring(self) -> Wiring:
+        """Its index arrays."""
+        ...
+
+
+class Learns(Protocol):
+    """What is asked of a learner here; ``nbytes(net, batch)`` saves making the state, if it has that too."""
+
+    def init(self, net: Any, batch: int) -> Any:
+        """Allocate the state for ``batch`` lanes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Memory:
         )
 
 
-def predict(net: Network, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
+def predict(net: Wired, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
     """See ``Network.memory``."""
     w, size = net.wiring, net.wiring.dtype.itemsize
     per_unit = w.S * w.S + w.S * w.G + w.S * w.Q + w.S + w.Q + w.G + 1  # A, B, P, o, q, I, y

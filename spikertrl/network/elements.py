@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compile.cell import Cell
+from ..compile.cell import Cell, compile_model
 from ..model import Model
 
 
@@ -40,6 +40,13 @@ class Population:
     @property
     def model(self) -> Model:
         return self.cell.model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: compiled code is not copied, but taken from the cache again."""
+        return {**self.__dict__, "cell": (self.cell.model, self.cell.dtype)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, cell=compile_model(*state["cell"]))
 
 
 @dataclass
@@ -93,6 +100,16 @@ class Readout:
     weight: Any
     start: int
     trained: bool = True
+
+
+class Elements(NamedTuple):
+    """A network as records: all that its wiring is made from."""
+
+    dtype: str
+    inputs: dict[str, Input]
+    populations: dict[str, Population]
+    projections: list[Projection]
+    readouts: list[Readout]
 
 
 def whole_size(name: str, size: int) -> int:

@@ -14,8 +14,9 @@ Network(float32, dt=0.001 s): input x (2); population h (16 egru); h<-x 3 ports 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,12 +25,11 @@ from ..model import Model
 from ..surrogates import Surrogate
 from ..units import seconds
 from . import weights as _weights
-from .budget import Memory, predict
-from .elements import Input, NetworkError, Population, Projection, Readout, whole_size
+from .budget import Learns, Memory, predict
+from .elements import Elements, Input, NetworkError, Population, Projection, Readout, whole_size
 from .wiring import Wiring, build_wiring
 
-if TYPE_CHECKING:
-    from ..learners.base import Learner
+Made = TypeVar("Made")
 
 __all__ = ["Input", "Network", "NetworkError", "Population", "Projection", "Readout"]
 
@@ -55,6 +55,8 @@ class Network:
         self._theta: np.ndarray | None = None
         self._theta_view: dict[str, dict[str, Any]] | None = None
         self._wiring: Wiring | None = None
+        self._made: dict[str, Any] = {}  # what others made of this version and may use again: tables, idle simulators
+        self._lock = threading.RLock()  # around everything that is made on first use
 
     # -- building ------------------------------------------------------------------------------------------------------
     def add_input(self, name: str, size: int, kind: str = "analog") -> Network:
@@ -171,9 +173,24 @@ class Network:
     @property
     def wiring(self) -> Wiring:
         """Index arrays for the simulator and the learners; built on first use, fixed until the network changes."""
-        if self._wiring is None:
-            self._wiring = build_wiring(self)
-        return self._wiring
+        found = self._wiring
+        if found is None:
+            with self._lock:
+                found = self._wiring = self._wiring or build_wiring(self.elements)
+        return found
+
+    @property
+    def elements(self) -> Elements:
+        """The network as records."""
+        return Elements(self.dtype, dict(self.inputs), dict(self.populations), list(self.projections), list(self.readouts))
+
+    def made(self, name: str, make: Callable[[], Made]) -> Made:
+        """What ``make`` returns, made once for this version of the network and forgotten with it, by one thread at a time."""
+        if name not in self._made:
+            with self._lock:
+                if name not in self._made:
+                    self._made[name] = make()
+        return self._made[name]
 
     @property
     def theta(self) -> np.ndarray:
@@ -223,7 +240,7 @@ class Network:
             view[readout.name]["bias"][...] = 0.0
         return self
 
-    def memory(self, learner: Learner, batch: int = 1, tau: int = 1) -> Memory:
+    def memory(self, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
         """Bytes that this learner will need for ``batch`` lanes and pieces of ``tau`` steps, before any is taken.
 
         BPTT is not bounded: it keeps one tape per piece of the sequence.
@@ -245,6 +262,14 @@ class Network:
         parts += [f"readout {r.name} ({r.size} of {r.source}, decay {r.decay:g})" for r in self.readouts]
         return f"Network({self.dtype}, dt={self.dt:g} s): " + "; ".join(parts)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what was built and theta; views, index arrays and simulators are made anew."""
+        made_anew = {"_theta_view": None, "_wiring": None, "_made": {}, "_lock": None}
+        return {**self.__dict__, **made_anew}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
     # -- inside --------------------------------------------------------------------------------------------------------
     def _check_ends(self, name: str, source: str, target: str) -> None:
         if not isinstance(name, str):
@@ -260,6 +285,7 @@ class Network:
 
     def _changed(self) -> Network:
         self._theta = self._theta_view = self._wiring = None
+        self._made = {}
         return self
 
     def _new_name(self, name: str) -> None:

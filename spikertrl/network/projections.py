@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .elements import Projection
-    from .network import Network
+from .elements import Elements, Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +56,7 @@ class Link:
         return len(self.indices)
 
 
-def link(net: Network, projection: Projection, blocks: dict, n_channels: int) -> Link:
+def link(net: Elements, projection: Projection, blocks: dict, n_channels: int) -> Link:
     """A projection of a network whose parameters lie in ``blocks`` (see ``wiring.layout``)."""
     target, inside = net.populations[projection.target], projection.source in net.populations
     first = n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start

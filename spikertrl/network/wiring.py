@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .elements import Elements
 from .projections import Link, link, pair_tables, synapses
-
-if TYPE_CHECKING:
-    from .network import Network
 
 BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: the source)
 
@@ -100,7 +97,7 @@ class Wiring:
         return int(self.S.max(initial=1))
 
 
-def layout(net: Network) -> tuple[dict[tuple[str, str], tuple[slice, tuple[int, ...]]], int]:
+def layout(net: Elements) -> tuple[dict[tuple[str, str], tuple[slice, tuple[int, ...]]], int]:
     """Where each named block of parameters lies in theta, and the length of theta."""
     found: dict[tuple[str, str], tuple[slice, tuple[int, ...]]] = {}
     end = 0
@@ -125,7 +122,7 @@ def layout(net: Network) -> tuple[dict[tuple[str, str], tuple[slice, tuple[int, 
     return found, end
 
 
-def build_wiring(net: Network) -> Wiring:
+def build_wiring(net: Elements) -> Wiring:
     """Index arrays of a network. Raises ValueError if it has no population."""
     if not net.populations:
         raise ValueError("the network has no population; use add_population")
@@ -138,7 +135,7 @@ def build_wiring(net: Network) -> Wiring:
     columns = _columns(net, blocks, table, len(units["S"]))
     masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.trained_ports) for p in net.projections)
     return Wiring(
-        dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
+        of=None, dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
         n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
         n_filled=len(columns["col_theta"]) + masked,
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
@@ -148,7 +145,7 @@ def build_wiring(net: Network) -> Wiring:
     )  # fmt: skip
 
 
-def _unit_tables(net: Network) -> dict[str, np.ndarray]:
+def _unit_tables(net: Elements) -> dict[str, np.ndarray]:
     rows: dict[str, list[np.ndarray]] = {}
     starts: dict[str, int] = dict.fromkeys(("A", "B", "P", "o", "q"), 0)
     for population in net.populations.values():
@@ -170,7 +167,7 @@ def _unit_tables(net: Network) -> dict[str, np.ndarray]:
     return tables
 
 
-def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
+def _all_synapses(net: Elements, blocks: dict, n_channels: int) -> dict[str, np.ndarray]:
     """One row per synapse and port: target unit, source, delay, port, place in theta, learned or not."""
     names = ("target", "source", "delay", "port", "theta", "trained")
     rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, bool if name == "trained" else np.int64)] for name in names}
@@ -189,7 +186,7 @@ def _all_synapses(net: Network, blocks: dict, n_channels: int) -> dict[str, np.n
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
-def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: int) -> dict[str, np.ndarray]:
+def _columns(net: Elements, blocks: dict, table: dict[str, np.ndarray], n_units: int) -> dict[str, np.ndarray]:
     """The learned parameters of each unit, in the order of its block: by source, then biases, then trainable parameters."""
     learned = table["trained"]
     unit, theta = [table["target"][learned]], [table["theta"][learned]]
@@ -212,7 +209,7 @@ def _columns(net: Network, blocks: dict, table: dict[str, np.ndarray], n_units: 
     return {"col_ptr": np.searchsorted(columns["col_unit"], np.arange(n_units + 1)), **columns}
 
 
-def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
+def _readouts(net: Elements, blocks: dict) -> dict[str, np.ndarray]:
     total = sum(r.size for r in net.readouts)
     n_units = sum(p.size for p in net.populations.values())
     weight = np.full((total, n_units), -1, np.int64)
@@ -228,7 +225,7 @@ def _readouts(net: Network, blocks: dict) -> dict[str, np.ndarray]:
     return {"out_theta": weight, "out_bias": bias, "decay": decay, "out_trained": trained}
 
 
-def _frozen(net: Network, blocks: dict) -> np.ndarray:
+def _frozen(net: Elements, blocks: dict) -> np.ndarray:
     """Places in theta that are not learned."""
     parts = [blocks[p.name, port][0] for p in net.projections for port in p.ports if port not in p.trained_ports]
     parts += [blocks[r.name, name][0] for r in net.readouts if not r.trained for name in ("weight", "bias")]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..network.elements import Elements, Projection
 from ..network.projections import synapses
 from ..network.wiring import Wiring
-
-if TYPE_CHECKING:
-    from ..network.elements import Projection
-    from ..network.network import Network
 
 
 class Deliveries(NamedTuple):
@@ -35,7 +30,7 @@ class Deliveries(NamedTuple):
         return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride
 
 
-def by_event(net: Network, projection: Projection) -> bool:
+def by_event(net: Elements, projection: Projection) -> bool:
     """Event by event, or (dense sources that are rarely silent) as a matrix product for the whole step or piece."""
     if np.ndim(projection.delay):
         return True
@@ -44,27 +39,8 @@ def by_event(net: Network, projection: Projection) -> bool:
     return net.populations[projection.source].cell.spiking or not projection.is_dense
 
 
-_shared: weakref.WeakKeyDictionary[Wiring, Deliveries] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def shared_table(net: Network) -> Deliveries:
-    """``event_table``, made once for a wiring; it is never written."""
-    wiring = net.wiring
-    with _lock:
-        found = _shared.get(wiring)
-    if found is None:
-        found = event_table(net)
-        for array in found:
-            array.flags.writeable = False
-        with _lock:
-            found = _shared.setdefault(wiring, found)
-    return found
-
-
-def event_table(net: Network) -> Deliveries:
+def event_table(net: Elements, w: Wiring) -> Deliveries:
     """The synapses of all projections that are delivered by events."""
-    w = net.wiring
     names = ("source", "delay", "start", "stride", "offset", "where")
     rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
     starts, place = {}, 0

@@ -245,7 +245,7 @@ class Recorder:
         kept = rec.kept(part.start, tape.tau, self.total)
         rows = slice(self.filled, self.filled + len(kept))
         self.filled = rows.stop
-        buffers = machine._buffer(tape.tau, tape.batch, False)
+        buffers = machine.buffers(tape.tau, tape.batch, False)
         for name, population in net.populations.items():
             units = self.units[name]
             if name in self.messages:

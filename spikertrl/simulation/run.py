@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,40 +10,39 @@ import numpy as np
 
 from ..threads import one_pool
 from .recording import Events, Record, Recorder, Run
-from .simulator import Simulator
+from .simulator import Plan, Simulator
 from .state import SimState
 
 if TYPE_CHECKING:
     from ..network.network import Network
 
-__all__ = ["Events", "Record", "Run", "as_input", "pieces", "simulate", "simulator"]
+__all__ = ["Events", "Record", "Run", "as_input", "borrowed", "pieces", "simulate", "simulator"]
 
 PIECE = 256  # steps simulated at a time
 
-_idle: weakref.WeakKeyDictionary[Network, list[Simulator]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+IDLE = 4  # simulators that a network keeps between calls
 
 
 def simulator(net: Network) -> Simulator:
-    """A simulator of one's own."""
-    return Simulator(net)
+    """A simulator of one's own: two users of one network need two."""
+    return Simulator(net, net.made("plan", lambda: Plan(net)))
 
 
 @contextmanager
 def borrowed(net: Network) -> Iterator[Simulator]:
-    """A simulator that nobody else uses meanwhile; its buffers are kept for whoever comes next."""
-    wiring, machine = net.wiring, None
-    with _lock:
-        idle = _idle.setdefault(net, [])
-        while idle and machine is None:
-            machine = idle.pop()
-            machine = machine if machine.wiring is wiring else None
-    if machine is None:
-        machine = Simulator(net)
-        machine.net = weakref.proxy(net)
-    yield machine  # not given back where something was raised: it may have stopped half-way
-    with _lock:
-        _idle.setdefault(net, []).append(machine)
+    """A simulator for the length of a call, kept by the network between calls; nobody else has it meanwhile."""
+    idle: list[Simulator] = net.made("simulators", list)
+    try:
+        found = idle.pop()
+        found.net = net
+    except IndexError:
+        found = simulator(net)
+    try:
+        yield found
+    finally:
+        found.net = None
+        if len(idle) < IDLE:
+            idle.append(found)
 
 
 def as_input(net: Network, x: Any) -> np.ndarray:
@@ -96,7 +93,7 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     record : Record, optional
         What to keep; default everything.
     state : SimState, optional
-        Continue from ``run.state`` of an earlier run, which stays as it is.
+        Continue from ``run.state`` of an earlier run of this network, which stays as it is; the steps of the new run count on.
 
     Returns
     -------
@@ -119,8 +116,8 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     if not len(x):
         raise ValueError("nothing to simulate: give x, or steps= for a network without inputs")
     record = record or Record()
-    with one_pool(), borrowed(net) as machine:
-        state = machine.start(x.shape[1]) if state is None else _continued(machine, state, x.shape[1])
+    with borrowed(net) as machine, one_pool():
+        state = machine.start(x.shape[1]) if state is None else continued(state, machine, x.shape[1])
         recorder = Recorder(net, record, len(x), x.shape[1], state.time)
         for part in pieces(len(x), PIECE):
             tape = machine.run(state, x[part], linearise=False)
@@ -128,18 +125,14 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     return recorder.finish(state)
 
 
-def _continued(machine: Simulator, state: SimState, lanes: int) -> SimState:
-    """A copy of a state that is handed in, if it is one of this network and of so many lanes."""
+def continued(state: SimState, machine: Simulator, batch: int) -> SimState:
+    """A copy of a state that was given to go on from, if it fits."""
     if not isinstance(state, SimState):
-        raise ValueError(f"state is a {type(state).__name__}; legal: the ``state`` of an earlier run of this network")
-    if state.batch != lanes:
-        raise ValueError(f"x has {lanes} lanes, the state that it continues has {state.batch}")
-    needed, given = _shapes(machine.start(lanes)), _shapes(state)
-    if needed != given:
-        raise ValueError(f"the state is one of another network: it has {given}, this network {needed}")
+        raise ValueError(f"state is a {type(state).__name__}; legal: run.state of an earlier run of this network")
+    if state.batch != batch:
+        raise ValueError(f"x has {batch} lanes, the state that it continues has {state.batch}")
+    names = ("populations (name, states, size)", "channels", "longest delay", "readouts' decays", "dtype")
+    for name, theirs, mine in zip(names, state.kind, machine.plan.kind, strict=True):
+        if theirs != mine:
+            raise ValueError(f"the state belongs to another network: {name} {theirs} there, {mine} here")
     return state.copy()
-
-
-def _shapes(state: SimState) -> dict[str, tuple[int, ...]]:
-    saved = state.snapshot()
-    return {k: np.shape(v) for k, v in (saved["states"] | saved["past"] | saved["traces"] | {"z": saved["z"]}).items()}

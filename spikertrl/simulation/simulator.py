@@ -9,6 +9,16 @@ One step, for all populations at once:
 5. **learn** the learner sees step t (after the piece of tau steps, on its tape).
 
 All messages before the first step are zero; states start at the model's initial values.
+
+Who owns which array, so that any number of users share one network:
+
+- the **network** owns theta. It is read (once a piece, through ``net.theta``) while it runs; only ``fit``, ``Online`` and the
+  user write it;
+- its **wiring** and its ``Plan`` (delivery tables) never change and are shared by all; a network that changes gets new ones;
+- a ``Simulator`` owns what is written while a network runs: buffers of pieces, tables of parameters and constants, gathered
+  weights. It has one user at a time: an ``Online`` and a training session make their own, ``simulate``, ``gradient`` and
+  ``compare`` borrow one for the length of the call (``run.borrowed``). A tape consists of its buffers;
+- a ``SimState`` and a learner's state belong to the run that advances them; ``simulate`` copies a state given to it.
 """
 
 from __future__ import annotations
@@ -20,47 +30,63 @@ import numpy as np
 from scipy import sparse
 
 from ..compile.cell import SURROGATE
+from ..network.elements import Population, Projection
+from ..network.projections import Link
 from ..tape import LINEAR, Tape
-from .delivery import by_event, shared_table
+from .delivery import by_event, event_table
 from .events import EventQueue, deliver, push
 from .state import SimState
 
 if TYPE_CHECKING:
-    from ..network.elements import Population, Projection
     from ..network.network import Network
-    from ..network.projections import Link
 
 Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
 
 
-class Simulator:
-    """A network made ready to run by one user: constants and reusable buffers, and the delivery tables that all share.
-
-    Who owns what. A **network** is read while it runs and never written: its wiring and delivery tables do not change, and its
-    parameters are read from ``net.theta`` at every piece. **Buffers** belong to one simulator, and a simulator to one user at a
-    time: an ``Online`` and a training session have one of their own, ``simulate``, ``gradient`` and ``compare`` borrow one that
-    nobody else has (``run.borrowed``). A **tape** lies in these buffers until their next piece. A **state** belongs to whoever
-    asked for it; a state that is handed in is copied at the door.
-    """
+class Plan:
+    """A version of a network made ready to run: tables that never change, shared by all who run it."""
 
     def __init__(self, net: Network) -> None:
-        self.net, self.wiring = net, net.wiring
-        w = self.wiring
-        self.dtype = w.dtype
-        self.events = shared_table(net)
-        self.blas = [(p, link) for p, link in zip(net.projections, w.links, strict=True) if not by_event(net, p)]
-        self.recurrent = [(p, link) for p, link in self.blas if p.source in net.populations]
-        self.at_once = len(net.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
+        parts = net.elements
+        w = self.wiring = net.wiring
+        self.populations, self.inputs, self.readouts = parts.populations, parts.inputs, parts.readouts
+        self.events = event_table(parts, w)
+        pairs = zip(parts.projections, w.links, strict=True)
+        self.blas = [(p, link) for p, link in pairs if not by_event(parts, p)]
+        self.recurrent = [(p, link) for p, link in self.blas if p.source in parts.populations]
+        self.at_once = len(parts.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
         self.listed = np.zeros(w.n_channels, bool)
-        for projection in net.projections:
-            if projection.source in net.inputs and by_event(net, projection):
-                source = net.inputs[projection.source]
+        for projection in parts.projections:
+            if projection.source in parts.inputs and by_event(parts, projection):
+                source = parts.inputs[projection.source]
                 self.listed[source.start : source.start + source.size] = True
+        self.decays = sorted({float(d) for d in w.decay if d > 0})
+        self.start = {p.name: self._start(p) for p in parts.populations.values()}
+        units = tuple((p.name, p.cell.states, p.size) for p in parts.populations.values())
+        self.kind = (units, w.n_channels, w.history, tuple(w.decay.tolist()), str(w.dtype))
+
+    def _start(self, p: Population) -> np.ndarray:
+        """States before the first step, (states, n)."""
+        values = np.zeros((len(p.cell.states), p.size), self.wiring.dtype)
+        for j, name in enumerate(p.cell.states):
+            values[j] = p.initial.get(name, 0.0)
+        return values
+
+
+class Simulator:
+    """Runs a network for one user at a time: reusable buffers, and tables of parameters and constants."""
+
+    def __init__(self, net: Network, plan: Plan | None = None) -> None:
+        plan = plan or Plan(net)
+        self.net: Any = net  # none while nobody uses it: a network does not keep itself alive
+        self.plan, self.wiring, self.dtype = plan, plan.wiring, plan.wiring.dtype
+        self.events, self.blas, self.recurrent, self.at_once = plan.events, plan.blas, plan.recurrent, plan.at_once
+        self.populations = plan.populations
         self._buffers: dict[tuple[int, int, bool], Buffers] = {}
         self._tables: dict[int, Any] = {}  # lanes -> tables of ``events``, shared by the buffers
         self._gathered: tuple[np.ndarray, np.ndarray] | None = None  # theta, and its weights in the order of delivery
-        self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in net.populations.values()}
-        self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in net.populations.values()}
+        self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in plan.populations.values()}
+        self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in plan.populations.values()}
 
     def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """``events.tables``, made once for so many lanes and shared by the buffers."""
@@ -68,38 +94,27 @@ class Simulator:
             self._tables = {batch: self.events.tables(batch)}
         return self._tables[batch]
 
-    def initial(self, batch: int) -> dict[str, np.ndarray]:
-        """Initial states, population -> (B, states, n)."""
-        found = {}
-        for p in self.net.populations.values():
-            values = np.zeros((batch, len(p.cell.states), p.size), self.dtype)
-            for j, name in enumerate(p.cell.states):
-                values[:, j] = p.initial.get(name, 0.0)
-            found[p.name] = values
-        return found
-
     def queue(self, tau: int, batch: int) -> EventQueue:
         """An empty event window."""
         return EventQueue(self.wiring.history, tau, batch, self.wiring.n_channels + self.wiring.n_units, self.dtype)
 
     def start(self, batch: int) -> SimState:
         """State before the first step of ``batch`` lanes."""
-        w, decays = self.wiring, sorted({float(d) for d in self.wiring.decay if d > 0})
-        traces = {d: np.zeros((batch, w.n_units), self.dtype) for d in decays}
-        ones = {d: np.zeros(batch, self.dtype) for d in decays}
+        w, plan = self.wiring, self.plan
+        states = {name: np.repeat(values[None], batch, axis=0) for name, values in plan.start.items()}
+        traces = {d: np.zeros((batch, w.n_units), self.dtype) for d in plan.decays}
+        ones = {d: np.zeros(batch, self.dtype) for d in plan.decays}
         z, every = np.zeros((batch, w.n_outputs), self.dtype), np.ones(batch, bool)
-        return SimState(batch, 0, self.initial(batch), self.queue(0, batch), z, traces, ones, every, self.initial(1))
+        return SimState(batch, 0, states, self.queue(0, batch), z, traces, ones, every, plan.start, plan.kind)
 
     def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
         """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``)."""
         tau, batch = x.shape[:2]
-        if self.net.wiring is not self.wiring:
-            raise RuntimeError("the network was changed after this run of it had begun; begin a new one")
-        w, theta = self.wiring, self.net.theta
-        buffers = self._buffer(tau, batch, linearise)
+        w, theta = self.wiring, self._theta()
+        buffers = self.buffers(tau, batch, linearise)
         queue = buffers.queue
         queue.begin(state.past)
-        queue.feed(x, self.listed)
+        queue.feed(x, self.plan.listed)
         self._prepare(theta)
         self._currents(buffers, theta)
         for name, values in state.states.items():
@@ -132,11 +147,19 @@ class Simulator:
                 (cell.linearise if linearise else cell.advance)(*arguments)
                 push(*pushed)
 
+    def _theta(self) -> np.ndarray:
+        """The parameters: the one place where a run reads them."""
+        if self.net is None:
+            raise RuntimeError("this simulator was given back; take one with simulator(net)")
+        if self.net.wiring is not self.wiring:
+            raise RuntimeError("the network has changed since this run began; start again (a new Online, a new simulation)")
+        return self.net.theta
+
     # -- parts of a piece ----------------------------------------------------------------------------------------------
     def _prepare(self, theta: np.ndarray) -> None:
         """Parameter tables and the constants that depend on them."""
         view = self.net.view(theta)
-        for p in self.net.populations.values():
+        for p in self.populations.values():
             phi = self._phi[p.name]
             for j, name in enumerate(p.cell.phi):
                 if name in p.cell.trainable:
@@ -156,14 +179,14 @@ class Simulator:
     def _currents(self, buffers: Buffers, theta: np.ndarray) -> None:
         """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
         view = self.net.view(theta)
-        for p in self.net.populations.values():
+        for p in self.populations.values():
             rest = np.zeros((len(p.cell.ports), p.size), self.dtype)
             for g, port in enumerate(p.cell.ports):
                 if p.model.ports[port].bias:
                     rest[g] = view[p.name][f"bias_{port}"]
             buffers.inputs[p.name][...] = rest
         for projection, link in self.blas:
-            if projection.source in self.net.inputs:
+            if projection.source in self.plan.inputs:
                 self._multiply(projection, link, theta, buffers, 0, buffers.tau)
 
     def _multiply(self, projection: Projection, link: Link, theta: np.ndarray, buffers: Buffers, begin: int, end: int) -> None:
@@ -186,8 +209,8 @@ class Simulator:
         w, z = self.wiring, buffers.z
         y = buffers.queue.values[w.history :, :, w.n_channels :]
         view = self.net.view(theta)
-        for readout in self.net.readouts:
-            source = self.net.populations[readout.source]
+        for readout in self.plan.readouts:
+            source = self.populations[readout.source]
             part = y[:, :, source.start : source.start + source.size].reshape(-1, source.size)
             rows = slice(readout.start, readout.start + readout.size)
             said = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
@@ -205,7 +228,7 @@ class Simulator:
             state.trace_one[decay] += powers.sum()
         return z
 
-    def _buffer(self, tau: int, batch: int, linearise: bool) -> Buffers:
+    def buffers(self, tau: int, batch: int, linearise: bool) -> Buffers:
         key = (tau, batch, linearise)
         if key not in self._buffers:
             if len(self._buffers) > 4:  # odd last pieces must not pile up
@@ -235,19 +258,19 @@ class Buffers:
     """Arrays for pieces of one size, and the arguments of every compiled call, made once."""
 
     def __init__(self, simulator: Simulator, tau: int, batch: int, linearise: bool) -> None:
-        net, w, dtype = simulator.net, simulator.wiring, simulator.dtype
+        populations, w, dtype = simulator.populations, simulator.wiring, simulator.dtype
         self.tau, self.queue = tau, simulator.queue(tau, batch)
-        sizes = {name: sum(count(p) * p.size for p in net.populations.values()) for name, count in _COUNTS.items()}
+        sizes = {name: sum(count(p) * p.size for p in populations.values()) for name, count in _COUNTS.items()}
         self.linear = {name: np.zeros((tau, batch * sizes[name] if linearise else 0), dtype) for name in LINEAR}
         self.synapses = simulator.tables(batch)
         self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
         self.z = np.zeros((tau, batch, w.n_outputs), dtype)
-        self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in net.populations.values()}
+        self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in populations.values()}
         self.inputs: dict[str, np.ndarray] = {}
         self.at_once: tuple = ()  # cell and arguments of all steps together, see ``Simulator.at_once``
         self.calls: list[list[tuple]] = [[] for _ in range(tau)]  # else, of every step and population
         places = dict.fromkeys(_COUNTS, 0)
-        for p in net.populations.values():
+        for p in populations.values():
             views = {}
             for name, count in _COUNTS.items():
                 flat = self.currents if name == "I" else self.linear[name]

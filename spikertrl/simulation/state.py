@@ -13,7 +13,7 @@ from .events import EventQueue
 
 @dataclass
 class SimState:
-    """Everything that a simulation carries from one piece to the next."""
+    """Everything that a simulation carries from one piece to the next; it belongs to the run that advances it."""
 
     batch: int
     time: int
@@ -23,11 +23,14 @@ class SimState:
     traces: dict[float, np.ndarray]  # decay -> (B, N) decayed sums of messages
     trace_one: dict[float, np.ndarray]  # decay -> (B,) decayed sums of 1
     reset: np.ndarray  # (B,) bool: lanes reset since the last piece
-    start: dict[str, np.ndarray] = field(repr=False)  # population -> (1, states, n), where lanes begin
+    start: dict[str, np.ndarray] = field(repr=False, compare=False)  # population -> (states, n) values before the first step
+    kind: tuple = field(repr=False, compare=False, default=())  # populations, channels, readouts, delays and type it fits
 
     def reset_lanes(self, lanes: np.ndarray | None = None) -> None:
         """Put lanes (bool (B,), default all) back to the start: states, messages in flight, readouts, traces."""
         which = slice(None) if lanes is None else np.asarray(lanes, bool)
+        if not isinstance(which, slice) and which.shape != (self.batch,):
+            raise ValueError(f"lanes must be bool of shape ({self.batch},), one a lane, got shape {which.shape}")
         for name, start in self.start.items():
             self.states[name][which] = start
         self.past.forget(which)
@@ -37,10 +40,9 @@ class SimState:
         self.reset[which] = True
 
     def copy(self) -> SimState:
-        """An independent copy."""
-        arrays = {name: getattr(self, name).copy() for name in ("z", "reset")}
-        tables = {name: {k: v.copy() for k, v in getattr(self, name).items()} for name in ("states", "traces", "trace_one")}
-        return replace(self, past=copy.deepcopy(self.past), **arrays, **tables)
+        """The same state in arrays of its own."""
+        own = {n: {k: v.copy() for k, v in getattr(self, n).items()} for n in ("states", "traces", "trace_one")}
+        return replace(self, past=copy.deepcopy(self.past), z=self.z.copy(), reset=self.reset.copy(), **own)
 
     def snapshot(self) -> dict[str, Any]:
         """All numbers of the state as plain arrays, for checkpoints; see ``restore``."""

@@ -13,7 +13,7 @@ from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
-from ..threads import one_pool
+from ..threads import one_pool, parallel_loops
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -65,9 +65,9 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
         Flat, like ``net.theta``; ``net.view(grad)`` names its parts.
     """
     x = as_input(net, x)
-    memory = learner.init(net, x.shape[1])
     value, grad = 0.0, np.zeros_like(net.theta)
-    with one_pool(), borrowed(net) as machine:
+    with one_pool(), borrowed(net) as machine, parallel_loops():
+        memory = learner.init(net, x.shape[1])
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
@@ -118,10 +118,10 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
         raise ValueError("compare: give at least one learner; the first is the reference")
     x = as_input(net, x)
     names = _names(learners)
-    memories = [learner.init(net, x.shape[1]) for learner in learners]
     gradients = {name: np.zeros_like(net.theta) for name in names}
     value = 0.0
-    with one_pool(), borrowed(net) as machine:
+    with one_pool(), borrowed(net) as machine, parallel_loops():
+        memories = [learner.init(net, x.shape[1]) for learner in learners]
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])

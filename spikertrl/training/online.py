@@ -11,7 +11,7 @@ from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.run import simulator
-from ..threads import one_pool
+from ..threads import one_pool, parallel_loops
 from .gradients import descend, signal_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Online:
         self.net, self.learner, self.optimizer, self.loss, self.batch = net, learner, optimizer, loss, batch
         self._machine = simulator(net)
         self.state = self._machine.start(batch)
-        self.memory = learner.init(net, batch)
+        with one_pool(), parallel_loops():
+            self.memory = learner.init(net, batch)
         self._opt = optimizer.init(net.theta)
         self._tape: Tape | None = None
 
@@ -77,7 +78,7 @@ class Online:
             raise ValueError(f"x_t must have {channels} values for each of {self.batch} lane(s), got shape {x.shape}")
         if not np.isfinite(x).all():
             raise ValueError(f"x_t is not finite at step {self.steps}")
-        with one_pool():
+        with one_pool(), parallel_loops():
             self._learn_nothing()
             self._tape = self._machine.run(self.state, x.reshape(1, self.batch, channels))
         z = self._tape.z[0]
@@ -96,7 +97,7 @@ class Online:
         if self._tape is None:
             raise RuntimeError("learn_one needs a predict_one before it; each prediction can be learned from once")
         tape, self._tape = self._tape, None
-        with one_pool():
+        with one_pool(), parallel_loops():
             signal = signal_of(self.net, self.loss(self._label(y_t)), tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
             descend(self.net, self.optimizer, self._opt, gradient)
@@ -104,7 +105,7 @@ class Online:
 
     def reset(self, lanes: np.ndarray | None = None) -> None:
         """Start new sequences in some lanes (bool (batch,)), default all: states, events in flight and influence."""
-        with one_pool():
+        with one_pool(), parallel_loops():
             self._learn_nothing()
         self.state.reset_lanes(lanes)
 

@@ -15,6 +15,7 @@ from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
+from ..threads import parallel_loops
 from . import checkpoint as storage
 from .fingerprint import describe, of_network
 from .gradients import descend, signal_of
@@ -58,7 +59,8 @@ class Session:
         self.task.check_outputs({readout.name: readout.size for readout in self.net.readouts})
         self.machine = simulator(self.net)
         self.sim = self.machine.start(self.batch)
-        self.memory = self.learner.init(self.net, self.batch)
+        with parallel_loops():
+            self.memory = self.learner.init(self.net, self.batch)
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
 
@@ -108,7 +110,8 @@ class Session:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = self.machine.run(self.sim, x)
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
-        gradient = self.learner.update(self.memory, tape, signal)
+        with parallel_loops():
+            gradient = self.learner.update(self.memory, tape, signal)
         self._check(signal.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())

@@ -22,8 +22,8 @@ from spikertrl.resources import NotEnoughMemory
 from spikertrl.simulation.run import simulator
 
 WORLD = MPI.COMM_WORLD
-STEPS = 9
-LEARNERS = (srl.RTRL(), srl.SnAp(1), srl.SnAp(2), srl.EProp(), srl.EProp("adaptive"), srl.RFLO())
+STEPS = 6
+LEARNERS = (srl.SnAp(1), srl.SnAp(2), srl.EProp(), srl.EProp("adaptive"), srl.RFLO())
 
 
 def groups() -> list:
@@ -93,7 +93,8 @@ def cases() -> Iterator[tuple]:
         yield build, dtype, srl.RTRL(), batch, tau
     for learner, (dtype, batch, tau) in itertools.product(LEARNERS, (("float32", 5, 1), ("float64", 1, 4))):
         yield several, dtype, learner, batch, tau
-        yield wide, dtype, learner, batch, tau
+        if learner == srl.SnAp(2):
+            yield wide, dtype, learner, batch, tau
 
 
 def gradients_are_the_same(comms: list) -> None:

@@ -115,6 +115,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)
     path = Path(checkpoint) if checkpoint else None
     session.begin()
+    if validate_every:
+        _ = task.valid  # refused now, and not after many steps, if the task holds nothing out
     if path and resume and path.exists():
         session.load(path, anyway=resume == "anyway")
         if len(session.history) >= steps:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..derived import derived
 from ..learners.base import Learner, Signal
 from ..learners.engines import choose
 from ..learners.engines.blocks.layout import layout
@@ -191,7 +192,7 @@ def share_out(learner: Learner, w: Wiring, ranks: int) -> np.ndarray:
     return np.repeat(owner, np.diff(group))
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def _parts(w: Wiring, units: bytes, first: bool) -> Wiring:
     mine = np.frombuffer(units, bool)
     kept = mine[w.col_unit]

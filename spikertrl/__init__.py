@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from . import checks, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
 from .brian.write.network import BrianNetwork
 from .brian.write.to_brian import to_brian
+from .explanation import explain
 from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
 from .model import Model, Parameter, Port, State
 from .network import Network
@@ -51,6 +52,7 @@ __all__ = [
     "compare",
     "cost",
     "evaluate",
+    "explain",
     "fit",
     "from_brian",
     "from_nir",

@@ -12,14 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import refuse
-from .learners.engines.as_matrix import influence
-from .learners.engines.blocks.state import BlockState
-from .learners.engines.kronecker.update import KroneckerState
-from .learners.engines.local.update import LocalState
-from .learners.eprop import EPropState
-from .learners.random_paths import PathsState
-from .learners.textbook import DenseState
-from .learners.uoro import RankOneState
+from .learners.base import State
 
 
 @dataclass(frozen=True)
@@ -51,30 +44,8 @@ class Cost:
 
 def cost_of(state: Any) -> Cost | None:
     """Cost of a learner's state, or None for learners that do not count."""
-    if isinstance(state, EPropState):
-        return cost_of(state.traces)
-    if isinstance(state, PathsState):
-        return cost_of(state.blocks)
-    if isinstance(state, (KroneckerState, RankOneState)):
-        return _factored(state)
-    if isinstance(state, LocalState):
-        return _cost(state, state.batch, state.M.nbytes + state.F.nbytes)
-    if not isinstance(state, BlockState):
+    if not isinstance(state, State) or state.counts is None:
         return None
-    rows = np.diff(state.layout.first_M) // np.maximum(state.layout.stride, 1)
-    held = int((state.width.astype(np.int64) * rows).sum()) * state.wiring.dtype.itemsize
-    return _cost(state, state.batch, held + state.transition_bytes)
-
-
-def _factored(state: KroneckerState | RankOneState) -> Cost:
-    """Cost of factors instead of an influence matrix."""
-    if isinstance(state, RankOneState):
-        return _cost(state, len(state.s), sum(a.nbytes for a in (state.s, state.e, state.z, state.side)))
-    return _cost(state, state.sent.shape[1], sum(a.nbytes for f in state.factors for a in (f.u, f.A, f.E, f.Z)))
-
-
-def _cost(state: BlockState | LocalState | KroneckerState | RankOneState, batch: int, held: int) -> Cost:
-    """What the state has counted, beside what the textbook matrix would have done and held."""
     w = state.wiring
     propagation, immediate, messages, readout = (int(c) for c in state.counts)
     elements = w.n_states * w.n_filled
@@ -84,10 +55,36 @@ def _cost(state: BlockState | LocalState | KroneckerState | RankOneState, batch:
         messages=messages,
         readout=readout,
         macs_dense=(w.n_states + 1) * elements * state.lane_steps,
-        bytes_held=held,
-        bytes_dense=batch * elements * w.dtype.itemsize,
+        bytes_held=state.bytes_held(),
+        bytes_dense=state.batch * elements * w.dtype.itemsize,
         lane_steps=state.lane_steps,
     )
+
+
+def influence(state: Any, lane: int = 0, of: str = "state") -> np.ndarray:
+    """The influence of one lane as a dense matrix over theta's recurrent parameters.
+
+    Parameters
+    ----------
+    state : state of RTRL, SnAp, RandomPaths, EProp or RFLO
+    lane : int
+    of : {"state", "message"}
+        Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
+
+    Online steps of RTRL that are deferred are taken first, in the state itself; what follows differs by rounding alone.
+
+    Returns
+    -------
+    ndarray (rows, columns), columns in the order of ``wiring.col_theta``
+
+    Raises
+    ------
+    ValueError
+        If the learner keeps none, or did not bring it up to date because the sequence ended with the last tape.
+    """
+    if not hasattr(state, "influence"):
+        raise refuse("influence", "state", type(state).__name__, "the state of RTRL or SnAp, which holds an influence matrix")
+    return state.influence(lane, of)
 
 
 @dataclass(frozen=True)
@@ -105,16 +102,17 @@ class Zeros:
     scattered: float
 
 
-
-
-
-
-def zeros(net: Any, state: BlockState | LocalState | DenseState, projection: str | None = None, of: str = "message") -> Zeros:
+def zeros(net: Any, state: Any, projection: str | None = None, of: str = "message") -> Zeros:
     """Where the zeros of the influence are, over the parameters of one projection (default: all projections between units).
 
     Masked weights count as zero columns, as in Subramoney 2023.
+
+    Raises
+    ------
+    ValueError
+        If there is no such projection, or no influence to look at (see ``influence``).
     """
-    if not isinstance(state, BlockState | LocalState | DenseState):
+    if not hasattr(state, "influence"):
         raise refuse("zeros", "state", type(state).__name__, "the state of RTRL or SnAp, which holds an influence matrix")
     w = net.wiring
     chosen = [p for p in net.projections if (p.name == projection if projection else p.source in net.populations)]
@@ -127,9 +125,8 @@ def zeros(net: Any, state: BlockState | LocalState | DenseState, projection: str
             wanted[w.layout[p.name, port][0]] = True
     there = wanted[w.col_theta]
     masked = full - int(there.sum())
-    batch = state.G.shape[0] if isinstance(state, DenseState) else state.batch
-    shares = [_zero_shares(influence(state, lane, of)[:, there] != 0, masked) for lane in range(batch)]
-    every, mask, columns, rows, scattered = (float(x) for x in sum(shares, np.zeros(5)) / batch)
+    shares = [_zero_shares(influence(state, lane, of)[:, there] != 0, masked) for lane in range(state.batch)]
+    every, mask, columns, rows, scattered = (float(x) for x in sum(shares, np.zeros(5)) / state.batch)
     return Zeros(every, mask, columns, rows, scattered)
 
 

@@ -7,9 +7,8 @@ import pytest
 
 import spikertrl as srl
 from networks import drive
-from spikertrl.cost import Cost, cost_of, zeros
+from spikertrl.cost import Cost, cost_of, influence, zeros
 from spikertrl.learners.base import Learner
-from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.simulation.run import simulator
 from spikertrl.training.gradients import signal_of
 

@@ -9,11 +9,9 @@ import pytest
 
 import spikertrl as srl
 from networks import CHANNELS, drive, randomize
-from spikertrl.cost import cost_of
+from spikertrl.cost import cost_of, influence
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.as_matrix import influence
-from spikertrl.learners.engines.blocks.state import BlockState, init_blocks
-from spikertrl.learners.engines.influence import update_blocks
+from spikertrl.learners.engines.influence import Influence, init_influence, update_blocks
 from spikertrl.learners.engines.local.layout import lane_groups, shared_out
 from spikertrl.learners.engines.local.update import LocalState, init_local, update_local
 from spikertrl.simulation.run import simulator
@@ -66,7 +64,7 @@ def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks
     theta[w.syn_theta] = 0
     if feedback is not None:
         theta[w.out_theta[w.out_theta >= 0]] = feedback[w.out_theta >= 0]
-    local, blocks = init_local(w, lanes, "local"), init_blocks(w, lanes, 0)
+    local, blocks = init_local(w, lanes, "local"), init_influence(w, lanes, 0)
     taped = pieces(net, lanes)
     assert taped[RESET][0].reset.tolist() == [False] * (lanes - 1) + [True]
     for tape, signal in taped:
@@ -109,7 +107,7 @@ def test_states_alone_forget_what_they_pass_on() -> None:
 def test_where_a_unit_hears_itself_late_blocks_take_over() -> None:
     net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 4)
     net.connect("x", "h").connect("h", "h", delay=2).add_readout("z", "h", 1).initialize(0)
-    assert isinstance(srl.SnAp(1).init(net, 2), BlockState)
+    assert isinstance(srl.SnAp(1).init(net, 2), Influence)
     assert isinstance(srl.EProp().init(net, 2).traces, LocalState)
     assert isinstance(srl.SnAp(1).init(network(), 2), LocalState)
 

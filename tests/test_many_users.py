@@ -231,3 +231,16 @@ def test_a_dropped_network_leaves_nothing_behind() -> None:
     del net
     gc.collect()
     assert sum(one() is not None for one in left) == 0
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_what_learners_made_of_a_network_dies_with_it(learner) -> None:
+    """Index tables of a wiring lie in the wiring itself: dropped networks leave none alive."""
+    wirings = []
+    for _ in range(3):
+        net = network()
+        srl.gradient(net, learner, XS[0], LOSS, tau=5)
+        wirings.append(weakref.ref(net.wiring))
+        del net
+    gc.collect()
+    assert [one() for one in wirings] == [None] * 3

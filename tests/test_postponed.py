@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
+from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.blocks import kept_steps
 from spikertrl.learners.engines.choose import override
 from spikertrl.network.budget import _held

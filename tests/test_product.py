@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
+from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
-from spikertrl.learners.engines.as_matrix import influence
 from spikertrl.learners.engines.choose import Tuning, override
 from spikertrl.learners.engines.products.update import lanes_together
 from spikertrl.simulation.run import simulator

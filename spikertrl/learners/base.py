@@ -12,7 +12,7 @@ A learner sees the tape and the wiring, never a cell. Every other function is pu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -51,3 +51,56 @@ class Learner(Protocol):
     def update(self, state: Any, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance ``state`` in place; return the gradient, flat like theta."""
         ...
+
+
+class Length(NamedTuple):
+    """The tapes that a learner is asked about, see ``explain``."""
+
+    batch: int
+    tau: int | None  # steps of a tape; None: a whole sequence of ``steps``
+    steps: int
+    active: float  # share of gradient-active units
+
+    def __str__(self) -> str:
+        tapes = f"whole sequences of {self.steps} steps" if self.tau is None else f"tapes of {self.tau} steps"
+        return f"{tapes}, batch {self.batch}, {self.active:.0%} of the units gradient-active"
+
+
+class Plan(NamedTuple):
+    """How a learner would be computed: what its optional method ``plan(net, length)`` returns."""
+
+    route: str
+    reason: str
+    macs: float  # multiply-adds of a step and lane
+    by_density: bool = False  # fewer synapses make it cheaper
+
+
+@runtime_checkable
+class State(Protocol):
+    """What the shipped learners' states tell of themselves. One of your own may leave it out: it is then not counted.
+
+    Two things only some have: ``influence(lane, of)``, the influence as a dense matrix (see ``cost.influence``); and, where a
+    learner knows several ways, ``routes``, how often each one ran, ``route``, the last one, and ``choice``, why it was taken.
+    """
+
+    wiring: Any  # of the network
+    lane_steps: Any  # steps learned from, times lanes
+
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        ...
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """Multiply-adds done since ``init`` (propagation, immediate terms, messages, readout), None if they are not counted."""
+        ...
+
+    def bytes_held(self) -> int:
+        """Bytes of what is carried forward, as far as it was touched."""
+        ...
+
+
+def routes_of(state: Any) -> dict[str, int]:
+    """How often each route ran in the updates of a learner's state; empty for learners that know one way only."""
+    return dict(getattr(state, "routes", {}))

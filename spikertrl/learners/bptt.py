@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import arguments
 from ..network.wiring import Wiring
-from ..tape import Tape
-from .base import Signal
+from ..tape import LINEAR, Tape
+from .base import Length, Plan, Signal
 from .engines.adjoint.adjoint import Adjoint
 from .readout import add_readout_gradient, readout_weights
 
@@ -25,6 +25,12 @@ class TapeState:
     wiring: Wiring
     batch: int
     tapes: list[Tape] = field(default_factory=list)
+    counts = None  # not counted
+    lane_steps = None
+
+    def bytes_held(self) -> int:
+        """Bytes of the tapes that are kept."""
+        return sum(getattr(tape, name).nbytes for tape in self.tapes for name in ("messages", *LINEAR))
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,13 @@ class BPTT:
     def init(self, net: Network, batch: int) -> TapeState:
         """No tape yet."""
         return TapeState(net.wiring, batch)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        w = net.wiring
+        macs = float(len(w.syn_theta) + w.n_recurrent) * (1 if self.truncate is None else self.truncate / self.stride)
+        why = "back through the tapes: synapses between units + P, times truncate / stride"
+        return Plan("adjoint", why, macs, by_density=True)
 
     def update(self, state: TapeState, tape: Tape, signal: Signal) -> np.ndarray:
         """Send the signal back through this tape and the kept ones; return the gradient, flat like theta."""
@@ -103,6 +116,10 @@ class Immediate:
     def init(self, net: Network, batch: int) -> TapeState:
         """Nothing to keep."""
         return TapeState(net.wiring, batch)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        return Plan("one step", "immediate terms alone: P multiply-adds", float(net.wiring.n_recurrent))
 
     def update(self, state: TapeState, tape: Tape, signal: Signal) -> np.ndarray:
         """Gradient of every step's loss with respect to this step's parameters alone."""

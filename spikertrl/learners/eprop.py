@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import arguments
+from ..network.wiring import Wiring
 from ..tape import Tape
-from .base import Signal
-from .engines.local.update import LocalState, init_local, local_bytes, update_local
+from .base import Length, Plan, Signal
+from .engines.local.update import LocalState, init_local, local_bytes, local_plan, update_local
 from .readout import readout_weights
 
 if TYPE_CHECKING:
@@ -32,6 +33,34 @@ class EPropState:
     traces: LocalState
     feedback: np.ndarray | None
     weights: np.ndarray | None = None
+
+    @property
+    def wiring(self) -> Wiring:
+        """Of the network."""
+        return self.traces.wiring
+
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        return self.traces.batch
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Multiply-adds done: propagation, immediate terms, messages, readout."""
+        return self.traces.counts
+
+    @property
+    def lane_steps(self) -> int:
+        """Steps learned from, times lanes."""
+        return self.traces.lane_steps
+
+    def bytes_held(self) -> int:
+        """Bytes of the traces."""
+        return self.traces.bytes_held()
+
+    def influence(self, lane: int = 0, of: str = "state") -> np.ndarray:
+        """One lane's traces as a dense matrix, see ``cost.influence``."""
+        return self.traces.influence(lane, of)
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,10 @@ class EProp:
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the traces and of the feedback weights."""
         return held(net, batch, self.feedback)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        return local_plan(net.wiring)
 
     def update(self, state: EPropState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the traces over the tape; return the gradient, flat like theta."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tape import Tape
-from .base import Signal
+from .base import Length, Plan, Signal
 from .engines.kronecker import update as kronecker
 from .engines.kronecker.kernel import SIGNED
 from .signs import Sampled
@@ -52,6 +52,12 @@ class KFRTRL(Sampled):
     def init(self, net: Network, batch: int) -> kronecker.KroneckerState:
         """All zero."""
         return kronecker.init(net.wiring, batch, self.samples, self.seed)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        w = net.wiring
+        macs = self.samples * (len(w.pair_pre) + w.n_states) * int(w.G.sum())
+        return Plan("Kronecker factors", "samples times synapses times ports of all units", float(macs), by_density=True)
 
     def update(self, state: kronecker.KroneckerState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the factors over the tape; return the gradient, flat like theta."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import arguments
 from ..tape import Tape
-from .base import Signal
+from .base import Length, Plan, Signal
 from .engines.kronecker import update as kronecker
 from .engines.kronecker.kernel import OPTIMAL
 
@@ -55,6 +55,12 @@ class OK:
     def init(self, net: Network, batch: int) -> kronecker.KroneckerState:
         """All zero."""
         return kronecker.init(net.wiring, batch, self.rank, self.seed)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        w = net.wiring
+        macs = self.rank * (len(w.pair_pre) + w.n_states) * int(w.G.sum())
+        return Plan("Kronecker factors", "rank times synapses times ports of all units", float(macs), by_density=True)
 
     def update(self, state: kronecker.KroneckerState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the factors over the tape; return the gradient, flat like theta."""

@@ -7,19 +7,20 @@ own rows and speak to the readouts. With as many paths as units it is exact RTRL
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import arguments
+from ..derived import derived
 from ..network.projections import pair_tables
 from ..network.wiring import Wiring, synapse_ends
 from ..tape import Tape
-from .base import Signal
-from .engines.blocks.state import BlockState, init_blocks
-from .engines.influence import update_blocks
+from .base import Length, Plan, Signal
+from .engines.blocks.state import plan
+from .engines.choose import Choice
+from .engines.influence import Influence, init_influence, update_blocks
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -30,7 +31,40 @@ class PathsState:
     """Influence blocks on the thinned network, and the wiring of the whole one."""
 
     wiring: Wiring
-    blocks: BlockState
+    blocks: Influence
+
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        return self.blocks.batch
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Multiply-adds done: propagation, immediate terms, messages, readout."""
+        return self.blocks.counts
+
+    @property
+    def lane_steps(self) -> int:
+        """Steps learned from, times lanes."""
+        return self.blocks.lane_steps
+
+    @property
+    def choice(self) -> Choice | None:
+        """The route that ran last, and why."""
+        return self.blocks.choice
+
+    @property
+    def route(self) -> str | None:
+        """The route that ran last."""
+        return self.blocks.route
+
+    def bytes_held(self) -> int:
+        """Bytes of the influence that were really touched."""
+        return self.blocks.bytes_held()
+
+    def influence(self, lane: int = 0, of: str = "state") -> np.ndarray:
+        """One lane's influence as a dense matrix, see ``cost.influence``."""
+        return self.blocks.influence(lane, of)
 
     @property
     def routes(self) -> dict[str, int]:
@@ -69,7 +103,11 @@ class RandomPaths:
 
     def init(self, net: Network, batch: int) -> PathsState:
         """Blocks with the rows that can be reached over the paths, all zero."""
-        return PathsState(net.wiring, init_blocks(thinned(net.wiring, self.paths, self.seed), batch, None))
+        return PathsState(net.wiring, init_influence(thinned(net.wiring, self.paths, self.seed), batch, None))
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        return plan(thinned(net.wiring, self.paths, self.seed), None, length)
 
     def update(self, state: PathsState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
@@ -77,7 +115,7 @@ class RandomPaths:
         return update_blocks(state.blocks, tape, signal, at_once=True)  # a gradient goes back through all synapses
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def thinned(w: Wiring, paths: int, seed: int) -> Wiring:
     """The wiring with the unit-to-unit synapses of ``paths`` random units; columns stay."""
     chosen = np.zeros(w.n_units, bool)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..derived import derived
 from ..network.wiring import Wiring
 from ..tape import Tape
 from .base import Signal
@@ -26,7 +26,7 @@ class ReadoutBlock:
     decay: float
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def readout_blocks(w: Wiring) -> tuple[ReadoutBlock, ...]:
     """All readouts; an output reads consecutive units with consecutive weights."""
     found: list[ReadoutBlock] = []
@@ -70,7 +70,7 @@ def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
     return found
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def _leaks(wiring: Wiring) -> bool:
     return bool((wiring.decay > 0).any())
 

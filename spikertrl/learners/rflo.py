@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import arguments
 from ..tape import Tape
-from .base import Signal
+from .base import Length, Plan, Signal
+from .engines.local.update import local_plan
 from .eprop import FEEDBACK, EPropState, advance, held, start
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class RFLO:
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the traces and of the feedback weights."""
         return held(net, batch, self.feedback)
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        return local_plan(net.wiring)
 
     def update(self, state: EPropState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the traces over the tape; return the gradient, flat like theta."""

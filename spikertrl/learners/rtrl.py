@@ -15,10 +15,10 @@ import numpy as np
 from .. import arguments
 from ..tape import Tape
 from . import textbook
-from .base import Signal
-from .engines.blocks.state import BlockState, init_blocks, kept_bytes
+from .base import Length, Plan, Signal
+from .engines.blocks.state import kept_bytes, plan
 from .engines.choose import checked
-from .engines.influence import update_blocks
+from .engines.influence import Influence, init_influence, update_blocks
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -70,15 +70,22 @@ class RTRL:
         route = f", route={self.route!r}" if self.route else ""
         return f"RTRL(dense={self.dense}{route})"
 
-    def init(self, net: Network, batch: int) -> BlockState | textbook.DenseState:
+    def init(self, net: Network, batch: int) -> Influence | textbook.DenseState:
         """Allocate the influence for ``batch`` lanes, all zero."""
-        return textbook.init(net.wiring, batch) if self.dense else init_blocks(net.wiring, batch, None, self.route)
+        return textbook.init(net.wiring, batch) if self.dense else init_influence(net.wiring, batch, None, self.route)
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the influence."""
         return textbook.nbytes(net.wiring, batch) if self.dense else kept_bytes(net.wiring, batch, None, self.route)
 
-    def update(self, state: BlockState | textbook.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        w = net.wiring
+        if self.dense:
+            return Plan("textbook matrix", "asked for: n^2 P", float((w.n_states + 1) * w.n_states * w.n_recurrent))
+        return plan(w, None, length, self.route)
+
+    def update(self, state: Influence | textbook.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
         if isinstance(state, textbook.DenseState):
             return textbook.update(state, tape, signal)

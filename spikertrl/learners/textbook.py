@@ -26,6 +26,23 @@ class DenseState:
     G: np.ndarray
     E: np.ndarray
     Z: np.ndarray
+    counts = None  # not counted: the reference of what is counted elsewhere
+    lane_steps = None
+
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        return len(self.G)
+
+    def bytes_held(self) -> int:
+        """Bytes of the matrix, of rows in flight and of the readouts' rows."""
+        return self.G.nbytes + self.E.nbytes + self.Z.nbytes
+
+    def influence(self, lane: int = 0, of: str = "state") -> np.ndarray:
+        """One lane's influence, see ``cost.influence``."""
+        if of not in ("state", "message"):
+            raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
+        return self.G[lane] if of == "state" else self.E[0, lane]
 
 
 def nbytes(wiring: Wiring, batch: int) -> int:

@@ -9,7 +9,6 @@ each group of ports that hear the same sources (``groups``), and theta~ is laid 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from ..derived import derived
 from ..network.wiring import Wiring
 from ..tape import Tape
 from ..threads import share, threads_for
-from .base import Signal
+from .base import Length, Plan, Signal
 from .engines.kronecker import rank_one_kernel as kernel
 from .engines.kronecker.groups import groups
 from .engines.weights import dense_weights, synapse_tables
@@ -50,6 +50,15 @@ class RankOneState:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
 
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        return len(self.s)
+
+    def bytes_held(self) -> int:
+        """Bytes of the vectors."""
+        return sum(a.nbytes for a in (self.s, self.e, self.z, self.side))
+
 
 @dataclass(frozen=True, eq=False)
 class GroupTables:
@@ -68,7 +77,7 @@ class GroupTables:
     own: int  # multiply-adds of the units' own paths and ports
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def _group_tables(w: Wiring) -> GroupTables:
     every = groups(w)
     m, n = [len(g.source) for g in every], [len(g.unit) for g in every]
@@ -108,6 +117,12 @@ class UORO(Sampled):
         flying = (max(w.row_history, 1), w.n_units, batch, K)
         shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, int(_group_tables(w).first_P[-1])), (batch, K))
         return RankOneState(w, *(np.zeros(shape, w.dtype) for shape in shapes), rng=np.random.default_rng(self.seed))
+
+    def plan(self, net: Network, length: Length) -> Plan:
+        """How it would be computed, see ``explain``."""
+        w = net.wiring
+        macs = self.samples * (len(w.syn_theta) + w.n_states + 2 * w.n_recurrent)
+        return Plan("rank one", "samples times (synapses between units + states + 2 P)", float(macs), by_density=True)
 
     def update(self, state: RankOneState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the factors over the tape; return the gradient, flat like theta."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import arguments
+from .. import cost as costs
 from .axes import COLORS, GREY, MARKERS, PALE, as_history, axes, legend, note, number, series
 
 if TYPE_CHECKING:
@@ -40,14 +41,12 @@ def influence(matrix: Any, ax: Axes | None = None, lane: int = 0, of: str = "sta
 
     starts, names = (), ("row", "column")
     if not isinstance(matrix, np.ndarray):
-        from ..learners.engines.as_matrix import influence as dense
-
         names = (
             "unit whose message changes" if of == "message" else "state that changes",
             "parameter, grouped by receiving unit",
         )
         starts = getattr(getattr(matrix, "wiring", None), "col_ptr", ())
-        matrix = dense(matrix, lane, of)
+        matrix = costs.influence(matrix, lane, of)
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
         raise ValueError(f"influence: needs a finite matrix (rows, columns), got shape {matrix.shape}")
     ax, size = axes(ax, (7.2, 3.2)), np.abs(matrix)

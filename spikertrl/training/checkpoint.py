@@ -26,7 +26,7 @@ import psutil
 
 from ..learners.bptt import TapeState
 from ..learners.engines.blocks.kept_steps import Postponed
-from ..learners.engines.blocks.state import BlockState
+from ..learners.engines.influence import Influence
 from ..learners.engines.kronecker.update import Factors, KroneckerState
 from ..learners.engines.local.update import LocalState
 from ..learners.eprop import EPropState
@@ -41,7 +41,7 @@ VERSION = 4
 READABLE = (3, 4)  # versions that this program reads
 
 STATES: dict[str, type] = {  # a class may move or change its name; its name in files stays
-    "BlockState": BlockState,
+    "BlockState": Influence,
     "DeferredSteps": Postponed,
     "DenseState": DenseState,
     "EPropState": EPropState,

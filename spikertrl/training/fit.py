@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from ..arguments import refuse
 from ..cost import zeros
-from ..learners.base import Learner
+from ..learners.base import Learner, routes_of
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.recording import Record
@@ -67,8 +68,9 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     regularizer : Loss, optional
         Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
     validate_every, zeros_every : int, optional
-        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence (columns
-        ``zeros...``).
+        Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence at the end
+        of the batch (columns ``zeros...``); training goes on as if nobody had looked. Needs a learner that holds an influence,
+        RTRL or SnAp for example.
     stop : callable(history) -> bool, optional
         Asked after every step; see ``history.early_stop``.
     callbacks : callables (net, history)
@@ -117,6 +119,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     session.begin()
     if validate_every:
         _ = task.valid  # refused now, and not after many steps, if the task holds nothing out
+    if zeros_every and not hasattr(session.memory, "influence"):
+        raise refuse("fit", "zeros_every", zeros_every, f"None for {learner!r}, which holds no influence matrix")
     if path and resume and path.exists():
         session.load(path, anyway=resume == "anyway")
         if len(session.history) >= steps:
@@ -125,12 +129,15 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     bar = tqdm(total=steps, initial=len(history), disable=not progress, unit="step", dynamic_ncols=True)
     with bar, one_pool(), _finish_step_first() as interrupted, _keep_history(session):
         while len(history) < steps:
-            history.rows.append(session.step())
+            watch = bool(zeros_every) and (len(history) + 1) % zeros_every == 0
+            history.rows.append(session.step(watch))
             done = len(history)
             if validate_every and (done % validate_every == 0 or done == steps):
                 history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
-            if zeros_every and done % zeros_every == 0:
-                history.rows[-1] |= _zeros_row(net, session.memory)
+            history.routes = routes_of(session.memory)
+            if watch:
+                history.rows[-1] |= _zeros_row(net, session.watched)
+                session.watched = None
             finished = False
             try:
                 for callback in callbacks:

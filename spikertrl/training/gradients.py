@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cost import Cost, cost_of
-from ..learners.base import Learner, Signal
+from ..learners.base import Learner, Signal, routes_of
 from ..losses.base import Loss
 from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
@@ -133,7 +133,7 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     cosines = {name: cosine_by_group(net, g, reference) for name, g in gradients.items()}
     norms = {name: float(np.linalg.norm(g)) for name, g in gradients.items()}
     costs = {name: cost_of(memory) for name, memory in zip(names, memories, strict=True)}
-    routes = {name: dict(getattr(memory, "routes", {})) for name, memory in zip(names, memories, strict=True)}
+    routes = {name: routes_of(memory) for name, memory in zip(names, memories, strict=True)}
     return Comparison(net, value, gradients, cosines, norms, costs, routes)
 
 

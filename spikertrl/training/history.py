@@ -24,6 +24,7 @@ class History:
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    routes: dict[str, int] = field(default_factory=dict)  # of the learner, how often each ran since training began or went on
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cost import cost_of
-from ..learners.base import Learner
+from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.run import as_input, pieces, simulator
@@ -49,6 +49,7 @@ class Session:
     machine: Any = None  # simulator of its own
     sim: Any = None
     memory: Any = None
+    watched: Any = None  # a state whose influence is brought up to date, see ``step``
     opt: Any = None
     history: History = field(default_factory=History)
     seconds: float = 0.0
@@ -64,16 +65,22 @@ class Session:
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
 
-    def step(self) -> dict[str, float]:
-        """One batch of the task: its row of the history."""
+    def step(self, watch: bool = False) -> dict[str, float]:
+        """One batch of the task: its row of the history.
+
+        ``watch``: afterwards ``watched`` holds the influence at the end of the batch. Where a sequence ends, learners need not
+        bring their own up to date, so a second state is advanced beside it, and training goes on as if nobody had looked.
+        """
         began = time.perf_counter()
+        sequence = self.task.kind == "sequence"
+        self.watched = self.memory if watch and not sequence else self.learner.init(self.net, self.batch) if watch else None
         x, labels = self.task.batch(self.batch)
         x = as_input(self.net, x)
         if x.shape[1] != self.batch:
             raise ValueError(f"task {self.task.name} gave {x.shape[1]} lanes, fit asked for {self.batch}")
         loss = self.task.loss(labels)
         loss = loss if self.regularizer is None else loss + self.regularizer
-        if self.task.kind == "sequence":
+        if sequence:
             self.sim.reset_lanes()
         value, fired, active = 0.0, 0, 0
         for part in pieces(len(x), self.tau):
@@ -112,6 +119,8 @@ class Session:
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
         with parallel_loops():
             gradient = self.learner.update(self.memory, tape, signal)
+            if self.watched is not None and self.watched is not self.memory:
+                self.learner.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
         self._check(signal.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ...network.wiring import PHI
-from ..textbook import DenseState
-from .blocks.state import BlockState
-from .influence import catch_up
 from .local.layout import lane_groups, table
-from .local.update import LocalState
+
+if TYPE_CHECKING:
+    from .blocks.state import BlockState
+    from .local.update import LocalState
 
 
-def influence(state: BlockState | LocalState | DenseState, lane: int = 0, of: str = "state") -> np.ndarray:
-    """The influence of one lane as a dense matrix over theta's recurrent parameters.
-
-    Parameters
-    ----------
-    state : state of RTRL or SnAp
-    lane : int
-    of : {"state", "message"}
-        Rows: dstate/dtheta (all states), or dmessage/dtheta (one row per unit, as the sparse-RTRL paper counts).
-
-    Online steps of RTRL that wait for others are taken first, in the state itself; what follows differs by rounding alone.
-
-    Returns
-    -------
-    ndarray (rows, columns), columns in the order of ``wiring.col_theta``
-    """
+def checked(of: str) -> str:
+    """What rows are asked for: "state" or "message", or ValueError."""
     if of not in ("state", "message"):
         raise ValueError(f"influence: of must be 'state' or 'message', got {of!r}")
-    if isinstance(state, DenseState):
-        return state.G[lane] if of == "state" else state.E[0, lane]
-    if isinstance(state, LocalState):
-        rows = local_rows(state, lane)
-        return rows if of == "state" else _message_rows(state, rows, lane)
-    catch_up(state)
-    w, B, blocks = state.wiring, state.batch, state.layout
+    return of
+
+
+def blocks(state: BlockState, lane: int, of: str) -> np.ndarray:
+    """One lane of the influence in blocks, (rows, columns of the wiring)."""
+    checked(of)
+    w, B, laid = state.wiring, state.batch, state.layout
     G = np.zeros((w.n_states, w.n_recurrent), w.dtype)
-    for g in range(len(blocks.stride)):
-        columns = slice(w.col_ptr[blocks.group[g]], w.col_ptr[blocks.group[g + 1]])
-        first, last = blocks.reach_ptr[g], blocks.reach_ptr[g + 1]
-        block = state.M[B * blocks.first_M[g] : B * blocks.first_M[g + 1]].reshape(B, -1, max(blocks.stride[g], 1))[lane]
+    for g in range(len(laid.stride)):
+        columns = slice(w.col_ptr[laid.group[g]], w.col_ptr[laid.group[g + 1]])
+        first, last = laid.reach_ptr[g], laid.reach_ptr[g + 1]
+        block = state.M[B * laid.first_M[g] : B * laid.first_M[g + 1]].reshape(B, -1, max(laid.stride[g], 1))[lane]
         live = state.row_live[B * first : B * last].reshape(B, -1)[lane]
         places = column_positions(state, lane)[columns]
         there = np.flatnonzero(places >= 0)
-        for u, i in enumerate(blocks.reach[first:last]):
+        for u, i in enumerate(laid.reach[first:last]):
             if live[u]:
-                rows = slice(blocks.row_of[first + u], blocks.row_of[first + u] + w.S[i])
+                rows = slice(laid.row_of[first + u], laid.row_of[first + u] + w.S[i])
                 G[w.first_state[i] : w.first_state[i] + w.S[i], columns.start + there] = block[rows][:, places[there]]
     return G if of == "state" else _message_rows(state, G, lane)
 
@@ -71,8 +59,13 @@ def column_positions(state: BlockState, lane: int) -> np.ndarray:
     return np.where(first >= 0, first + blocks.placed - blocks.runs[blocks.run_of], -1)
 
 
-def local_rows(state: LocalState, lane: int) -> np.ndarray:
-    """The influence of one lane as a dense matrix (states, columns of the wiring)."""
+def own_rows(state: LocalState, lane: int, of: str) -> np.ndarray:
+    """One lane of the influence of units on themselves alone, (rows, columns of the wiring)."""
+    rows = _own_rows(state, lane)
+    return rows if checked(of) == "state" else _message_rows(state, rows, lane)
+
+
+def _own_rows(state: LocalState, lane: int) -> np.ndarray:
     w, at = state.wiring, table(state.wiring)
     groups, width = lane_groups(w, state.batch)
     found, own = (

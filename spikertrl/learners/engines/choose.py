@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..base import Length, Plan
 from .transitions.segments import segments
 
 log = logging.getLogger("spikertrl")
@@ -402,6 +403,37 @@ def product_work(facts: Facts, steps: int, active: float) -> float:
     """Multiply-adds of a lane by products of Jacobians."""
     arriving = active * facts.pairs / max(1, facts.units)
     return facts.seeds * (facts.stored_columns * (facts.units + steps) + steps * (facts.units + arriving))
+
+
+def plan(facts: Facts, length: Length, route: str | None = None) -> Plan:
+    """What would be chosen for tapes of this kind, all inputs being active, and how many multiply-adds that takes."""
+    whole, active = length.tau is None, length.active * facts.units
+    steps = length.steps if length.tau is None else length.tau
+    tape = Situation(0, steps, active, whole, whole, False, False, lambda: float(steps * facts.source_columns))
+    choice = route_of_update(facts, tape, route)
+    if choice is None:
+        most = max(1, tuning().store_bytes // (facts.widest_row * facts.dtype.itemsize))
+        lots = max(1, -(-int(steps * active) // most))
+        choice = route_of_rows(facts, steps, active, active, lambda: lots, whole, route)
+    return Plan(choice.route, choice.reason, expected(facts, choice, steps, active), by_density=True)
+
+
+def expected(facts: Facts, choice: Choice, steps: int, active: float) -> float:
+    """Multiply-adds of a step and lane, by the formulas that the choice compares."""
+    arriving = active * facts.pairs / max(1, facts.units)
+    if choice.route == TRANSITIONS:
+        cut = segments(facts.units, facts.dtype, steps, tuning().segment_length)
+        return cut.carried * cut.wide * (facts.units + arriving) / steps + facts.columns
+    if choice.route == DEFERRED:
+        most = deferred_steps(facts, DEFERRED)
+        return min(row_work(facts, most, active), product_work(facts, most, active)) / most
+    if choice.route == PRODUCTS:
+        return product_work(facts, steps, active) / steps
+    if choice.route == EVENTS:
+        return facts.stored_columns * (active + facts.units / steps + arriving + active)
+    if choice.route == GENERAL_ROWS:
+        return facts.elements * (1 + active * facts.pairs / max(1, facts.units) ** 2)
+    return row_work(facts, steps, active) / steps
 
 
 def _asked(route: str) -> Choice:

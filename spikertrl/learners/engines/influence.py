@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 
+from ...network.wiring import Wiring
 from ...tape import Tape
 from ...threads import threads_for
 from ..base import Signal
 from ..readout import add_readout_gradient, readout_weights, through_decay
-from . import choose, deferred
+from . import as_matrix, choose, deferred
 from .blocks import kept_steps, step_jacobian
 from .blocks.kept_steps import Postponed
 from .blocks.layout import tasks
-from .blocks.state import BlockState
+from .blocks.state import BlockState, init_blocks
 from .blocks.step_jacobian import Couplings
 from .products.update import sweep_products
 from .rows.by_event_kernel import sweep_events
@@ -26,6 +28,32 @@ from .simd.rows import lanes
 from .transitions.segments import segments
 from .transitions.sources import columns_alive
 from .transitions.update import Room, carry_transitions
+
+
+@dataclass
+class Influence(BlockState):
+    """The influence in blocks, as a state that can show itself as a matrix, whatever route ran."""
+
+    def influence(self, lane: int = 0, of: str = "state") -> np.ndarray:
+        """One lane's influence as a dense matrix, see ``cost.influence``; deferred steps are taken first, in the state itself.
+
+        Raises
+        ------
+        ValueError
+            If the sequence has ended with the last tape: then it was not brought up to date.
+        """
+        if self.over:
+            raise ValueError(
+                f"influence: {self.facts.who} did not bring it up to date in its last tape (route {self.route!r}), because the "
+                "sequence ended there; update with Signal(last=False), or let fit(zeros_every=...) look"
+            )
+        catch_up(self)
+        return as_matrix.blocks(self, lane, of)
+
+
+def init_influence(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> Influence:
+    """See ``init_blocks``."""
+    return init_blocks(w, batch, hops, route, kind=Influence)
 
 
 def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool = False, route: str | None = None) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
+from ...derived import derived
 from ...network.wiring import Wiring, synapse_ends
 from .simd.gemm import PANEL
 from .simd.scalar import copy
@@ -34,7 +34,7 @@ class SynapseTables:
     eps: float  # singular values below this share of the largest are zero
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def synapse_tables(w: Wiring) -> SynapseTables:
     """See ``SynapseTables``; a wiring never changes."""
     delays, which = np.unique(w.pair_delay, return_inverse=True)
@@ -91,12 +91,12 @@ def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wirin
         weight.reshape(-1)[places] = values
 
 
-@functools.lru_cache(maxsize=8)
+@derived
 def _parallel_synapses(w: Wiring) -> bool:
     return len(np.unique(w.syn_place)) < len(w.syn_place)
 
 
-@functools.lru_cache(maxsize=8)
+@derived
 def _dense_places(w: Wiring) -> np.ndarray:
     """Where each synapse lies in a full array of weights (pre, ports, post padded to PANEL)."""
     most = w.heard_ports.shape[1]

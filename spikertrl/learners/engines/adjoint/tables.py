@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import BIAS, PHI, Wiring
 
 
@@ -29,7 +29,7 @@ class Tables(NamedTuple):
     work: int
 
 
-@functools.lru_cache(maxsize=8)
+@derived
 def tables_of(w: Wiring) -> Tables:
     """See ``Tables``; a wiring never changes."""
     first = w.firsts
@@ -47,7 +47,7 @@ def tables_of(w: Wiring) -> Tables:
     return Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
 
 
-@functools.lru_cache(maxsize=8)
+@derived
 def dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
     """Links between units as a table for ``back_dense``, and their ports; None if one of them is sparse."""
     sending = [link for link in w.links if link.source >= w.n_channels]

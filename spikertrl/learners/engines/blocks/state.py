@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from ....derived import derived
 from ....network.wiring import Wiring
 from ....resources import readable, require, smaller
+from ...base import Length, Plan
 from .. import choose
 from ..local.layout import is_local
 from ..local.update import local_bytes
@@ -77,6 +79,11 @@ class BlockState:
         """The route of the last update (see ``choose``)."""
         return self.choice.route if self.choice else None
 
+    def bytes_held(self) -> int:
+        """Bytes of the influence that were really touched."""
+        rows = np.diff(self.layout.first_M) // np.maximum(self.layout.stride, 1)
+        return int((self.width.astype(np.int64) * rows).sum()) * self.wiring.dtype.itemsize + self.transition_bytes
+
     def ran(self, choice: choose.Choice, step: int) -> None:
         """Note which route an update takes."""
         self.choice = choice
@@ -109,6 +116,12 @@ def facts(w: Wiring, blocks: Layout, batch: int, hops: int | None) -> choose.Fac
     )  # fmt: skip
 
 
+def plan(w: Wiring, hops: int | None, length: Length, route: str | None = None) -> Plan:
+    """What would be chosen for such tapes."""
+    route = choose.forced() or route
+    return choose.plan(facts(w, layout(w, hops, choose.limits(route)), length.batch, hops), length, route)
+
+
 def block_bytes(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> int:
     """What ``init_blocks`` will allocate."""
     route = choose.forced() or route
@@ -122,7 +135,10 @@ def kept_bytes(w: Wiring, batch: int, hops: int | None, route: str | None = None
     return local_bytes(w, batch) if hops == 0 and route is None and is_local(w) else block_bytes(w, batch, hops, route)
 
 
-def init_blocks(w: Wiring, batch: int, hops: int | None, route: str | None = None) -> BlockState:
+State = TypeVar("State", bound=BlockState)
+
+
+def init_blocks(w: Wiring, batch: int, hops: int | None, route: str | None = None, kind: type[State] = BlockState) -> State:
     """Blocks whose rows are the units within ``hops`` connections (None: all reachable ones).
 
     Raises
@@ -136,7 +152,7 @@ def init_blocks(w: Wiring, batch: int, hops: int | None, route: str | None = Non
     limits = choose.limits(route)
     blocks, D = layout(w, hops, limits), max(w.row_history, 1)
     room = blocks.elements(w)
-    return BlockState(
+    return kind(
         w, batch, hops,
         M=aligned(batch * room["M"], w.dtype),
         E=zeros_on_demand(batch * room["E"], w.dtype),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import PHI, Wiring
 from ....tape import Tape
 from ..simd.scalar import add_outer
@@ -106,7 +107,7 @@ def _ranges(breaks: np.ndarray) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-@functools.lru_cache(maxsize=16)
+@derived
 def groups(w: Wiring) -> tuple[Group, ...]:
     """All columns of a network, group by group."""
     heard: dict[tuple, list[int]] = {}

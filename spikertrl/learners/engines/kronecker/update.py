@@ -50,6 +50,15 @@ class KroneckerState:
     lane_steps: int = 0
     work: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
 
+    @property
+    def batch(self) -> int:
+        """Lanes."""
+        return self.sent.shape[1]
+
+    def bytes_held(self) -> int:
+        """Bytes of the factors."""
+        return sum(a.nbytes for f in self.factors for a in (f.u, f.A, f.E, f.Z))
+
 
 def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:
     """All zero; groups without noise keep one term."""

@@ -7,12 +7,12 @@ written side by side, and from a dense projection with one delay its messages ar
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import PHI, Wiring
 from ..simd import columns as lane_vectors
 
@@ -68,7 +68,7 @@ def lane_groups(w: Wiring, batch: int) -> tuple[int, int]:
     return -(-batch // width), width
 
 
-@functools.lru_cache(maxsize=8)
+@derived
 def table(w: Wiring) -> Table:
     """See ``Table``; a wiring never changes."""
     kind = np.where(w.col_source >= 0, 0, -w.col_source)
@@ -101,7 +101,7 @@ def table(w: Wiring) -> Table:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=32)
+@derived
 def shared_out(w: Wiring, groups: int, threads: int) -> tuple[np.ndarray, int]:
     """(first unit, last unit, chunk, first group of lanes, last group) of every task, and the number of chunks."""
     parts = min(w.n_units, 4 * threads)

@@ -16,8 +16,9 @@ from ....network.wiring import Wiring
 from ....resources import require, smaller
 from ....tape import Tape
 from ....threads import threads_for
-from ...base import Signal
+from ...base import Plan, Signal
 from ...readout import add_readout_gradient, readout_weights, through_decay
+from .. import as_matrix
 from ..simd import columns as lane_vectors
 from ..simd.rows import aligned
 from . import kernel_batch as lanes_kernel
@@ -43,6 +44,20 @@ class LocalState:
     q: np.ndarray
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
+
+    def bytes_held(self) -> int:
+        """Bytes of the rows."""
+        return self.M.nbytes + self.F.nbytes
+
+    def influence(self, lane: int = 0, of: str = "state") -> np.ndarray:
+        """One lane's influence as a dense matrix, see ``cost.influence``."""
+        return as_matrix.own_rows(self, lane, of)
+
+
+def local_plan(w: Wiring) -> Plan:
+    """Multiply-adds of own rows."""
+    macs = float((np.diff(w.col_ptr) * (w.S * w.S + w.S + 1)).sum())
+    return Plan("own rows", "every unit keeps its rows over its own parameters alone: P (S^2 + S + 1) multiply-adds", macs)
 
 
 def local_bytes(w: Wiring, batch: int) -> int:

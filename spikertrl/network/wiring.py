@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,23 @@ from .elements import Elements
 from .projections import Link, link, pair_tables, synapses
 
 BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: the source)
+
+
+class UnitTables(NamedTuple):
+    """Index tables of the units, (N) int64 each, as compiled loops take them; see ``Wiring``."""
+
+    S: np.ndarray  # states with sensitivity
+    G: np.ndarray  # ports
+    Q: np.ndarray  # trainable parameters
+    size: np.ndarray  # of the unit's population
+    local: np.ndarray  # index in the population
+    start_A: np.ndarray  # where the population begins in A of one lane
+    start_B: np.ndarray  # the same in B
+    start_P: np.ndarray  # in P
+    start_o: np.ndarray  # in o
+    start_q: np.ndarray  # in q
+    first_state: np.ndarray  # row of the unit's first state among all states
+    memoryless: np.ndarray  # bool: the unit's own Jacobian A is always zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +104,11 @@ class Wiring:
     def firsts(self) -> np.ndarray:
         """The first unit of every population."""
         return np.flatnonzero(self.local == 0)
+
+    @functools.cached_property
+    def tables(self) -> UnitTables:
+        """The units' index tables as one record."""
+        return UnitTables(*(getattr(self, name) for name in UnitTables._fields))
 
     @property
     def undivided(self) -> Wiring:

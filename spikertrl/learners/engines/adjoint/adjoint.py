@@ -19,6 +19,7 @@ from ....network.projections import Link
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import threads_for
+from ..records import linear
 from ..weights import dense_weights, listed_weights
 from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
 from .tables import dense_links, tables_of
@@ -62,17 +63,15 @@ class Adjoint:
         w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
         steps = len(direct) - first
         gamma = np.empty((steps, batch * tables.gammas), w.dtype)
-        starts = (w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tables.start, tables.first)
+        jacobians, into = linear(tape), (batch, tables.start, tables.first, self.carry, self.phi)
         sending = [link for link in w.links if link.source >= w.n_channels]
         dense = dense_links(w) if thetas is None else None
         with threads_for(batch * tables.work):
             if dense is not None:
-                back_dense(tape.A, tape.B, tape.P, tape.o, tape.q, direct, self.ring, tape.start, first, batch, w.S, w.G, w.Q,
-                            w.size, *starts, self.carry, self.phi, gamma, *dense, tape.theta)  # fmt: skip
+                back_dense(w.tables, jacobians, direct, self.ring, tape.start, first, *into, gamma, *dense, tape.theta)
             for t in range(len(direct) - 1, first - 1, -1) if dense is None else ():
                 now, k = (tape.start + t) % len(self.ring), t - first
-                inside(tape.A[t], tape.B[t], tape.P[t], tape.o[t], tape.q[t], direct[t], self.ring[now], batch, w.S, w.G, w.Q,
-                       w.size, *starts, self.carry, self.phi, gamma[k])  # fmt: skip
+                inside(t, w.tables, jacobians, direct[t], self.ring[now], *into, gamma[k])
                 self.ring[now] = 0
                 for link in sending:
                     theta = tape.theta if thetas is None else thetas[t]
@@ -107,13 +106,13 @@ class Adjoint:
             return
         ybar = direct.copy()
         if len(w.pair_pre):  # else nothing comes from other units, and there are no tables
-            self._heard(tape, gamma, lists, ybar)
+            self._through_synapses(tape, gamma, lists, ybar)
         for i, n, Q in zip(tables.first, tables.size, w.Q[tables.first], strict=True):
             at = w.start_q[i] * batch
             q = tape.q[:, at : at + batch * Q * n].reshape(tau, batch, Q, n)
             self.phi[w.start_q[i] : w.start_q[i] + Q * n] += np.einsum("tbqn,tbn->qn", q, ybar[:, :, i : i + n]).reshape(-1)
 
-    def _heard(self, tape: Tape, gamma: np.ndarray, lists: bool, ybar: np.ndarray) -> None:
+    def _through_synapses(self, tape: Tape, gamma: np.ndarray, lists: bool, ybar: np.ndarray) -> None:
         """ybar(t) += what gamma(t + 1) says through the synapses."""
         w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
         W = None if lists else dense_weights(w, tape.theta)
@@ -123,8 +122,8 @@ class Adjoint:
             to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
             return
         for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
-            told = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
-            ybar[:-1] += (told @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, w.n_units)
+            errors = gamma[1:, tables.start[i] * batch : (tables.start[i] + G * n) * batch].reshape(-1, G * n)
+            ybar[:-1] += (errors @ W[0, :G, i : i + n].reshape(G * n, -1)).reshape(len(ybar) - 1, batch, w.n_units)
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
@@ -183,16 +182,16 @@ def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, g
     if link.is_dense:
         y = tape.messages[:, :, link.source : link.source + link.shape[1]]
         sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
-        told = _all_ports(w, gamma, link, tape.batch)
-        most = 2 * len(link.ports) >= told.shape[2]  # of the ports: to leave some out costs more than their product
-        told = (told if most else told[:, :, link.ports]).reshape(len(sent), -1)
-        found = (told.T @ sent).reshape(-1, link.shape[0] * link.shape[1])
+        errors = _all_ports(w, gamma, link, tape.batch)
+        most = 2 * len(link.ports) >= errors.shape[2]  # of the ports: to leave some out costs more than their product
+        errors = (errors if most else errors[:, :, link.ports]).reshape(len(sent), -1)
+        found = (errors.T @ sent).reshape(-1, link.shape[0] * link.shape[1])
         found = found[link.ports] if most else found
     else:
-        told = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
+        errors = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
         found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
         y = np.ascontiguousarray(tape.messages)
-        weights_sparse(told, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
+        weights_sparse(errors, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
     if not link.trained.all():
         found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)

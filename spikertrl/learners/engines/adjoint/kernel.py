@@ -9,9 +9,17 @@ from ..simd.rows import FAST
 
 
 @njit(cache=True, fastmath=FAST)
-def inside(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q, start_gamma, firsts,
-           carry, phi, gamma):  # fmt: skip
-    """One step inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar."""
+def inside(t, tables, linear, direct, ring, B, start_gamma, firsts, carry, phi, gamma):
+    """Step t inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar.
+
+    ``tables``: ``UnitTables``; ``linear``: ``Linear`` of the tape; ``direct`` and ``ring`` (B, N): the parts of ybar. Changes
+    ``carry``, ``phi`` and ``gamma`` (flat, of this step).
+    """
+    S, G, Q, size = tables.S, tables.G, tables.Q, tables.size
+    start_A, start_B, start_P, start_o, start_q = (
+        tables.start_A, tables.start_B, tables.start_P, tables.start_o, tables.start_q,
+    )  # fmt: skip
+    A, B_, P, o, q = linear.A[t], linear.B[t], linear.P[t], linear.o[t], linear.q[t]
     for i in firsts:
         n = size[i]
         lam = np.empty((S[i], n), carry.dtype)
@@ -42,23 +50,24 @@ def inside(A, B_, P, o, q, direct, ring, B, S, G, Q, size, start_A, start_B, sta
 
 
 @njit(cache=True, fastmath=FAST)
-def back_dense(A, B_, P, o, q, direct, ring, start, first, B, S, G, Q, size, start_A, start_B, start_P, start_o, start_q,
-                start_gamma, firsts, carry, phi, gamma, links, ports, theta):  # fmt: skip
-    """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``adjoint_tables`` lists them."""
+def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, firsts, carry, phi, gamma, links, ports, theta):
+    """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``dense_links`` lists them.
+
+    Changes ``ring``, ``carry``, ``phi`` and ``gamma``.
+    """
     for t in range(len(direct) - 1, first - 1, -1):
         now, k = (start + t) % len(ring), t - first
-        inside(A[t], B_[t], P[t], o[t], q[t], direct[t], ring[now], B, S, G, Q, size, start_A, start_B, start_P, start_o,
-               start_q, start_gamma, firsts, carry, phi, gamma[k])  # fmt: skip
+        inside(t, tables, linear, direct[t], ring[now], B, start_gamma, firsts, carry, phi, gamma[k])
         ring[now] = 0
         for e in range(len(links)):
             source, wide, delay, at, inputs, n, used, begin = links[e]
-            told = np.empty((B, used * n), gamma.dtype)
+            errors = np.empty((B, used * n), gamma.dtype)
             for b in range(B):
                 for r in range(used):
                     place = at * B + (b * inputs + ports[e, r]) * n
-                    told[b, r * n : r * n + n] = gamma[k, place : place + n]
+                    errors[b, r * n : r * n + n] = gamma[k, place : place + n]
             weight = theta[begin : begin + used * n * wide].reshape(used * n, wide)
-            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(told, weight)
+            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(errors, weight)
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)

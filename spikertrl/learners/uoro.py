@@ -23,6 +23,8 @@ from ..threads import share, threads_for
 from .base import Length, Plan, Signal
 from .engines.kronecker import rank_one_kernel as kernel
 from .engines.kronecker.groups import groups
+from .engines.kronecker.records import AllColumns, RankOne, StepSignals
+from .engines.records import linear
 from .engines.weights import dense_weights, synapse_tables
 from .readout import add_readout_gradient, learning_signal, readout_weights
 from .signs import Sampled, signs
@@ -64,16 +66,9 @@ class RankOneState:
 class GroupTables:
     """All groups one after the other: first source, column and entry of each; which entries exist."""
 
-    first_m: np.ndarray
-    first_n: np.ndarray
-    first_P: np.ndarray
-    phi: np.ndarray
-    full: np.ndarray
-    whole: bool  # all are full
-    mask: np.ndarray
-    unit: np.ndarray
-    port: np.ndarray
-    telling: np.ndarray  # (N, 1): 1 where a unit has trainable parameters, else 0
+    columns: AllColumns
+    full: bool  # every entry of every group is a parameter
+    has_own: np.ndarray  # (N, 1): 1 where a unit has trainable parameters, else 0
     own: int  # multiply-adds of the units' own paths and ports
 
 
@@ -87,8 +82,9 @@ def _group_tables(w: Wiring) -> GroupTables:
         mask[start + group.place] = 1
     none = np.zeros(0, np.int64)
     unit, port = np.concatenate([none, *(g.unit for g in every)]), np.concatenate([none, *(g.port for g in every)])
-    phi, telling, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
-    return GroupTables(first[0], first[1], first[2], phi, full, bool(full.all()), mask, unit, port, telling, int(own))
+    phi, has_own, own = np.array([g.phi for g in every], bool), (w.Q > 0)[:, None].astype(w.dtype), (w.S**2 + w.S * w.G).sum()
+    columns = AllColumns(first[0], first[1], first[2], phi, full, mask, unit, port)
+    return GroupTables(columns, bool(full.all()), has_own, int(own))
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,8 @@ class UORO(Sampled):
         """All zero."""
         w, K, leaky = net.wiring, self.samples, int((net.wiring.decay > 0).sum())
         flying = (max(w.row_history, 1), w.n_units, batch, K)
-        shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, int(_group_tables(w).first_P[-1])), (batch, K))
+        entries = int(_group_tables(w).columns.first_P[-1])
+        shapes = ((batch, w.n_states, K), flying, (batch, leaky, K), (batch, K, entries), (batch, K))
         return RankOneState(w, *(np.zeros(shape, w.dtype) for shape in shapes), rng=np.random.default_rng(self.seed))
 
     def plan(self, net: Network, length: Length) -> Plan:
@@ -133,8 +130,8 @@ class UORO(Sampled):
         weights = readout_weights(w, tape.theta)
         direct, leaky = learning_signal(w, signal, weights), synapse_tables(w).leaky
         dz, weights = signal.dz[:, :, leaky], weights[leaky]
-        alone = tape.tau * state.norm.size == 1 and table.whole  # the gradient is one multiple of theta~
-        told = np.zeros_like(state.norm)
+        alone = tape.tau * state.norm.size == 1 and table.full  # the gradient is one multiple of theta~
+        given = np.zeros_like(state.norm)
         with threads_for(3.0 * state.side.size):
             workers = min(tape.batch, numba.get_num_threads())
             found = np.zeros((workers, 0 if alone else state.side.shape[2]), w.dtype)
@@ -142,10 +139,10 @@ class UORO(Sampled):
             x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)
             W = dense_weights(w, tape.theta)
             for t in range(tape.tau):
-                _step(state, tape, t, x[t], W, direct[t], dz[t], weights, told, found)
+                _step(state, tape, t, x[t], W, direct[t], dz[t], weights, given, found)
         gradient = np.zeros(w.n_parameters, w.dtype)
-        total, factor = (state.side[0, 0], told[0, 0]) if alone else (found.sum(0), 1 / self.samples)
-        for group, start, stop in zip(groups(w), table.first_P, table.first_P[1:], strict=False):
+        total, factor = (state.side[0, 0], given[0, 0]) if alone else (found.sum(0), 1 / self.samples)
+        for group, start, stop in zip(groups(w), table.columns.first_P, table.columns.first_P[1:], strict=False):
             group.put(total[start:stop].reshape(len(group.unit), -1), factor, gradient)
         add_readout_gradient(w, tape, signal, gradient)
         return gradient
@@ -168,19 +165,17 @@ def _arrived(state: RankOneState, theta: np.ndarray, W: np.ndarray | None) -> np
 
 
 def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray | None, direct: np.ndarray, dz: np.ndarray,
-          weights: np.ndarray, told: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
-    """One step; ``told`` (B, K) becomes dL/ds~, ``found`` (workers, P) collects the gradient unless P = 0."""
+          weights: np.ndarray, given: np.ndarray, found: np.ndarray) -> None:  # fmt: skip
+    """One step; ``given`` (B, K) becomes dL/ds~, ``found`` (workers, P) collects the gradient unless P = 0."""
     w, table, (B, _, K) = state.wiring, _group_tables(state.wiring), state.s.shape
     nu = signs(state.rng, (B, w.n_states, K), w.dtype)
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
-    mu *= table.telling
-    arguments = (
-        len(found), t, B, len(state.e), state.clock, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o,
-        w.start_q, w.first_state, tape.A, tape.B, tape.P, tape.o, tape.q, table.first_m, table.first_n, table.first_P,
-        table.phi, table.full, table.mask, table.unit, table.port, x, nu, mu, np.ascontiguousarray(direct),
-        np.ascontiguousarray(dz), weights, synapse_tables(w).decay, _arrived(state, tape.theta, W), state.s,
-        state.e, state.z, state.side, state.norm, told,
-    )  # fmt: skip
+    mu *= table.has_own
+    signals = StepSignals(
+        x, nu, mu, np.ascontiguousarray(direct), np.ascontiguousarray(dz), weights, synapse_tables(w).decay
+    )
+    factors, arrived = RankOne(state.s, state.e, state.z, state.side, state.norm), _arrived(state, tape.theta, W)
+    arguments = (len(found), t, state.clock, w.tables, linear(tape), table.columns, signals, arrived, factors, given)
     share(partial(_run, arguments, found), len(found))
     state.clock = (state.clock + 1) % len(state.e)
     state.lane_steps += B

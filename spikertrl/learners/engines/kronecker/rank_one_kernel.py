@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from ..simd.scalar import ratio
+
 
 @njit(cache=True)
 def arrive(delay, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, e, arrived):
@@ -20,8 +22,10 @@ def arrive(delay, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, e, arri
 
 
 @njit(cache=True)
-def own_and_arrived(t, b, B, S, G, size, local, start_A, start_B, first_state, tape_A, tape_B, old, arrived, new):
+def own_and_arrived(t, b, B, tables, linear, old, arrived, new):
     """new (R, K) = own(t) old + B(t) arrived (G, N, K)."""
+    S, G, size, local = tables.S, tables.G, tables.size, tables.local
+    start_A, start_B, first_state, tape_A, tape_B = tables.start_A, tables.start_B, tables.first_state, linear.A, linear.B
     for i in range(len(S)):
         for s in range(S[i]):
             to = new[first_state[i] + s]
@@ -39,9 +43,12 @@ def own_and_arrived(t, b, B, S, G, size, local, start_A, start_B, first_state, t
 
 
 @njit(cache=True)
-def pulled(t, b, B, k, first_n, phi, unit, port, S, G, Q, size, local, start_B, start_P, start_q, first_state, tape_B, tape_P,
-           tape_q, nu, mu, columns):  # fmt: skip
+def pulled(t, b, B, k, groups, tables, linear, nu, mu, columns):
     """columns = nu^T dF/dI of every column (or nu^T dF/dphi + mu dO/dphi) of all groups."""
+    first_n, phi, unit, port = groups.first_n, groups.phi, groups.unit, groups.port
+    S, G, Q, size, local, first_state = tables.S, tables.G, tables.Q, tables.size, tables.local, tables.first_state
+    start_B, start_P, start_q = tables.start_B, tables.start_P, tables.start_q
+    tape_B, tape_P, tape_q = linear.B, linear.P, linear.q
     for group in range(len(phi)):
         for c in range(first_n[group], first_n[group + 1]):
             i = unit[c]
@@ -57,8 +64,9 @@ def pulled(t, b, B, k, first_n, phi, unit, port, S, G, Q, size, local, start_B, 
 
 
 @njit(cache=True)
-def outer_norm(first_m, first_n, first_P, full, mask, x, columns):
+def outer_norm(groups, x, columns):
     """|x (x) columns| over the entries that exist."""
+    first_m, first_n, first_P, full, mask = groups.first_m, groups.first_n, groups.first_P, groups.full, groups.mask
     total = 0.0
     for group in range(len(full)):
         m, n = slice(first_m[group], first_m[group + 1]), slice(first_n[group], first_n[group + 1])
@@ -74,14 +82,14 @@ def outer_norm(first_m, first_n, first_P, full, mask, x, columns):
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})
-def mix_row(side, keep, new, x, mask, told, gradient):
-    """side = keep * side + new * x (* mask); gradient += told * side, unless empty (then mask is, too). Returns |side|^2."""
+def mix_row(side, keep, new, x, mask, signal, gradient):
+    """side = keep * side + new * x (* mask); gradient += signal * side, unless empty (then mask is, too). Returns |side|^2."""
     total = side[0] * 0
     if len(mask):
         for c in range(len(side)):
             value = keep * side[c] + new * x[c] * mask[c]
             side[c] = value
-            gradient[c] += told * value
+            gradient[c] += signal * value
             total += value * value
     elif len(gradient) == 0:
         for c in range(len(side)):
@@ -92,47 +100,44 @@ def mix_row(side, keep, new, x, mask, told, gradient):
         for c in range(len(side)):
             value = keep * side[c] + new * x[c]
             side[c] = value
-            gradient[c] += told * value
+            gradient[c] += signal * value
             total += value * value
     return total
 
 
-@njit(cache=True)
-def _ratio(upper, lower):
-    """sqrt(upper / lower), 1 where either is zero: any positive value keeps the estimate unbiased."""
-    return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0
-
-
 @njit(nogil=True, cache=True)
-def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B, start_P, start_o, start_q, first_state,
-         tape_A, tape_B, tape_P, tape_o, tape_q, first_m, first_n, first_P, phi, full, mask, unit, port, x, nu, mu, direct, dz,
-         weights, decay, arrived, s, e, z, side, norm, given, gradient):  # fmt: skip
+def step(worker, workers, t, clock, tables, linear, groups, signals, arrived, factors, given, gradient):
     """One step of lanes worker, worker + workers, ...
 
-    s (B, R, K), e (D, N, B, K), z (B, L, K), side (B, K, P) and norm (B, K) change in place; ``given`` (B, K) becomes what
-    the losses say to theta~; ``gradient`` (P) += dL/dtheta summed over lanes and samples, unless it is empty.
-    Read: arrived (G, N, B, K), nu (B, R, K), mu (B, N, K), x (B, M).
+    The records are described in ``kronecker.records``; arrived (G, N, B, K) is what comes to every port. All arrays of
+    ``factors`` change in place; ``given`` (B, K) becomes what the losses say to theta~; ``gradient`` (P) += dL/dtheta summed
+    over lanes and samples, unless it is empty.
     """
+    s, e, z, side, norm = factors.s, factors.e, factors.z, factors.side, factors.norm
+    x, nu, mu, direct, dz = signals.x, signals.nu, signals.mu, signals.direct, signals.dz
+    weights, decay, tape_o = signals.weights, signals.decay, linear.o
+    S, size, local, start_o, first_state = tables.S, tables.size, tables.local, tables.start_o, tables.first_state
+    first_m, first_n, first_P, full = groups.first_m, groups.first_n, groups.first_P, groups.full
+    mask, unit, B, D = groups.mask, groups.unit, len(s), len(e)
     N, R, K = len(S), s.shape[1], s.shape[2]
     new, columns, scale = np.empty((R, K), s.dtype), np.empty(len(unit), s.dtype), np.empty(5, s.dtype)
     for b in range(worker, B, workers):
-        own_and_arrived(t, b, B, S, G, size, local, start_A, start_B, first_state, tape_A, tape_B, s[b], arrived[:, :, b], new)
+        own_and_arrived(t, b, B, tables, linear, s[b], arrived[:, :, b], new)
         for k in range(K):
-            pulled(t, b, B, k, first_n, phi, unit, port, S, G, Q, size, local, start_B, start_P, start_q, first_state, tape_B,
-                   tape_P, tape_q, nu[b], mu[b], columns)  # fmt: skip
+            pulled(t, b, B, k, groups, tables, linear, nu[b], mu[b], columns)
             size_s = size_nu = 0.0
             for r in range(R):
                 size_s += new[r, k] * new[r, k]
                 size_nu += nu[b, r, k] * nu[b, r, k]
-            rho0 = _ratio(norm[b, k], math.sqrt(size_s))
-            rho1 = _ratio(outer_norm(first_m, first_n, first_P, full, mask, x[b], columns), math.sqrt(size_nu))
+            rho0 = ratio(norm[b, k], math.sqrt(size_s))
+            rho1 = ratio(outer_norm(groups, x[b], columns), math.sqrt(size_nu))
             scale[0], scale[1], scale[2], scale[3] = rho0, rho1, 1 / rho0, 1 / rho1
             for r in range(R):
                 s[b, r, k] = scale[0] * new[r, k] + scale[1] * nu[b, r, k]
             for d in range(1, D):
                 for j in range(N):
                     e[(clock - d) % D, j, b, k] *= scale[0]
-            told = scale[0] * 0
+            signal = scale[0] * 0
             for o in range(z.shape[1]):
                 z[b, o, k] *= decay[o] * scale[0]
             for j in range(N):
@@ -141,20 +146,20 @@ def step(worker, workers, t, B, D, clock, S, G, Q, size, local, start_A, start_B
                 for r in range(S[j]):
                     value += tape_o[t, base + r * size[j]] * s[b, first_state[j] + r, k]
                 e[clock % D, j, b, k] = value
-                told += direct[b, j] * value
+                signal += direct[b, j] * value
                 for o in range(z.shape[1]):
                     z[b, o, k] += weights[o, j] * value
             for o in range(z.shape[1]):
-                told += dz[b, o] * z[b, o, k]
-            given[b, k] = told
+                signal += dz[b, o] * z[b, o, k]
+            given[b, k] = signal
             total = 0.0
             for group in range(len(full)):
                 m, place = first_m[group + 1] - first_m[group], first_P[group]
-                heard = x[b, first_m[group] : first_m[group + 1]]
+                message = x[b, first_m[group] : first_m[group + 1]]
                 for c in range(first_n[group], first_n[group + 1]):
                     scale[4] = scale[3] * columns[c]
                     there = mask[:0] if full[group] else mask[place : place + m]
-                    total += mix_row(side[b, k, place : place + m], scale[2], scale[4], heard, there, told,
+                    total += mix_row(side[b, k, place : place + m], scale[2], scale[4], message, there, signal,
                                      gradient[place : place + m])  # fmt: skip
                     place += m
             norm[b, k] = math.sqrt(total)

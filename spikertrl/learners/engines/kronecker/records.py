@@ -1,0 +1,96 @@
+"""Arrays that the loops of the Kronecker learners and of UORO read together, as records.
+
+B lanes, N units, R states; a group of columns has m sources and n (unit, port) pairs, and its influence K terms.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Synapses(NamedTuple):
+    """Synapses between units; see ``weights.SynapseTables`` and ``network.wiring``."""
+
+    delays: np.ndarray  # different delays, ascending
+    which: np.ndarray  # (E) index of each pair's delay
+    linked: np.ndarray  # (G, N) bool: the port has synapses
+    W: np.ndarray  # (delays, G, N, N) weights, or empty
+    weight: np.ndarray  # (synapses) weights, or empty
+    pair_ptr: np.ndarray  # (N + 1)
+    pair_pre: np.ndarray  # (E)
+    pair_syn: np.ndarray  # (E + 1)
+    syn_port: np.ndarray  # (synapses)
+
+
+class Columns(NamedTuple):
+    """Columns of the outer product of one group."""
+
+    unit: np.ndarray  # (n)
+    port: np.ndarray  # (n) port, or trainable parameter
+    phi: bool  # columns are trainable parameters of units
+
+
+class Signals(NamedTuple):
+    """What a tape brings to one group, lanes first; L leaky outputs."""
+
+    x: np.ndarray  # (B, tau, m) messages of the sources
+    signs: np.ndarray  # (B, tau, ...) random signs
+    direct: np.ndarray  # (B, tau, N) dL/dy
+    dz: np.ndarray  # (B, tau, L) dL/dz
+    weights: np.ndarray  # (L, N) of the leaky readouts
+    decay: np.ndarray  # (L)
+
+
+class Terms(NamedTuple):
+    """The influence of one group as K terms u (x) A. All change in place."""
+
+    u: np.ndarray  # (B, K, m)
+    A: np.ndarray  # (B, K, R, n)
+    E: np.ndarray  # (B, D or 0, K, N, n) rows in flight
+    Z: np.ndarray  # (B, K, L, n) rows of the leaky readouts
+
+
+class Work(NamedTuple):
+    """Buffers of one thread, flat."""
+
+    J: np.ndarray  # step Jacobian: (R, rows that arrive), or values (states, pairs)
+    E: np.ndarray  # rows that arrive
+    T: np.ndarray  # new terms
+    index: np.ndarray  # (pairs) int64 or empty
+
+
+class AllColumns(NamedTuple):
+    """The groups of a network one after the other, as UORO reads them."""
+
+    first_m: np.ndarray  # (groups + 1) first source of each
+    first_n: np.ndarray  # (groups + 1) first column
+    first_P: np.ndarray  # (groups + 1) first entry of the outer product
+    phi: np.ndarray  # (groups) bool: columns are trainable parameters of units
+    full: np.ndarray  # (groups) bool: every entry is a parameter
+    mask: np.ndarray  # (entries) 1 where an entry is a parameter, else 0
+    unit: np.ndarray  # (columns)
+    port: np.ndarray  # (columns)
+
+
+class StepSignals(NamedTuple):
+    """What one step brings to UORO; K samples, L leaky outputs."""
+
+    x: np.ndarray  # (B, sources) messages
+    nu: np.ndarray  # (B, R, K) random signs
+    mu: np.ndarray  # (B, N, K) random signs for parameters that act on messages
+    direct: np.ndarray  # (B, N) dL/dy
+    dz: np.ndarray  # (B, L) dL/dz
+    weights: np.ndarray  # (L, N) of the leaky readouts
+    decay: np.ndarray  # (L)
+
+
+class RankOne(NamedTuple):
+    """The influence as s (x) theta~, K samples. All change in place."""
+
+    s: np.ndarray  # (B, R, K)
+    e: np.ndarray  # (D, N, B, K) messages in flight, by clock
+    z: np.ndarray  # (B, L, K) of the leaky readouts
+    side: np.ndarray  # (B, K, P) theta~
+    norm: np.ndarray  # (B, K) of theta~

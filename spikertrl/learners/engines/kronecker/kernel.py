@@ -11,16 +11,10 @@ import math
 import numpy as np
 from numba import njit
 
-from ..simd.scalar import add, add_scaled, multiply
+from ..simd.scalar import add, add_scaled, multiply, ratio
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
-
-
-
-
-
-
 
 
 @njit(cache=True)
@@ -37,9 +31,11 @@ def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
 
 
 @njit(cache=True)
-def couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, local, start_B, first_state, tape_B, J):
-    """J (R, nl): what each listed row does to every state."""
-    N, whole = len(S), W.shape[0] == 1 and nl == len(S)
+def couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, tape_B, J):
+    """J (R, nl) becomes what each listed row does to every state."""
+    W, linked, S, G, size = synapses.W, synapses.linked, tables.S, tables.G, tables.size
+    local, start_B, first_state = tables.local, tables.start_B, tables.first_state
+    N, one_matrix = len(S), W.shape[0] == 1 and nl == len(S)
     for i in range(N):
         base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
         for s in range(S[i]):
@@ -49,7 +45,7 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, loca
                 gain = tape_B[t, base + (s * G[i] + g) * size[i]]
                 if gain == 0 or not linked[g, i]:
                     continue
-                if whole:
+                if one_matrix:
                     weight = W[0, g, i]
                     for k in range(N):
                         to[k] += gain * weight[k]
@@ -59,8 +55,11 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, loca
 
 
 @njit(cache=True)
-def couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J):
+def couple_folded(t, b, B, synapses, tables, linear, J):
     """J (N, N) where every unit has one state and all rows arrive: own path and rows' dO/ds included."""
+    W, linked, tape_A, tape_B, o = synapses.W, synapses.linked, linear.A, linear.B, linear.o
+    S, G, size, local = tables.S, tables.G, tables.size, tables.local
+    start_A, start_B, start_o = tables.start_A, tables.start_B, tables.start_o
     N, sends = len(S), np.empty(len(S), J.dtype)
     for j in range(N):
         sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
@@ -73,12 +72,12 @@ def couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start
         J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
 
 
-
-
 @njit(cache=True)
-def couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, S, G, size, local, start_B, tape_B,
-                  ptr, index, values):  # fmt: skip
-    """The same by pairs: unit i hears the listed rows index[ptr[i]:ptr[i+1]] with values (S, pairs)."""
+def couple_sparse(t, b, B, slot, synapses, tables, tape_B, ptr, index, values):
+    """The same by pairs: to unit i come the listed rows index[ptr[i]:ptr[i+1]] with values (S, pairs), all three written."""
+    which, weight, syn_port = synapses.which, synapses.weight, synapses.syn_port
+    pair_ptr, pair_pre, pair_syn = synapses.pair_ptr, synapses.pair_pre, synapses.pair_syn
+    S, G, size, local, start_B = tables.S, tables.G, tables.size, tables.local, tables.start_B
     found = 0
     for i in range(len(S)):
         base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
@@ -99,8 +98,11 @@ def couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, sy
 
 
 @njit(cache=True)
-def gather_rows(b, B, nl, list_unit, S, Q, size, local, start_o, start_q, first_state, o, q, A, unit, port, phi, slot, E):
-    """E (nl, n): the listed units' messages of the step before, from their states' rows A (R, n)."""
+def gather_rows(b, B, nl, list_unit, tables, o, q, A, columns, slot, E):
+    """E (nl, n) becomes the listed units' messages of the step before, from their states' rows A (R, n)."""
+    S, Q, size, local = tables.S, tables.Q, tables.size, tables.local
+    start_o, start_q, first_state = tables.start_o, tables.start_q, tables.first_state
+    unit, port, phi = columns.unit, columns.port, columns.phi
     for k in range(nl):
         j = list_unit[k]
         base = start_o[j] * B + b * S[j] * size[j] + local[j]
@@ -115,8 +117,9 @@ def gather_rows(b, B, nl, list_unit, S, Q, size, local, start_o, start_q, first_
 
 
 @njit(cache=True)
-def add_own(t, b, B, S, size, local, start_A, first_state, tape_A, A, T):
+def add_own(t, b, B, tables, tape_A, A, T):
     """T += own(t) A, the units' own path; returns multiply-adds."""
+    S, size, local, start_A, first_state = tables.S, tables.size, tables.local, tables.start_A, tables.first_state
     done = 0
     for i in range(len(S)):
         base = start_A[i] * B + b * S[i] * S[i] * size[i] + local[i]
@@ -130,8 +133,11 @@ def add_own(t, b, B, S, size, local, start_A, first_state, tape_A, A, T):
 
 
 @njit(cache=True)
-def immediate(t, b, B, unit, port, phi, S, C, size, local, start, first_state, flat, gains, places):
+def immediate(t, b, B, columns, tables, linear, gains, places):
     """D, one column at a time: its entries ``gains`` at flat ``places`` of an (R, n) matrix. Returns how many, and |D|^2."""
+    unit, port, S, size = columns.unit, columns.port, tables.S, tables.size
+    local, first_state = tables.local, tables.first_state
+    C, start, flat = (tables.Q, tables.start_P, linear.P) if columns.phi else (tables.G, tables.start_B, linear.B)
     found, total, n = 0, 0.0, len(unit)
     for c in range(n):
         i = unit[c]
@@ -145,9 +151,14 @@ def immediate(t, b, B, unit, port, phi, S, C, size, local, start, first_state, f
 
 
 @njit(cache=True)
-def emit(b, B, S, Q, size, local, start_o, start_q, first_state, o, q, sent_now, A, unit, port, phi, direct,
-         dz, weights, decay, flying, keep, E, Z, out, ej):  # fmt: skip
-    """Send: ``out`` = dL/dy e + dL/dz Z for this step; rows in flight and the leaky readouts' rows. Returns multiply-adds."""
+def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, keep, E, Z, out, ej):
+    """Send: ``out`` = dL/dy e + dL/dz Z for this step; rows in flight and the leaky readouts' rows. Returns multiply-adds.
+
+    Changes ``E`` (rows in flight, at clock ``keep``), ``Z`` and ``out``; ``ej`` is for use.
+    """
+    S, Q, size, local = tables.S, tables.Q, tables.size, tables.local
+    start_o, start_q, first_state = tables.start_o, tables.start_q, tables.first_state
+    unit, port, phi, weights, decay = columns.unit, columns.port, columns.phi, signals.weights, signals.decay
     done, n = 0, A.shape[1]
     out[:] = 0
     for z in range(len(Z)):
@@ -180,12 +191,6 @@ def emit(b, B, S, Q, size, local, start_o, start_q, first_state, o, q, sent_now,
         if dz[z] != 0:
             add(out, dz[z], Z[z])
     return done
-
-
-@njit(cache=True)
-def _ratio(upper, lower):
-    """sqrt(upper / lower), 1 where either is zero: any positive value keeps the estimate unbiased."""
-    return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0
 
 
 @njit(cache=True)
@@ -224,38 +229,36 @@ def _mix_rows(factors, rows, hold):
 
 
 @njit(cache=True)
-def _propagate(k, t, b, B, nl, dense, folded, D, now, delays, list_delay, list_unit, slot, J, ptr, index, values, S, Q, size,
-               local, start_A, start_o, start_q, first_state, tape_A, o, q, unit, port, phi, old, E, buffer, into):  # fmt: skip
-    """``into`` (R, n) = own(t) A + sum of J times the rows that arrive, for one term; returns multiply-adds."""
-    N, (R, n), done = len(S), old.shape, 0
-    if folded:
-        np.dot(J, old, into)
-        return R * nl * n
-    rows = buffer[: nl * n].reshape(nl, n)
+def _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, o, q, columns, old, E, rows):
+    """``rows`` (nl, n) become those that arrive at term k: out of flight, or made from the states' rows ``old`` (R, n)."""
     if D == 1:
-        gather_rows(b, B, nl, list_unit, S, Q, size, local, start_o, start_q, first_state, o[t], q[t], old, unit, port, phi,
-                    slot, rows)  # fmt: skip
+        gather_rows(b, B, nl, list_unit, tables, o, q, old, columns, slot, rows)
     else:
         for e in range(nl):
             rows[e] = E[(now - delays[list_delay[e]]) % D, k, list_unit[e]]
-    if dense and nl > 0:
+
+
+@njit(cache=True)
+def _multiply_rows(dense, J, ptr, index, values, tables, rows, into):
+    """``into`` (R, n) = J rows, by BLAS or row by row; returns multiply-adds."""
+    S, first_state, done, n = tables.S, tables.first_state, 0, rows.shape[1]
+    if dense and len(rows) > 0:
         np.dot(J, rows, into)
-        done = R * nl * n
-    else:
-        into[:] = 0
-        if not dense:
-            for i in range(N):
-                for s in range(S[i]):
-                    for e in range(ptr[i], ptr[i + 1]):
-                        add(into[first_state[i] + s], values[s, e], rows[index[e]])
-                done += (ptr[i + 1] - ptr[i]) * S[i] * n
-    return done + add_own(t, b, B, S, size, local, start_A, first_state, tape_A, old, into)
+        return len(into) * len(rows) * n
+    into[:] = 0
+    if not dense:
+        for i in range(len(S)):
+            for s in range(S[i]):
+                for e in range(ptr[i], ptr[i + 1]):
+                    add(into[first_state[i] + s], values[s, e], rows[index[e]])
+            done += (ptr[i + 1] - ptr[i]) * S[i] * n
+    return done
 
 
 @njit(cache=True)
 def _mix_signs(signs, K, k, size_u, size_T, size_D, size_x, scale):
     """Factors of A and D in the new A, of u and x in the new u."""
-    p1, p2 = _ratio(size_T, size_u), _ratio(size_D, size_x)
+    p1, p2 = ratio(size_T, size_u), ratio(size_D, size_x)
     c1, c2 = signs[k], signs[K + k]
     scale[0], scale[1], scale[2], scale[3] = c1 / p1, c2 / p2, c1 * p1, c2 * p2
 
@@ -269,26 +272,28 @@ def _squares(vector):
 
 
 @njit(nogil=True, cache=True)
-def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delays, which, linked, W, weight, S, G, Q, size,
-            local, start_A, start_B, start_P, start_o, start_q, first_state, pair_ptr, pair_pre, pair_syn, syn_port, tape_A,
-            tape_B, tape_P, o, q, sent, unit, port, phi, x, signs, direct, dz, weights, decay, u, A, E, Z, work_J, work_E,
-            work_T, index, U, rows, counts):  # fmt: skip
-    """One group through ``tau`` steps, in lanes worker, worker + workers, ...
+def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tables, linear, sent, columns, signals, terms,
+            work, U, rows, counts):  # fmt: skip
+    """One group through the steps of a tape, in lanes worker, worker + workers, ...
 
-    u (B, K, m), A (B, K, R, n), E (B, D or 0, K, N, n) and Z (B, K, L, n) change in place.
+    The records are described in ``kronecker.records``. Of ``terms`` u (B, K, m), A (B, K, R, n), E (B, D or 0, K, N, n) and
+    Z (B, K, L, n) change in place; the arrays of ``work`` are for use.
 
     ``o``, ``q`` have one step more in front, the last one of the tape before. Written: ``U`` (B, tau, K, m) and ``rows``
-    (B, tau, K, n), whose outer products are the gradient; ``counts`` (4). x, signs, direct and dz have lanes first.
+    (B, tau, K, n), whose outer products are the gradient; ``counts`` (4).
     """
+    u, A, E, Z, o, q = terms.u, terms.A, terms.E, terms.Z, linear.o, linear.q
+    x, signs, direct, dz = signals.x, signals.signs, signals.direct, signals.dz
+    work_J, work_E, work_T, index, delays, S = work.J, work.E, work.T, work.index, synapses.delays, tables.S
+    B, tau = len(U), U.shape[1]
     N, K, R, n, m = len(S), A.shape[1], A.shape[2], A.shape[3], u.shape[2]
-    most, terms = len(delays) * N, K if kind == OPTIMAL else 1
+    most, together = len(delays) * N, K if kind == OPTIMAL else 1
     list_delay, list_unit = np.empty(most, np.int64), np.empty(most, np.int64)
     slot, ptr = np.empty((len(delays), N), np.int64), np.empty(N + 1, np.int64)
     gains, places = np.empty(n * S.max(), A.dtype), np.empty(n * S.max(), np.int64)
     factors, last, scale = np.zeros((K, K), A.dtype), np.zeros(K, A.dtype), np.ones(4, A.dtype)
     ej, hold = np.empty(n, A.dtype), np.empty(K, A.dtype)
-    T, values = work_T[: terms * R * n].reshape(terms, R * n), work_J.reshape(S.max(), -1)
-    C, start, linear = (Q, start_P, tape_P) if phi else (G, start_B, tape_B)
+    T, values = work_T[: together * R * n].reshape(together, R * n), work_J.reshape(S.max(), -1)
     for b in range(worker, B, workers):
         for t in range(tau):
             row, now = D + t, clock + t
@@ -297,19 +302,24 @@ def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delay
             wide = nl if dense else 0
             J = work_J[: R * wide].reshape(R, wide)
             if folded:
-                couple_folded(t, b, B, W, linked, S, G, size, local, start_A, start_B, start_o, tape_A, tape_B, o, J)
+                couple_folded(t, b, B, synapses, tables, linear, J)
             elif dense:
-                couple_dense(t, b, B, nl, list_delay, list_unit, W, linked, S, G, size, local, start_B, first_state, tape_B, J)
+                couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, linear.B, J)
             else:
-                couple_sparse(t, b, B, slot, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, S, G, size, local, start_B,
-                              tape_B, ptr, index, values)  # fmt: skip
-            nd, squared = immediate(t, b, B, unit, port, phi, S, C, size, local, start, first_state, linear, gains, places)
+                couple_sparse(t, b, B, slot, synapses, tables, linear.B, ptr, index, values)
+            nd, squared = immediate(t, b, B, columns, tables, linear, gains, places)
             size_x, size_D = math.sqrt(_squares(x[b, t])), math.sqrt(squared)
             for k in range(K):
-                into = T[k if terms == K else 0]
-                counts[0] += _propagate(k, t, b, B, nl, dense, folded, D, now, delays, list_delay, list_unit, slot, J, ptr,
-                                        index, values, S, Q, size, local, start_A, start_o, start_q, first_state, tape_A, o, q,
-                                        unit, port, phi, A[b, k], E[b], work_E, into.reshape(R, n))  # fmt: skip
+                into = T[k if together == K else 0]
+                if folded:
+                    np.dot(J, A[b, k], into.reshape(R, n))
+                    counts[0] += R * nl * n
+                else:
+                    arrived = work_E[: nl * n].reshape(nl, n)
+                    _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, o[t], q[t], columns, A[b, k],
+                              E[b], arrived)  # fmt: skip
+                    counts[0] += _multiply_rows(dense, J, ptr, index, values, tables, arrived, into.reshape(R, n))
+                    counts[0] += add_own(t, b, B, tables, linear.A, A[b, k], into.reshape(R, n))
                 if kind == OPTIMAL:
                     continue
                 if kind == SIGNED:
@@ -337,7 +347,6 @@ def advance(worker, workers, kind, eps, tau, B, clock, D, dense, foldable, delay
                 counts[1] += (2 * K + 1) * K * (R * n + m) + K * nd
             for k in range(K):
                 U[b, t, k] = u[b, k]
-                counts[2] += emit(b, B, S, Q, size, local, start_o, start_q, first_state, o[t + 1], q[t + 1], sent[row, b], A[b,
-                                  k], unit, port, phi, direct[b, t], dz[b, t], weights, decay, D > 1, now % D, E[b, :, k], Z[b,
-                                  k], rows[b, t, k], ej)  # fmt: skip
+                counts[2] += emit(b, B, tables, o[t + 1], q[t + 1], sent[row, b], A[b, k], columns, direct[b, t], dz[b, t],
+                                  signals, D > 1, now % D, E[b, :, k], Z[b, k], rows[b, t, k], ej)  # fmt: skip
                 counts[3] += m * n

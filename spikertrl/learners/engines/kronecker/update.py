@@ -14,9 +14,11 @@ from ....threads import share, threads_for
 from ...base import Signal
 from ...readout import add_readout_gradient, learning_signal, readout_weights
 from ...signs import as_signs, coins
+from ..records import Linear
 from ..weights import dense_weights, synapse_tables
 from . import kernel
 from .groups import Group, groups
+from .records import Columns, Signals, Synapses, Terms, Work
 
 _HISTORY_BYTES = 32 << 20  # how much of the factors' past is kept for one product with the errors
 
@@ -129,21 +131,22 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     work_J, work_E, work_T, index, _ = _workspace(state, workers)
     x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
+    links = Synapses(table.delays, table.which, table.linked, *synapses, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port)
     counts = np.zeros((workers, 4), np.int64)
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
         cut = slice(t0, min(t0 + piece, tape.tau))
         tau, last = cut.stop - cut.start, slice(cut.start, cut.stop + 1)
         U, rows = np.empty((B, tau, K, m), w.dtype), np.empty((B, tau, K, n), w.dtype)
+        jacobians = Linear(*(part[cut] for part in linear), past[1][last], past[2][last])
+        arrived, signs, errors, outer = (np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz))
         arguments = (
-            kind, table.eps, tau, B, (state.clock + t0) % D, D, table.dense, table.foldable and not
-            group.phi, table.delays, table.which, table.linked, *synapses, w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B,
-            w.start_P, w.start_o, w.start_q, w.first_state, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port, *(part[cut] for part
-            in linear), past[1][last], past[2][last], past[0][t0 : D + cut.stop], group.unit, group.port, group.phi,
-            *(np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz)), weights[table.leaky],
-            table.decay, factors.u, factors.A, factors.E, factors.Z,
+            kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, links, w.tables,
+            jacobians, past[0][t0 : D + cut.stop], Columns(group.unit, group.port, group.phi),
+            Signals(arrived, signs, errors, outer, weights[table.leaky], table.decay),
+            Terms(factors.u, factors.A, factors.E, factors.Z),
         )  # fmt: skip
-        buffers = [(work_J[k], work_E[k], work_T[k], index[k], U, rows, counts[k]) for k in range(workers)]
+        buffers = [(Work(work_J[k], work_E[k], work_T[k], index[k]), U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)
         if rows.any():
             if kind == kernel.SIGNED:

@@ -80,3 +80,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__", "__doc__", "__all__"})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import losses, optimizers, plot, surrogates, tasks
 from .cost import cost_of

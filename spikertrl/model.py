@@ -26,6 +26,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .html import table
 from .language import CONSTANTS, FUNCTIONS, TextError, name_fault, names_in, parse, statements
 from .surrogates import Surrogate, triangle
 
@@ -160,6 +161,12 @@ class Model:
     def ports_for(self, kind: str) -> tuple[str, ...]:
         """Ports that a connection of this kind ("input" or "recurrent") uses by default."""
         return tuple(name for name, port in self.ports.items() if port.kind in (kind, "both"))
+
+    def _repr_html_(self) -> str:
+        rows = [("state", name, "", state.meaning) for name, state in self.states.items()]
+        rows += [("port", name, "", port.meaning) for name, port in self.ports.items()]
+        rows += [("parameter", name, value.default, value.meaning) for name, value in self.parameters.items()]
+        return table(f"Model {self.name}: {self.summary}", rows, ("", "name", "default", "meaning"))
 
     def replace(self, **changes: object) -> Model:
         """A copy with some fields changed; the copy checks itself again."""

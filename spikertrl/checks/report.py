@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..html import table
+
 
 @dataclass(frozen=True)
 class Law:
@@ -53,6 +55,10 @@ class Report:
 
     def __getitem__(self, name: str) -> Law:
         return {law.name: law for law in self.laws}[name]
+
+    def _repr_html_(self) -> str:
+        rows = [(law.status, law.name, "" if law.figure is None else law.figure, law.reason) for law in self.laws]
+        return table(self.subject, rows, ("", "law", "figure", "reason"))
 
     def __str__(self) -> str:
         counts = ", ".join(f"{sum(law.status == s for law in self.laws)} {s}" for s in ("passed", "failed", "skipped"))

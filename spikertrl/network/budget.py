@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..html import table
 from ..resources import available, readable
 from .wiring import Wiring
 
@@ -47,6 +48,10 @@ class Memory:
     @property
     def fits(self) -> bool:
         return self.total <= self.available
+
+    def _repr_html_(self) -> str:
+        names = ("influence", "tape", "parameters", "total", "available")
+        return table("Memory", [(name, readable(getattr(self, name))) for name in names])
 
     def __str__(self) -> str:
         return (

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..compile.cell import compile_model
+from ..html import table
 from ..model import Model
 from ..surrogates import Surrogate
 from ..units import seconds
@@ -269,6 +270,13 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
+
+    def _repr_html_(self) -> str:
+        rows = [("input", i.name, i.size, i.kind) for i in self.inputs.values()]
+        rows += [("population", p.name, p.size, p.model.name) for p in self.populations.values()]
+        rows += [("connection", p.name, p.n_synapses, str(p).removeprefix(f"{p.name} ")) for p in self.projections]
+        rows += [("readout", r.name, r.size, f"of {r.source}, decay {r.decay:g}") for r in self.readouts]
+        return table(f"Network, {self.dtype}, dt {self.dt:g} s", rows, ("", "name", "size", ""))
 
     # -- inside --------------------------------------------------------------------------------------------------------
     def _check_ends(self, name: str, source: str, target: str) -> None:

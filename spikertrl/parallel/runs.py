@@ -23,7 +23,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 Row = dict[str, Any]
 WAIT = 0.05  # seconds between two looks at runs that are going on

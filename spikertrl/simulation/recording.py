@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import arguments
+from ..html import table
 from ..tape import Tape
 from . import exports as _exports
 from .events import list_units
@@ -146,6 +147,12 @@ class Run:
         """Share of units that send an event, mean over steps and lanes."""
         units = sum(p.size for p in self.net.populations.values())
         return len(self.events) / max(1, self.n_steps * self.batch * units)
+
+    def _repr_html_(self) -> str:
+        rows = [("steps", self.n_steps), ("lanes", self.batch), ("events", len(self.events)), ("activity", self.activity)]
+        rows += [(f"readout {name}", z.shape) for name, z in self.readouts.items()]
+        rows += [(f"states of {name}", ", ".join(found)) for name, found in self.states.items()]
+        return table("Run", rows)
 
     def to_neo(self, states: bool = True) -> Any:
         """Events as neo SpikeTrains, one a unit, in a ``neo.Block`` with one segment a lane.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cost import Cost, cost_of
+from ..html import table
 from ..learners.base import Learner, Signal, routes_of
 from ..losses.base import Loss
 from ..simulation.run import as_input, borrowed, pieces
@@ -92,6 +93,11 @@ class Comparison:
     norm: dict[str, float]
     cost: dict[str, Cost | None]
     routes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        rows = [(name, self.norm[name], *map(float, cosines.values())) for name, cosines in self.cosine.items()]
+        groups = next(iter(self.cosine.values()))
+        return table(f"Comparison, loss {self.value:.4g}", rows, ("learner", "norm", *(f"cos {g}" for g in groups)))
 
     def __str__(self) -> str:
         groups = list(next(iter(self.cosine.values())))

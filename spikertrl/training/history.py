@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..html import table
 from ..optional import needed
 
 
@@ -25,6 +26,13 @@ class History:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     routes: dict[str, int] = field(default_factory=dict)  # of the learner, how often each ran since training began or went on
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} steps; columns {', '.join(self.columns) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        newest = [(name, self[name][0], self.last(name)) for name in self.columns]
+        return table(f"History, {len(self)} steps", newest, ("column", "first", "last"))
 
     def __len__(self) -> int:
         return len(self.rows)

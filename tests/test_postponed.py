@@ -64,13 +64,13 @@ def test_equals_the_textbook_at_once_while_weights_change(model, density, most, 
 
 def test_weights_of_each_step_matter(monkeypatch):
     """The same with the last step's weights for all kept steps is seen: the test above can fail."""
-    fill = kept_steps.Postponed.add
+    fill = kept_steps.DeferredSteps.add
 
     def forget(self, tape):
         fill(self, tape)
         self.theta[: self.steps] = tape.theta
 
-    monkeypatch.setattr(kept_steps.Postponed, "add", forget)
+    monkeypatch.setattr(kept_steps.DeferredSteps, "add", forget)
     gaps = [
         np.abs(found["kept"] - found["dense"]).max() / np.abs(found["dense"]).max()
         for _, _, found in pieces(network(), 1, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()})

@@ -59,6 +59,13 @@ def learning_signal(wiring: Wiring, signal: Signal, weights: np.ndarray) -> np.n
     return found if signal.dy is None else found + signal.dy
 
 
+def signal_through_decay(wiring: Wiring, signal: Signal, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """zbar (see ``through_decay``), and with it dL/dy(t) (tau, B, N) of a piece: through all readouts, and directly."""
+    zbar = through_decay(wiring, signal.dz)
+    direct = zbar @ weights
+    return zbar, direct if signal.dy is None else direct + signal.dy
+
+
 def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
     """Adjoint of the readouts' leak inside a piece: zbar(t) = dz(t) + decay * zbar(t+1), (tau, B, O)."""
     if not _leaks(wiring):
@@ -80,19 +87,19 @@ def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: n
     if not len(wiring.decay):
         return
     zbar = through_decay(wiring, signal.dz)
-    told, y = zbar.reshape(-1, zbar.shape[2]), tape.units(wiring)
-    single = len(told) == 1
-    y = y.reshape(len(told), -1)
+    errors, y = zbar.reshape(-1, zbar.shape[2]), tape.units(wiring)
+    single = len(errors) == 1
+    y = y.reshape(len(errors), -1)
     for block in readout_blocks(wiring):
         if not block.trained:
             continue
-        mine, heard = told[:, block.rows], y[:, block.units]
+        mine, read = errors[:, block.rows], y[:, block.units]
         if single:
-            add_outer(gradient[block.weight], mine[0], heard[0])
+            add_outer(gradient[block.weight], mine[0], read[0])
         else:
-            gradient[block.weight] += (mine.T @ heard).reshape(-1)
+            gradient[block.weight] += (mine.T @ read).reshape(-1)
         gradient[block.bias] += mine[0] if single else mine.sum(0)
         if block.decay in tape.traces:
-            past = zbar[0][:, block.rows] * zbar.dtype.type(block.decay)  # (B, O): what is owed to the traces before the piece
+            past = zbar[0][:, block.rows] * zbar.dtype.type(block.decay)  # (B, O): dL/dtrace before the piece
             gradient[block.weight] += (past.T @ tape.traces[block.decay][:, block.units]).reshape(-1)
             gradient[block.bias] += past.T @ tape.trace_one[block.decay]

@@ -1,8 +1,8 @@
-"""RTRL: exact real-time recurrent learning, sparse (see ``blocks``) or as the textbook matrix; SnAp: the same with fewer rows.
+"""RTRL: exact real-time recurrent learning, sparse (``engines/choose`` says how) or as the textbook matrix.
 
 Sources: Williams and Zipser 1989 (RTRL); Subramoney 2023, arXiv 2303.05641 (activity and parameter sparsity); Schmidhuber 1992,
-Neural Computation 4:243 (several steps together, see ``product``); Sun, Chen and Lee 1991, NIPS 4:333 (whole sequences, see
-``transition``); Menick et al. 2021, arXiv 2006.07232 (SnAp).
+Neural Computation 4:243 (several steps together, the route "products"); Sun, Chen and Lee 1991, NIPS 4:333 (whole sequences,
+the route "transitions").
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 
 from ..learners.bptt import TapeState
-from ..learners.engines.blocks.kept_steps import Postponed
+from ..learners.engines.blocks.kept_steps import DeferredSteps
 from ..learners.engines.influence import Influence
 from ..learners.engines.kronecker.update import Factors, KroneckerState
 from ..learners.engines.local.update import LocalState
@@ -42,7 +42,7 @@ READABLE = (3, 4)  # versions that this program reads
 
 STATES: dict[str, type] = {  # a class may move or change its name; its name in files stays
     "BlockState": Influence,
-    "DeferredSteps": Postponed,
+    "DeferredSteps": DeferredSteps,
     "DenseState": DenseState,
     "EPropState": EPropState,
     "Factors": Factors,

@@ -20,7 +20,7 @@ from numba import njit, prange
 
 from .adjoint.adjoint import Adjoint
 from .blocks.columns import add_gradient
-from .blocks.kept_steps import Postponed
+from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
 from .simd.rows import FAST, lanes, sum_rows
 from .simd.scalar import add
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .blocks.state import BlockState
 
 
-def gradient_through(state: BlockState, kept: Postponed, direct: np.ndarray, lanes_at_a_time: int) -> np.ndarray:
+def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray, lanes_at_a_time: int) -> np.ndarray:
     """Gradient of ``direct`` (steps, B, N) = dL/dy of the last steps kept, through all kept steps and the influence."""
     w, blocks, tape = state.wiring, state.layout, kept.tape()
     full, _, chunks = tasks(blocks, kept.batch, numba.get_num_threads(), lanes_at_a_time)

@@ -12,13 +12,13 @@ from ...network.wiring import Wiring
 from ...tape import Tape
 from ...threads import threads_for
 from ..base import Signal
-from ..readout import add_readout_gradient, readout_weights, through_decay
+from ..readout import add_readout_gradient, readout_weights, signal_through_decay
 from . import as_matrix, choose, deferred
 from .blocks import kept_steps, step_jacobian
-from .blocks.kept_steps import Postponed
+from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
 from .blocks.state import BlockState, init_blocks
-from .blocks.step_jacobian import Couplings
+from .blocks.step_jacobian import StepJacobian
 from .products.update import sweep_products
 from .rows.by_event_kernel import sweep_events
 from .rows.by_step_kernel import sweep
@@ -89,8 +89,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route:
         catch_up(state, wanted=not tape.reset.all())
         _reset(state, tape.reset)
     weights = readout_weights(w, tape.theta)
-    zbar = through_decay(w, signal.dz)
-    direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
+    zbar, direct = signal_through_decay(w, signal, weights)
     if choice is None:
         catch_up(state)
         gradient = _advance(state, tape, direct, zbar, weights, signal.last, route)
@@ -138,7 +137,7 @@ def catch_up(state: BlockState, wanted: bool = True) -> None:
         kept.steps = 0
 
 
-def _advance_kept(state: BlockState, kept: Postponed, direct: np.ndarray) -> np.ndarray:
+def _advance_kept(state: BlockState, kept: DeferredSteps, direct: np.ndarray) -> np.ndarray:
     nothing = np.zeros((kept.steps, kept.batch, state.wiring.n_outputs), direct.dtype)
     tape, thetas = kept.tape(), kept.theta[: kept.steps]
     weights, route = readout_weights(state.wiring, tape.theta), choose.forced()
@@ -191,7 +190,7 @@ def _sent(state: BlockState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
 def _step_jacobian(
     state: BlockState, tape: Tape, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int, dense: bool,
     thetas: np.ndarray | None = None,
-) -> Couplings:  # fmt: skip
+) -> StepJacobian:  # fmt: skip
     w, rows = state.wiring, (t1 - t0) * tape.batch
     if not len(w.pair_pre):
         return step_jacobian.none_arrive(w, rows)
@@ -203,7 +202,7 @@ def _step_jacobian(
 
 
 def _sweep_full(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: Couplings,
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: StepJacobian,
     powers: np.ndarray, rest: tuple, t0: int, t1: int, route: str | None,
 ) -> None:  # fmt: skip
     """Advance blocks of full reach by products, by events, or step by step; if there are none, say so."""
@@ -243,7 +242,7 @@ def _sweep_full(
 
 
 def _sweep_others(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: Couplings, powers: np.ndarray,
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: StepJacobian, powers: np.ndarray,
     rest: tuple, t0: int, t1: int,
 ) -> None:  # fmt: skip
     if not len(shared):

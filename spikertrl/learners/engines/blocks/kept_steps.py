@@ -11,7 +11,7 @@ from ....tape import LINEAR, Tape
 
 
 @dataclass
-class Postponed:
+class DeferredSteps:
     """The kept steps, oldest first. See ``Tape`` for the layout of the arrays."""
 
     wiring: Wiring
@@ -58,8 +58,8 @@ def nbytes(w: Wiring, batch: int, steps: int) -> int:
     return w.dtype.itemsize * kept if steps else 0
 
 
-def empty(w: Wiring, tape: Tape, steps: int) -> Postponed:
+def empty(w: Wiring, tape: Tape, steps: int) -> DeferredSteps:
     """No step kept, room for so many."""
     arrays = [np.empty((steps, getattr(tape, name).shape[1]), w.dtype) for name in LINEAR]
     messages = np.empty((tape.history + steps, *tape.messages.shape[1:]), w.dtype)
-    return Postponed(w, tape.batch, arrays, messages, np.empty((steps, w.n_parameters), w.dtype))
+    return DeferredSteps(w, tape.batch, arrays, messages, np.empty((steps, w.n_parameters), w.dtype))

@@ -18,7 +18,7 @@ from ..local.update import local_bytes
 from ..simd.rows import aligned, zeros_on_demand
 from ..transitions.sources import columns_of_source
 from . import kept_steps, step_jacobian
-from .kept_steps import Postponed
+from .kept_steps import DeferredSteps
 from .layout import Layout, layout
 
 
@@ -47,10 +47,10 @@ class BlockState:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
     over: bool = False  # all lanes begin anew: what the arrays hold has no meaning
-    kept: Postponed | None = None  # steps that M does not know yet
+    kept: DeferredSteps | None = None  # steps that M does not know yet
     transition_bytes: int = 0  # touched in place of M (see ``transitions``)
     limits: tuple | None = None  # how units were joined into blocks, if not as ``choose`` says
-    scratch: step_jacobian.Couplings | None = field(default=None, init=False, repr=False)  # for tapes of the same length
+    scratch: step_jacobian.StepJacobian | None = field(default=None, init=False, repr=False)  # for tapes of the same length
     choice: choose.Choice | None = field(default=None, init=False, repr=False)  # the route that ran last, and why
     routes: dict[str, int] = field(default_factory=dict, init=False, repr=False)  # how often each one ran
 

@@ -1,4 +1,4 @@
-"""Effective couplings of a tape: for every unit, lane and step, which rows arrive and with which weight."""
+"""The step Jacobian of a tape: for every unit, lane and step, which rows arrive and with which weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layout import Layout
 from .step_jacobian_kernel import couple, couple_all
 
 
-class Couplings(NamedTuple):
+class StepJacobian(NamedTuple):
     """Entries of every unit in every lane and step: where they start, source units, slots, delays, values (states, entries).
 
     ``pre`` and ``lag`` are empty where rows arrive by their slot alone.
@@ -28,10 +28,10 @@ class Couplings(NamedTuple):
     all_to_all: bool  # values alone, as a full matrix (see combine_panel) in every lane and step
 
 
-def none_arrive(w: Wiring, rows: int) -> Couplings:
+def none_arrive(w: Wiring, rows: int) -> StepJacobian:
     """There is no synapse between units."""
     starts, none = np.zeros((rows, w.n_units + 1), np.int64), np.zeros(0, np.int32)
-    return Couplings(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
+    return StepJacobian(starts, none, none, none, np.zeros((w.max_states, 0), w.dtype), False)
 
 
 def nbytes(w: Wiring, blocks: Layout, rows: int, dense: bool) -> int:
@@ -41,24 +41,24 @@ def nbytes(w: Wiring, blocks: Layout, rows: int, dense: bool) -> int:
     return rows * (8 * (w.n_units + 1) + _entries(w, dense) * numbers)
 
 
-def allocate(w: Wiring, blocks: Layout, rows: int, dense: bool) -> Couplings:
+def allocate(w: Wiring, blocks: Layout, rows: int, dense: bool) -> StepJacobian:
     """Room for the step Jacobian of ``rows`` lanes and steps, as full matrices (``dense``) or as lists."""
     entries = rows * _entries(w, dense)
     names = 0 if blocks.full_reach.all() else entries
     pre, slot, lag = (np.empty(n, np.int32) for n in (names, 0 if dense else entries, names))
-    return Couplings(
+    return StepJacobian(
         np.empty((rows, w.n_units + 1), np.int64), pre, slot, lag, np.empty((w.max_states, entries), w.dtype), dense
     )
 
 
 def _entries(w: Wiring, dense: bool) -> int:
-    """Couplings that one lane may have in a step."""
+    """Entries that one lane may have in a step."""
     return w.n_units * -(-w.n_units // PANEL) * PANEL if dense else len(w.pair_pre)
 
 
 def fill(
-    into: Couplings, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
-) -> Couplings:
+    into: StepJacobian, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
+) -> StepJacobian:
     """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
     tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
     past = len(sent) - tape.tau
@@ -73,13 +73,15 @@ def fill(
     return into
 
 
-def fill_steps(into: Couplings, w: Wiring, tape: Tape, thetas: np.ndarray, sent: np.ndarray, senders: np.ndarray) -> Couplings:
+def fill_steps(
+    into: StepJacobian, w: Wiring, tape: Tape, thetas: np.ndarray, sent: np.ndarray, senders: np.ndarray
+) -> StepJacobian:
     """``fill`` for all steps of a tape, each with its own parameters (steps, parameters)."""
     rows, room = tape.batch, into.coef.shape[1] // len(thetas)
     for t, theta in enumerate(thetas):
         own = slice(t * room, (t + 1) * room)
         starts = into.starts[t * rows : (t + 1) * rows]
-        part = Couplings(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], into.all_to_all)
+        part = StepJacobian(starts, into.pre[own], into.slot[own], into.lag[own], into.coef[:, own], into.all_to_all)
         fill(part, w, tape, theta, sent, senders, t, t + 1)
         part.starts[...] += t * room
     return into

@@ -17,7 +17,7 @@ from ....resources import require, smaller
 from ....tape import Tape
 from ....threads import threads_for
 from ...base import Plan, Signal
-from ...readout import add_readout_gradient, readout_weights, through_decay
+from ...readout import add_readout_gradient, readout_weights, signal_through_decay
 from .. import as_matrix
 from ..simd import columns as lane_vectors
 from ..simd.rows import aligned
@@ -106,9 +106,8 @@ def update_local(
         _reset(state, tape.reset)
     at, decays = table(w), table(w).decays
     weights = readout_weights(w, tape.theta) if feedback is None else feedback
-    zbar = through_decay(w, signal.dz)
-    direct = zbar @ weights if signal.dy is None else zbar @ weights + signal.dy
-    # what the tape's losses owe to the rows before it, per decay
+    zbar, direct = signal_through_decay(w, signal, weights)
+    # dL/drow before the tape, per decay
     past, powers = np.empty((len(decays), batch, w.n_units), w.dtype), np.empty((len(decays), tape.tau), w.dtype)
     for d, decay in enumerate(decays):
         alike = w.decay == decay

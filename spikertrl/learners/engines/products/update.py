@@ -10,7 +10,7 @@ is paid every step is a product of the size of the Jacobian: n^3 + n P operation
 n units and P parameters, where steps one by one take n^2 P each (Schmidhuber 1992, Neural Computation 4; Williams and Zipser
 1995). Where few units are active the steps one by one are cheaper: ``choose`` counts both.
 
-A sequence that is one tape goes forward all the same (see ``transition``): of its product nothing would remain but the losses'
+A sequence that is one tape goes forward all the same (see ``transitions``): of its product nothing would remain but the losses'
 seeds, which is backpropagation through time, a learner of its own.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from ....tape import Tape
 from ....threads import share
-from ..blocks.step_jacobian import Couplings
+from ..blocks.step_jacobian import StepJacobian
 from ..simd.rows import lanes
 from .backward_kernel import go_back
 from .kernel import sweep_product
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def sweep_products(
-    state: BlockState, tape: Tape, tasks: np.ndarray, sent: np.ndarray, senders: np.ndarray, coupled: Couplings,
+    state: BlockState, tape: Tape, tasks: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: StepJacobian,
     powers: np.ndarray, rest: tuple, t0: int, t1: int, seeds: int, jacobian_bytes: int,
 ) -> None:  # fmt: skip
     """As the loops over blocks, for those of full reach, with X of ``seeds`` columns, in ``jacobian_bytes``;
@@ -52,8 +52,8 @@ def sweep_products(
         parts = np.linspace(lane0, lane1, min(workers, lane1 - lane0) + 1).astype(np.int64)
         back = (
             t0, t1, state.batch, w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.o, tape.q, count, units,
-            sent[0], senders[0], o, q, coupled.starts, coupled.slot, coupled.coef, coupled.all_to_all, powers, direct, leaky,
-            kind, out_weight, X, Y,
+            sent[0], senders[0], o, q, jacobian.starts, jacobian.slot, jacobian.coef, jacobian.all_to_all, powers, direct,
+            leaky, kind, out_weight, X, Y,
         )  # fmt: skip
         share(lambda k, back=back, lane=lane0, at=parts: done.append(go_back(lane, at[k], at[k + 1], *back)), len(parts) - 1)
         mine = tasks[(tasks[:, 2] >= lane0) & (tasks[:, 3] <= lane1)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
-from ..blocks.step_jacobian import Couplings
+from ..blocks.step_jacobian import StepJacobian
 from .event_plan_kernel import collect
 
 
@@ -53,10 +53,10 @@ def cut_steps(sent: np.ndarray, row_bytes: int, store_bytes: int) -> tuple[np.nd
 
 
 def event_plan(
-    coupled: Couplings, w: Wiring, tape: Tape, t0: int, cuts: np.ndarray, store: int, before: np.ndarray, powers: np.ndarray
+    jacobian: StepJacobian, w: Wiring, tape: Tape, t0: int, cuts: np.ndarray, store: int, before: np.ndarray, powers: np.ndarray
 ) -> EventPlan:
     """The events of steps t0 + cuts[0] .. t0 + cuts[-1] - 1; ``before`` (B): units that were gradient-active just before."""
-    steps, lots, N, entries = int(cuts[-1]), len(cuts) - 1, w.n_units, len(coupled.slot)
+    steps, lots, N, entries = int(cuts[-1]), len(cuts) - 1, w.n_units, len(jacobian.slot)
     rows = steps * tape.batch
     count, units, _ = tape.active(w)
     shape = (rows + lots * tape.batch, N)
@@ -67,8 +67,8 @@ def event_plan(
         sent_power=np.empty((len(powers), rows * N), w.dtype),
     )  # fmt: skip
     collect(
-        found.cuts, t0, tape.batch, w.pair_ptr, tape.A, w.start_A, w.size, w.local, coupled.starts, coupled.slot, coupled.coef,
-        before, count, units, powers, found.first, found.begin.reshape(-1), found.count.reshape(-1), found.scale.reshape(-1),
+        found.cuts, t0, tape.batch, w.pair_ptr, tape.A, w.start_A, w.size, w.local, jacobian.starts, jacobian.slot,
+        jacobian.coef, before, count, units, powers, found.first, found.begin.reshape(-1), found.count.reshape(-1), found.scale.reshape(-1),
         *found[6:],
     )  # fmt: skip
     return found

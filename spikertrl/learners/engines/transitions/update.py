@@ -19,7 +19,7 @@ linearised network, its Green's function, together with its inverse: n^3 a step,
 Jacobian that cannot be inverted.
 
 Units that are out of reach, or without memory, are no hindrance: rows of units without memory that send nothing are left out.
-Where something follows, M is needed and ``product`` or the loops over blocks make it.
+Where something follows, M is needed, and the other routes make it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import share
 from ..adjoint.adjoint import Adjoint, into_parameters
-from ..blocks.step_jacobian import Couplings, none_arrive
+from ..blocks.step_jacobian import StepJacobian, none_arrive
 from ..weights import full_weights
 from .kernel import carry, last_told, through_sections
 from .segments import Segments, tile
@@ -52,7 +52,7 @@ class Room(NamedTuple):
     small_work: float  # multiply-adds below which one thread is used
 
 
-def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None, room: Room) -> np.ndarray:
+def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobian | None, room: Room) -> np.ndarray:
     """Gradient of ``direct`` = dL/dy (tau, B, N) over a tape in which every lane begins anew and ends.
 
     ``lists``: the step Jacobian of the tape, unless it is a full matrix (see ``choose.all_to_all``).
@@ -67,7 +67,7 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: 
     return gradient
 
 
-def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: Couplings | None, room: Room) -> np.ndarray:
+def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobian | None, room: Room) -> np.ndarray:
     """dL/ds at every step, (tau, B, N), of all losses that follow; lanes one group after another."""
     w, batch = state.wiring, tape.batch
     leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)

@@ -140,7 +140,7 @@ def test_random_paths_lead_from_local_traces_to_rtrl() -> None:
     found = [srl.gradient(net, srl.RandomPaths(k), x, loss)[1] for k in (0, 4, 8)]
     assert worst_block(net, found[0], local)[0] < EXACT64 and worst_block(net, found[2], exact)[0] < EXACT64
     assert EXACT64 < np.linalg.norm(found[1] - exact) < np.linalg.norm(found[0] - exact)
-    with pytest.raises(ValueError, match="paths must be"):
+    with pytest.raises(ValueError, match="RandomPaths: paths is -1"):
         srl.RandomPaths(-1)
 
 

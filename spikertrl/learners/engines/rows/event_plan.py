@@ -68,7 +68,7 @@ def event_plan(
     )  # fmt: skip
     collect(
         found.cuts, t0, tape.batch, w.pair_ptr, tape.A, w.start_A, w.size, w.local, jacobian.starts, jacobian.slot,
-        jacobian.coef, before, count, units, powers, found.first, found.begin.reshape(-1), found.count.reshape(-1), found.scale.reshape(-1),
-        *found[6:],
+        jacobian.coef, before, count, units, powers, found.first, found.begin.reshape(-1), found.count.reshape(-1),
+        found.scale.reshape(-1), *found[6:],
     )  # fmt: skip
     return found

@@ -283,7 +283,7 @@ class Model:
         try:
             names, _ = names_in(parse(text, condition=part == "threshold"))
         except TextError as error:
-            self._fail(f"{error}, in {part}, {line!r}" if line.strip() not in str(error) else f"{error}, in {part}")
+            self._fail(f"{error}, in {part}, {line if len(line) < 200 else line[:150] + ' ...'!r}")
         if known is not None and (unknown := sorted(n for n in names - known if not UNITS.fullmatch(n))):
             self._unknown(unknown[0], part, line, known)
         return names

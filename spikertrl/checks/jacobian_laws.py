@@ -142,10 +142,12 @@ def pseudo_derivative(model: Model, b: LivingNetwork) -> tuple[float, float]:
     ]
     terms += [(step.message, n, e) for n, e in zip((*memory, *phi), [*d.o, *d.q], strict=True)]
     terms = [(sympy.sympify(f), n, sympy.sympify(e)) for f, n, e in terms]
-    stopped_terms = sorted({s for f, _, e in terms for s in f.atoms(StopEvent) | e.atoms(StopEvent)}, key=str)
-    stopped = {s: real(f"stopped_{k}") for k, s in enumerate(stopped_terms)}  # constants to the derivative: any value will do
+    written = [part for f, _, e in terms for part in (f, e)] + [e for _, e in d.lines]
+    stopped_terms = sorted({s for e in written for s in e.atoms(StopEvent)}, key=str)
+    stopped = {s: real(f"_stopped{k}") for k, s in enumerate(stopped_terms)}  # constants to the derivative: any value will do
     known = _symbol_values(compile_model(model, "float64"), b, list(stopped.values()))
-    call = {e: _numeric(e.xreplace(stopped), known) for f, _, e in terms for e in (f, e)}
+    lines = [(s.name, e.xreplace(stopped)) for s, e in d.lines]
+    call = {e: _numeric(e.xreplace(stopped), known, lines) for f, _, e in terms for e in (f, e)}
     worst = 0.0
     for f, name, e in terms:
         size = _size(known[name])
@@ -165,7 +167,10 @@ def _symbol_values(cell: Cell, b: LivingNetwork, extra: list[Any]) -> dict[str, 
     return known | {s.name: np.random.default_rng(k).random(POINTS) for k, s in enumerate(extra)}
 
 
-def _numeric(expr: Any, known: dict[str, np.ndarray]) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+def _numeric(
+    expr: Any, known: dict[str, np.ndarray], lines: list[tuple[str, Any]]
+) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """An expression in names and lines as a function of the values of the names."""
     import sympy
 
     def sigmoid(v: Any) -> Any:
@@ -183,5 +188,17 @@ def _numeric(expr: Any, known: dict[str, np.ndarray]) -> Callable[[dict[str, np.
         "Sign": np.sign,
     }
     names = sorted(known)
-    function = sympy.lambdify(names, expr, modules=[functions, "numpy"], dummify=True)
-    return lambda values: np.broadcast_to(np.asarray(function(*(values[n] for n in names)), float), (POINTS,))
+
+    def compiled(places: list[str], part: Any) -> Callable[..., Any]:
+        return sympy.lambdify(places, part, modules=[functions, "numpy"], dummify=True)
+
+    steps = [compiled([*names, *(n for n, _ in lines[:k])], part) for k, (_, part) in enumerate(lines)]
+    function = compiled([*names, *(n for n, _ in lines)], expr)
+
+    def call(values: dict[str, np.ndarray]) -> np.ndarray:
+        arguments: list[Any] = [values[n] for n in names]
+        for step in steps:
+            arguments.append(step(*arguments))
+        return np.broadcast_to(np.asarray(function(*arguments), float), (POINTS,))
+
+    return call

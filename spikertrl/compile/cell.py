@@ -20,13 +20,14 @@ from types import ModuleType
 
 import numpy as np
 
-from ..model import Model
+from ..model import Model, ModelError
 
 DTYPES = ("float32", "float64")
 SURROGATE = "surrogate."  # before the name of a surrogate's parameter in ``Cell.phi``; no name of a model has a dot
 _PACKAGE = Path(__file__).parent.parent
 _GENERATOR = (
-    "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities", "compile/symbols", "model",
+    "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities", "compile/sharing",
+    "compile/symbols", "model",
     "language", "surrogates", "simulation/events",
 )  # fmt: skip
 
@@ -157,7 +158,10 @@ def _write(path: Path, model: Model, dtype: str) -> None:
         },
         "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states}.items()},
     }
-    text = emit.source(model, step, meta, dtype)
+    try:
+        text = emit.source(model, step, meta, dtype)
+    except (NotImplementedError, ModelError, RecursionError) as error:
+        raise ModelError(f"model {model.name!r}: {error}") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     partial.write_text(text)

@@ -22,13 +22,15 @@ from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.rendering import SympyNodeRenderer
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
-from ..language import statements
+from ..language import arithmetic, statements
 from ..model import Model, ModelError
 from .quantities import UNITS, base_value, dimension, dimensions, quantity
+from .sharing import Extent, Parts, extent, is_large
 from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
 
 __all__ = ["COUNTER", "UNITS", "Step", "base_value", "dimensions", "expression", "quantity", "step"]
 
+REFUSED = (DimensionMismatchError, SyntaxError, TypeError, NotImplementedError, LookupError, ValueError, ArithmeticError)
 COUNTER = "refractory_steps"  # discrete state that ODE models with refractoriness carry: steps still to wait
 
 
@@ -40,6 +42,7 @@ class Step:
     memory: int
     advance: tuple[sympy.Expr, ...]  # F, one per state, in the symbols of old states, I_<port> and parameters
     message: sympy.Expr  # O, in the symbols of the new states and parameters
+    shared: tuple[tuple[sympy.Symbol, sympy.Expr], ...] = ()  # lines that F needs first, where it is too large to write out
 
 
 def step(model: Model) -> Step:
@@ -51,8 +54,11 @@ def step(model: Model) -> Step:
         If units disagree or Brian2 cannot discretise the equations; the text of Brian2's own message is passed on.
     """
     try:
+        _check_size(model)
         return _ode_step(model) if model.is_ode else _update_step(model)
-    except (DimensionMismatchError, SyntaxError, TypeError, NotImplementedError, KeyError) as error:
+    except ModelError:
+        raise
+    except REFUSED as error:
         raise ModelError(f"model {model.name!r}: {error}") from error
 
 
@@ -120,13 +126,48 @@ def _stopped(model: Model, expr: sympy.Expr) -> sympy.Expr:
     return expr if model.reset_gradient else expr.replace(Event, StopEvent)
 
 
-def _run(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], fail: Callable) -> dict[str, sympy.Expr]:
+def _run(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], fail: Callable, parts: Parts | None) -> dict:
     """Execute assignments symbolically: returns the environment after them."""
     env = dict(env)
-    for name, _, right, _ in statements(text, fail):
-        new = expression(right, {**variables, **{n: variables.get(n, Variable(n)) for n in env}})
-        env[name] = new.xreplace({real(n): e for n, e in env.items()})
+    for name, _, right, line in statements(text, fail):
+        try:
+            env[name] = _value(right, env, variables, parts)
+        except (ArithmeticError, ValueError) as error:
+            fail(f"{line!r} has no value: {error}")
     return env
+
+
+def _value(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], parts: Parts | None) -> sympy.Expr:
+    """An expression with the values of its names put in."""
+    if parts is not None:
+        found = parts.read(text, env)
+    else:
+        found = expression(text, {**variables, **{n: variables.get(n, Variable(n)) for n in env}})
+        _check_powers(found, env)
+        found = found.xreplace({real(n): e for n, e in env.items()})
+    if found.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
+        raise ZeroDivisionError("it divides by zero or takes the logarithm of zero")
+    if found.is_Number and not math.isfinite(_as_float(found)):
+        raise OverflowError("it is larger than 1.7e308")
+    return found
+
+
+def _as_float(number: sympy.Expr) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _check_powers(expr: sympy.Expr, env: dict[str, sympy.Expr]) -> None:
+    """Refuse powers of numbers that no double holds before sympy computes them; the inner ones first."""
+    numbers = {real(n): e for n, e in env.items() if e.is_Number}
+    if not numbers.keys() & expr.free_symbols:
+        return
+    for power in sorted(expr.atoms(sympy.Pow), key=lambda p: sum(1 for _ in sympy.preorder_traversal(p))):
+        base, exponent = (a.xreplace(numbers) for a in power.args)
+        if base.is_Number and exponent.is_Number and base != 0:
+            arithmetic(ast.Pow(), float(base), float(exponent))
 
 
 # -- update statements -------------------------------------------------------------------------------------------------
@@ -135,10 +176,33 @@ def _update_step(model: Model) -> Step:
     check_units_statements(_plain(model.update), dict(variables))
     parse_expression_dimensions(model.message, variables)
     message = expression(model.message, variables)
-    env: dict[str, sympy.Expr] = {name: real(name) for name in model.states} | {"y": message}
-    after = _run(model.update, env, variables, _raise(model))
+    lines = [(name, right) for name, _, right, _ in statements(model.update, _raise(model))]
+    parts = Parts(variables) if is_large([("y", model.message), *lines]) else None
+    start = parts.keep(message) if parts else message
+    env: dict[str, sympy.Expr] = {name: real(name) for name in model.states} | {"y": start}
+    after = _run(model.update, env, variables, _raise(model), parts)
     names = (*model.memory, *(n for n, s in model.states.items() if s.discrete))
-    return Step(names, len(model.memory), tuple(_stopped(model, after[n]) for n in names), message)
+    return _made(model, names, after, message, parts)
+
+
+def _made(model: Model, names: tuple[str, ...], after: dict[str, sympy.Expr], message: sympy.Expr, parts: Parts | None) -> Step:
+    shared = tuple((s, _stopped(model, e)) for s, e in parts.lines) if parts else ()
+    return Step(names, len(model.memory), tuple(_stopped(model, after[n]) for n in names), message, shared)
+
+
+def _check_size(model: Model) -> None:
+    """Refuse what has to stand in one formula and is too large for that."""
+    texts = [(part, getattr(model, part)) for part in ("message", "threshold", "threshold_scale", "refractory")]
+    known: dict[str, Extent] = {}
+    for line in filter(None, (re.sub(r"#.*", "", text).strip() for text in model.equations.splitlines())):
+        name, right = re.match(r"(?:d(\w+)/dt|\w+)\s*=\s*([^:]+):", line).group(0, 2)  # type: ignore[union-attr]
+        found = extent(ast.parse(right.strip(), mode="eval").body, known)
+        known[name.split("=")[0].strip()] = found
+        if found.is_large:
+            _raise(model)(f"{line[:150]!r} in equations is too large for Brian2; write the step with integrate= or update=")
+    for part, text in filter(lambda pair: pair[1], texts):
+        if extent(ast.parse(text.strip(), mode="eval").body, {}).is_large:
+            _raise(model)(f"{text[:150]!r} in {part} is too large; compute it in the step and read a state here")
 
 
 def _plain(text: str) -> str:
@@ -166,7 +230,9 @@ def _ode_step(model: Model) -> Step:
     event, message = _emission(model, variables)
     code = _brian_state_update(model) if model.equations else _given_state_update(model)
     start: dict[str, sympy.Expr] = {name: real(name) for name in model.states} | {"y": message * alive}
-    env = _run(model.receive, start, variables, _raise(model))
+    texts = [(n, right) for text in (model.receive, model.reset) for n, _, right, _ in statements(text, _raise(model))]
+    parts = Parts(variables) if is_large([*texts, *code]) else None
+    env = _run(model.receive, start, variables, _raise(model), parts)
     fired = event * alive
     deaf = re.findall(r"d(\w+)/dt[^\n]*\(\s*unless refractory\s*\)", model.equations)
     deaf += [n for n, state in model.states.items() if state.unless_refractory]
@@ -174,16 +240,16 @@ def _ode_step(model: Model) -> Step:
         listens = alive * (1 - StopEvent(fired))
         env |= {n: Select(listens, env[n], real(n)) for n in deaf if env[n] != real(n)}
     received = dict(env)
-    after_reset = _run(model.reset, env, variables, _raise(model)) if model.reset else env
+    after_reset = _run(model.reset, env, variables, _raise(model), parts) if model.reset else env
     env = {n: e if e == received[n] else Select(fired, e, received[n]) for n, e in after_reset.items()}
     waiting = sympy.Integer(0)
     if refractory:
         steps = sympy.floor(expression(model.refractory, variables) / real("dt") + sympy.Float(1e-3))
         waiting = Select(StopEvent(fired), steps - 1, sympy.Max(real(COUNTER) - 1, 0))
-    env = _integrate(code, env, variables, waiting, deaf)
+    env = _integrate(code, env, variables, waiting, deaf, parts)
     names = (*model.memory, *(n for n, s in model.states.items() if s.discrete), *((COUNTER,) if refractory else ()))
     env[COUNTER] = waiting
-    return Step(names, len(model.memory), tuple(_stopped(model, env[n]) for n in names), message * alive)
+    return _made(model, names, env, message * alive, parts)
 
 
 def _emission(model: Model, variables: dict[str, Any]) -> tuple[sympy.Expr, sympy.Expr]:
@@ -242,15 +308,14 @@ def _unit(unit: str) -> str:
     return "*".join(f"{name}**{power:g}" for name, power in powers if power) or "1"
 
 
-def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting: sympy.Expr, deaf: list[str]) -> dict:
+def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting: sympy.Expr, deaf: list[str],
+               parts: Parts | None) -> dict:  # fmt: skip
     """Run the state update, awake and refractory; what differs becomes a selection. ``deaf``: not written while refractory."""
-    flag = real("not_refractory")
     cases = []
     for awake in (1, 0):
         now = dict(env)
         for name, right in code:
-            new = expression(right, {**variables, **{n: variables.get(n, Variable(n)) for n in now}})
-            new = new.xreplace({flag: sympy.Integer(awake)}).xreplace({real(n): e for n, e in now.items()})
+            new = _value(right, now | {"not_refractory": sympy.Integer(awake)}, variables, parts)
             now[name] = new if awake or name not in deaf else env[name]
         cases.append(now)
         if waiting == 0:  # never refractory

@@ -22,6 +22,8 @@ import dataclasses
 import difflib
 import hashlib
 import keyword
+import math
+import numbers
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +49,8 @@ RESERVED_IN_EQUATIONS = frozenset({"i", "j", "N", "xi", "inf", "lastspike", "t_i
 ASSIGNED_BY_NOBODY = frozenset({*FUNCTIONS, *CONSTANTS, "t"})
 
 TEXTS = tuple("update equations integrate threshold threshold_scale reset refractory receive method message".split())
+
+OF_ADD_POPULATION = frozenset("name model size surrogate trainable reset_gradient bias initial".split())
 
 PORT_KINDS = ("input", "recurrent", "both")
 
@@ -140,6 +144,7 @@ class Model:
     def __post_init__(self) -> None:
         self._check_form()
         self._check_names()
+        self._check_values()
         self._check_text()
 
     # -- what others ask -----------------------------------------------------------------------------------------------
@@ -238,6 +243,17 @@ class Model:
         kept = RESERVED | (RESERVED_IN_STEP if self.is_ode else set()) | (RESERVED_IN_EQUATIONS if self.equations else set())
         if name in kept:
             self._fail(f"name {name!r} is reserved; call it for example {name + '_'!r}; reserved are {', '.join(sorted(kept))}")
+
+    def _check_values(self) -> None:
+        values = {f"parameter {n!r}: default": p.default for n, p in self.parameters.items()}
+        values |= {f"state {n!r}: initial": s.initial for n, s in self.states.items()}
+        values |= {f"port {n!r}: scale": p.scale for n, p in self.ports.items()}
+        for what, value in values.items():
+            plain = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not (isinstance(value, str) or hasattr(value, "dim") or (plain and math.isfinite(value))):
+                self._fail(f"{what} must be a finite number or text with a unit such as '20*ms', got {value!r}")
+        for name in sorted(self.parameters.keys() & OF_ADD_POPULATION):
+            self._fail(f"parameter {name!r} could not be given to add_population, which has an argument of that name")
 
     def _check_text(self) -> None:
         known = {*self.states, *(f"I_{p}" for p in self.ports), *self.parameters, *CONSTANTS, "y"}

@@ -14,32 +14,40 @@ from .language import TextError
 
 _TIMES = {"s": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6}
 _SECOND = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-_PLAIN = (0.0,) * 7
+PLAIN = (0.0,) * 7
+MOST_STEPS = 1_000_000  # of a delay
 
 
-def seconds(value: Any) -> float:
+def seconds(value: Any, *, zero: bool = False) -> float:
     """A time in seconds from a number (seconds), a Brian2 time, or text.
 
-    >>> seconds("0.5*ms"), seconds(0.001)
-    (0.0005, 0.001)
+    >>> seconds("0.5*ms"), seconds(0.001), seconds("0*ms", zero=True)
+    (0.0005, 0.001, 0.0)
 
     Raises
     ------
     ValueError
-        If it is not a positive time.
+        If it is not a positive, finite time; with ``zero``, 0 is one too.
     """
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([-+.\deE]+)\s*\*\s*(\w+)\s*", value)
         if not match or match[2] not in _TIMES:
             raise ValueError(f"cannot read the time {value!r}; write for example '1*ms' (units: {', '.join(_TIMES)})")
-        found = float(match[1]) * _TIMES[match[2]]
+        found = _number(match[1], value) * _TIMES[match[2]]
     else:
         if hasattr(value, "dim") and tuple(value.dim._dims) != _SECOND:
             raise ValueError(f"expected a time, got {value!r}")
-        found = float(value)
-    if not found > 0:
-        raise ValueError(f"a time must be positive, got {value!r}")
+        found = _number(value, value)
+    if not (0 <= found < np.inf if zero else 0 < found < np.inf):
+        raise ValueError(f"a time must be {'at least 0' if zero else 'positive'} and finite, got {value!r}")
     return found
+
+
+def _number(text: Any, value: Any) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"cannot read the time {value!r}; give seconds, a Brian2 time or text such as '1*ms'") from None
 
 
 def steps(value: Any, dt: float, what: str) -> Any:
@@ -51,16 +59,21 @@ def steps(value: Any, dt: float, what: str) -> Any:
     Raises
     ------
     ValueError
-        If a plain number is not whole, or a time is not a multiple of dt (to 1e-6 of a step).
+        If a plain number is not whole, a time is not a multiple of dt (to 1e-6 of a step), a quantity is no time, or there
+        are more than a million of them.
     """
-    if isinstance(value, str) or hasattr(value, "dim"):
-        times = seconds(value) if isinstance(value, str) else np.asarray(value, float)
-        exact = np.asarray(times) / dt
+    if isinstance(value, str):
+        exact = np.asarray(seconds(value, zero=True) / dt)
     else:
-        exact = np.asarray(value, float)
+        if hasattr(value, "dim") and tuple(float(x) for x in value.dim._dims) != _SECOND:
+            raise ValueError(f"{what} must be a time or whole steps, got {value!r}")
+        exact = np.asarray(value, float) / (dt if hasattr(value, "dim") else 1)
     whole = np.rint(exact)
     if not np.all(np.abs(exact - whole) <= 1e-6):
         raise ValueError(f"{what} must be whole steps of dt = {dt:g} s, got {value!r}")
+    if np.any(np.abs(whole) > MOST_STEPS):
+        longest = np.max(np.abs(whole))
+        raise ValueError(f"{what} is {longest:g} steps of dt = {dt:g} s; at most {MOST_STEPS} messages of a unit are kept")
     return int(whole) if whole.ndim == 0 else whole.astype(np.int64)
 
 
@@ -84,11 +97,13 @@ def in_base_units(value: Any, dims: tuple[float, ...], what: str, size: int) -> 
 def base_values(value: Any, dims: tuple[float, ...], what: str) -> np.ndarray:
     """Finite values of any shape in SI base units; the dimensions are checked as in ``in_base_units``."""
     value = _read(value, what) if isinstance(value, str) else value
-    found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else _PLAIN
+    found = tuple(float(x) for x in value.dim._dims) if hasattr(value, "dim") else PLAIN
     if found != tuple(dims):
         hint = "give a Brian2 quantity or text such as '20*ms'" if any(dims) else "it has no unit"
         raise ValueError(f"{what} = {value!r} has the wrong unit; {hint}")
     try:
+        if np.iscomplexobj(value):
+            raise TypeError
         array = np.asarray(value, float)
     except (TypeError, ValueError):
         raise ValueError(f"{what} must be a number, an array of numbers or text with a unit, got {value!r}") from None

@@ -59,6 +59,8 @@ class Cell:
     scale: dict[str, float]
     dims: dict[str, tuple[float, ...]]
     n_constants: int
+    constant_texts: tuple[str, ...]
+    denominators: tuple[str, ...]
     memoryless: bool
     needs_dt: bool
     spiking: bool
@@ -156,7 +158,8 @@ def _write(path: Path, model: Model, dtype: str) -> None:
             n: discretise.base_value(model, n, p.scale, p.unit) if isinstance(p.scale, str) else p.scale
             for n, p in model.ports.items()
         },
-        "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states}.items()},
+        "dims": {n: discretise.dimensions(p.unit) for n, p in {**model.parameters, **model.states}.items()}
+        | {f"I_{n}": discretise.dimensions(p.unit) for n, p in model.ports.items()},
     }
     try:
         text = emit.source(model, step, meta, dtype)
@@ -174,7 +177,8 @@ def _load(path: Path, model: Model, dtype: str) -> Cell:
     memory = meta["states"][: meta["memory"]]
     return Cell(
         model, dtype, path, tuple(meta["states"]), tuple(memory), tuple(model.ports), model.trainable, tuple(meta["phi"]),
-        meta["defaults"], meta["initial"], meta["scale"], meta["dims"], meta["constants"],
+        meta["defaults"], meta["initial"], meta["scale"], meta["dims"], len(meta["constants"]), tuple(meta["constants"]),
+        tuple(meta["denominators"]),
         memoryless=not any(any(row) for row in meta["A"]), needs_dt=model.is_ode or "dt" in model.update.split(),
         spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise,
         advance_steps=module.advance_steps, linearise_steps=module.linearise_steps, constants=module.constants,

@@ -183,7 +183,8 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     late += [(f"_q[_b, {r}, _n]", e) for r, e in enumerate(derivatives.q)]
     jacobian = ", _A, _B, _P, _o, _q"
     linearise = body.function("linearise", jacobian, targets, late) + many_steps("linearise", jacobian)
-    meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": len(hoist.found)}
+    meta |= {"A": [[e != 0 for e in row] for row in derivatives.A], "constants": [str(e) for e in hoist.found]}
+    meta["denominators"] = _denominators(step, hoist.constants)
     meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
     meta["spiking"] = bool(step.message.atoms(Event))
     meta["o"] = [e != 0 for e in derivatives.o]
@@ -197,6 +198,13 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
         psi=typed(model.surrogate.derivative),
     )
     return "\n\n".join((head, body.constants(), advance, linearise))
+
+
+def _denominators(step: Step, constants: set[sympy.Symbol]) -> list[str]:
+    """What is divided by and depends on parameters and dt alone."""
+    powers = {p for e in (*step.advance, step.message, *(e for _, e in step.shared)) for p in sympy.sympify(e).atoms(sympy.Pow)}
+    below = {p.base for p in powers if p.exp.could_extract_minus_sign() and p.base.free_symbols}
+    return sorted(str(base) for base in below if base.free_symbols <= constants)
 
 
 def many_steps(name: str, extra: str) -> str:

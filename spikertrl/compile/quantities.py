@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import numpy as np
 from brian2.units import allunits, stdunits
 from brian2.units.fundamentalunits import Dimension, DimensionMismatchError, Unit, get_dimensions
 
@@ -53,4 +54,6 @@ def base_value(model: Model, name: str, value: Any, unit: str) -> float:
         raise ModelError(f"model {model.name!r}: cannot read {name} = {value!r}: {error}") from None
     if tuple(get_dimensions(found)._dims) != tuple(dimensions(unit)):
         raise ModelError(f"model {model.name!r}: {name} = {value!r} does not have the unit {unit!r}")
+    if not np.isfinite(float(found)):
+        raise ModelError(f"model {model.name!r}: {name} = {value!r} is not finite")
     return float(found)

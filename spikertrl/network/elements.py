@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -114,6 +115,6 @@ class Elements(NamedTuple):
 
 def whole_size(name: str, size: int) -> int:
     """``size`` as an int, or a NetworkError."""
-    if int(size) != size or size < 1:
+    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
         raise NetworkError(f"{name!r}: size must be a positive integer, got {size!r}")
     return int(size)

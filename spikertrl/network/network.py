@@ -24,7 +24,7 @@ from ..compile.cell import compile_model
 from ..html import table
 from ..model import Model
 from ..surrogates import Surrogate
-from ..units import seconds
+from ..units import PLAIN, seconds
 from . import weights as _weights
 from .budget import Learns, Memory, predict
 from .elements import Elements, Input, NetworkError, Population, Projection, Readout, whole_size
@@ -105,6 +105,9 @@ class Network:
         model = model if trainable is None else model.with_trainable(tuple(trainable))
         cell, size = compile_model(model, self.dtype), whole_size(name, size)
         values, start = _weights.unit_values(cell, name, size, parameters, initial or {})
+        for port in (p for p, record in model.ports.items() if record.bias):
+            _weights.given_values(bias, cell.dims[f"I_{port}"], f"{name}.bias_{port}", (size,))
+        _weights.check_constants(cell, name, size, values, self.dt)
         first = sum(p.size for p in self.populations.values())
         self.populations[name] = Population(name, cell, size, first, values, bias, start)
         return self._changed()
@@ -149,6 +152,7 @@ class Network:
         indptr, indices = _weights.mask(name, shape, density, seed, mask)
         lowest = 1 if source in self.populations else 0
         found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
+        weight = _weights.weights_given(name, weight, chosen, post.cell, shape)
         trained = None if trainable is True else () if trainable is False else tuple(trainable)
         if set(trained or ()) - set(chosen):
             raise NetworkError(f"connect {name!r}: trainable {trained} not all among its ports {chosen}")
@@ -166,7 +170,8 @@ class Network:
             raise NetworkError(f"readout {name!r}: {source!r} is not a population; populations: {sorted(self.populations)}")
         if not 0.0 <= decay < 1.0:
             raise NetworkError(f"readout {name!r}: decay must be in [0, 1), got {decay}")
-        first = sum(r.size for r in self.readouts)
+        first, shape = sum(r.size for r in self.readouts), (whole_size(name, size), self.populations[source].size)
+        weight = _weights.given_values(weight, PLAIN, f"readout {name!r}: weight", shape)
         self.readouts.append(Readout(name, source, whole_size(name, size), float(decay), weight, first, trainable))
         return self._changed()
 
@@ -234,10 +239,11 @@ class Network:
             for port in projection.ports:
                 scale = self.populations[projection.target].cell.scale[port]
                 weight = projection.weight[port] if isinstance(projection.weight, Mapping) else projection.weight
-                _weights.draw(view[projection.name][port], weight, scale, rng)
+                dims, what = self.populations[projection.target].cell.dims[f"I_{port}"], f"weight of {projection.name!r}"
+                _weights.draw(view[projection.name][port], weight, scale, rng, dims, what)
         _weights.fill(self.populations.values(), view, rng, biases=True)
         for readout in self.readouts:
-            _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng)
+            _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng, PLAIN, f"weight of readout {readout.name!r}")
             view[readout.name]["bias"][...] = 0.0
         return self
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from ..compile.cell import Cell
-from ..units import in_base_units, steps
+from ..compile.cell import SURROGATE, Cell
+from ..language import TextError, evaluate, parse
+from ..units import PLAIN, base_values, in_base_units, steps
 from .elements import NetworkError, Population, Projection
 from .wiring import Wiring
 
@@ -44,6 +46,9 @@ def mask(
         matrix: Any = sparse.csr_matrix(given, copy=True) if sparse.issparse(given) else np.asarray(given)
         if matrix.shape != shape:
             raise NetworkError(f"connect {name!r}: mask must have shape (post, pre) = {shape}, got {matrix.shape}")
+        values = matrix.data if sparse.issparse(matrix) else matrix
+        if values.dtype.kind not in "buif" or not np.isfinite(values).all():
+            raise NetworkError(f"connect {name!r}: mask must hold finite numbers or truth values")
         if sparse.issparse(matrix):
             matrix.sum_duplicates()
             matrix.eliminate_zeros()
@@ -96,7 +101,47 @@ def views(wiring: Wiring, projections: Iterable[Projection], vector: np.ndarray)
     return found
 
 
-def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator) -> None:
+def given_values(value: Any, dims: tuple[float, ...], what: str, shape: tuple[int, ...]) -> Any:
+    """Weights or biases as they may be given, in SI base units: a plain number is in them already, a quantity is converted.
+
+    A callable comes back as it is (what it returns is checked when it is called), a scipy sparse matrix too; anything else as
+    an array that fits ``shape``.
+
+    Raises
+    ------
+    NetworkError
+        If the dimensions are others, a value is not finite, or the shape does not fit.
+    """
+    if value is None or callable(value):
+        return value
+    if sparse.issparse(value):
+        if value.shape != shape:
+            raise NetworkError(f"{what} has shape {value.shape}; legal: {shape}")
+        base_values(value.data, PLAIN, what)
+        return value
+    is_plain = not isinstance(value, str) and not hasattr(value, "dim")
+    try:
+        array = base_values(value, PLAIN if is_plain else dims, what)
+        np.broadcast_to(array, shape)
+    except ValueError as error:
+        wrong = f"{what} has shape {np.shape(value)}; legal: a number, or {shape}"
+        raise NetworkError(wrong if "broadcast" in str(error) else str(error)) from None
+    return array
+
+
+def weights_given(name: str, weight: Any, ports: tuple[str, ...], cell: Cell, shape: tuple[int, int]) -> Any:
+    """The ``weight`` of ``connect``, one for all ports or one each, checked by ``given_values``."""
+    what = f"connect {name!r}: weight"
+    if not isinstance(weight, Mapping):
+        for port in ports if weight is not None and not callable(weight) else ():
+            given_values(weight, cell.dims[f"I_{port}"], f"{what} of port {port!r}", shape)
+        return given_values(weight, cell.dims[f"I_{ports[0]}"], what, shape)
+    if set(weight) != set(ports):
+        raise NetworkError(f"{what} is given for the ports {sorted(weight)}; it is needed for {sorted(ports)}")
+    return {p: given_values(w, cell.dims[f"I_{p}"], f"{what} of port {p!r}", shape) for p, w in weight.items()}
+
+
+def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator, dims: tuple[float, ...], what: str) -> None:
     """Fill one weight view: Glorot normal, or what the user gave."""
     shape = view.shape
     data = view.data if sparse.issparse(view) else view
@@ -104,14 +149,13 @@ def draw(view: Any, weight: Any, scale: float, rng: np.random.Generator) -> None
         fan = data.size / max(shape[0], 1) + data.size / max(shape[1], 1)
         data[...] = scale * np.sqrt(2.0 / max(fan, 1e-12)) * rng.standard_normal(data.shape)
         return
-    chosen: Any = weight(rng, shape) if callable(weight) else weight
+    chosen: Any = given_values(weight(rng, shape), dims, what, shape) if callable(weight) else weight
     if sparse.issparse(chosen):
         data[...] = per_synapse(chosen, *((view.indptr, view.indices) if sparse.issparse(view) else (None, None))).reshape(
             data.shape
         )
         return
-    chosen = np.asarray(chosen, float)
-    given = np.broadcast_to(chosen, shape)
+    given = np.broadcast_to(np.asarray(chosen, float), shape)
     data[...] = per_synapse(given, view.indptr, view.indices) if sparse.issparse(view) else given
 
 
@@ -120,13 +164,60 @@ def fill(populations: Iterable[Population], view: dict[str, dict[str, Any]], rng
     for population in populations:
         for name, values in view.get(population.name, {}).items():
             if name.startswith("bias_"):
-                values[...] = _value(population.bias, rng, population.size) if biases else 0.0
+                values[...] = _bias(population, name.removeprefix("bias_"), rng) if biases else 0.0
             else:
-                values[...] = _value(population.parameters[name], rng, population.size)
+                values[...] = _parameter(population, name, rng)
         for name, given in population.parameters.items():
             if callable(given) and not population.model.parameters[name].trainable and biases:
-                population.parameters[name] = np.asarray(_value(given, rng, population.size), float)
+                population.parameters[name] = np.asarray(_parameter(population, name, rng), float)
 
 
-def _value(given: Any, rng: np.random.Generator, size: int) -> Any:
-    return given(rng, size) if callable(given) else given
+def _bias(population: Population, port: str, rng: np.random.Generator) -> Any:
+    given = population.bias(rng, population.size) if callable(population.bias) else population.bias
+    return given_values(given, population.cell.dims[f"I_{port}"], f"{population.name}.bias_{port}", (population.size,))
+
+
+def _parameter(population: Population, name: str, rng: np.random.Generator) -> Any:
+    """The value of a parameter. What a callable returns is in base units, or a quantity."""
+    given = population.parameters[name]
+    if not callable(given):
+        return given
+    found, what = given(rng, population.size), f"{population.name}.{name}"
+    return given_values(found, population.cell.dims[name], what, (population.size,))
+
+
+def check_constants(cell: Cell, name: str, size: int, values: Mapping[str, Any], dt: float) -> None:
+    """Refuse parameters with which the step divides by zero, or of which a constant of it is not finite.
+
+    Raises
+    ------
+    NetworkError
+        With the part of the step and the values. Parameters that are drawn at random are not looked at.
+    """
+    if any(callable(value) for value in values.values()):
+        return
+    known = {n: np.broadcast_to(np.asarray(v, float), (size,)) for n, v in {**values, "dt": dt}.items()}
+    for text in cell.denominators:
+        zero = np.flatnonzero(_value_of(text, known, size) == 0)
+        if len(zero):
+            used = _used(text, known, int(zero[0]))
+            raise NetworkError(f"population {name!r}: {cell.model.name} divides by {text}, which is 0 for {used}")
+    surrogate = {f"{SURROGATE}{n}": np.full(size, v) for n, v in cell.model.surrogate.parameters.items()}
+    phi = np.array([(known | surrogate)[n] for n in cell.phi], cell.dtype).reshape(-1, size)
+    found = np.zeros((cell.n_constants, size), cell.dtype)
+    cell.constants(phi, phi.dtype.type(dt), found)
+    for which, unit in np.argwhere(~np.isfinite(found)):
+        text, value = cell.constant_texts[which], found[which, unit]
+        raise NetworkError(f"population {name!r}: {text} of {cell.model.name} is {value} for {_used(text, known, unit)}")
+
+
+def _value_of(text: str, known: Mapping[str, np.ndarray], size: int) -> np.ndarray:
+    """A denominator; 1 where it is made of more than arithmetic."""
+    try:
+        return np.asarray(evaluate(parse(text, {}), known, {}))
+    except TextError:
+        return np.ones(size)
+
+
+def _used(text: str, known: Mapping[str, np.ndarray], unit: int) -> str:
+    return ", ".join(f"{n} = {known[n][unit]:g}" for n in known if n in re.findall(r"\w+", text))

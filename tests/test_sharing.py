@@ -46,7 +46,7 @@ def nested(text: str, times: int) -> str:
 
 
 LARGE = {
-    "60 nested tanh": (nested("tanh({} + 0.1)", 60), lambda x: _repeat(lambda u, k: np.tanh(u + 0.1), 60, x)),
+    "45 nested tanh": (nested("tanh({} + 0.1)", 45), lambda x: _repeat(lambda u, k: np.tanh(u + 0.1), 45, x)),
     "80 sums multiplied": (
         f"v = {DECAY} + " + "*".join(f"(1 + I_x/{k + 2}**2)" for k in range(80)),
         lambda x: np.prod([1 + x / (k + 2) ** 2 for k in range(80)], axis=0),

@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
+
+# isort: split
 from . import checks, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
 from .brian.write.network import BrianNetwork
 from .brian.write.to_brian import to_brian

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -21,15 +20,15 @@ from types import ModuleType
 import numpy as np
 
 from ..model import Model, ModelError
+from .cache import cache_folder, stored
 
 DTYPES = ("float32", "float64")
 SURROGATE = "surrogate."  # before the name of a surrogate's parameter in ``Cell.phi``; no name of a model has a dot
 _PACKAGE = Path(__file__).parent.parent
-_GENERATOR = (
-    "compile/cell", "compile/cell_math", "compile/discretise", "compile/emit", "compile/quantities", "compile/sharing",
-    "compile/symbols", "model",
-    "language", "surrogates", "simulation/events",
-)  # fmt: skip
+_GENERATOR = tuple(
+    "compile/cache compile/cell compile/cell_math compile/discretise compile/emit compile/quantities compile/sharing "
+    "compile/symbols model language surrogates simulation/events".split()
+)
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,6 @@ class Cell:
         return self.source.split('"""')[1].split("\n\n", 1)[1].strip()
 
 
-def cache_folder() -> Path:
-    """Where generated cells are kept: ``SPIKERTRL_CACHE`` if set, else a folder of the user's cache."""
-    if chosen := os.environ.get("SPIKERTRL_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    return Path(base or Path.home() / ".cache") / "spikertrl"
-
-
 @functools.cache
 def _version() -> str:
     """Hash of the generator itself, so that a new version never reads an old file."""
@@ -130,13 +121,13 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
     with _one_at_a_time:  # Brian2 and the cache know no threads
         if key not in _cells:
             path = cache_folder() / f"{model.name}_{dtype}_{model.fingerprint}_{_version()}.py"
-            if not path.exists():
-                _write(path, model, dtype)
+            path = stored(path, lambda: _source(model, dtype))
             _cells[key] = _load(path, model, dtype)
     return replace(_cells[key], model=model)  # parameter values of the surrogate are not part of the code
 
 
-def _write(path: Path, model: Model, dtype: str) -> None:
+def _source(model: Model, dtype: str) -> str:
+    """The generated module of a model."""
     from .brian_device import at_runtime, import_brian2
 
     import_brian2()
@@ -162,13 +153,9 @@ def _write(path: Path, model: Model, dtype: str) -> None:
         | {f"I_{n}": discretise.dimensions(p.unit) for n, p in model.ports.items()},
     }
     try:
-        text = emit.source(model, step, meta, dtype)
+        return emit.source(model, step, meta, dtype)
     except (NotImplementedError, ModelError, RecursionError) as error:
         raise ModelError(f"model {model.name!r}: {error}") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _load(path: Path, model: Model, dtype: str) -> Cell:

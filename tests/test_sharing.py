@@ -56,9 +56,9 @@ LARGE = {
         + f"\nv = {DECAY} + p",
         lambda x: np.prod([1 + x / k**2 for k in range(2, 202)], axis=0),
     ),
-    "40 squares": (
-        "a0 = 0.9 + 0.001*I_x\n" + "\n".join(f"a{k} = a{k - 1}*a{k - 1} + 0.09" for k in range(1, 41)) + f"\nv = {DECAY} + a40",
-        lambda x: _repeat(lambda u, k: u * u + 0.09, 40, 0.9 + 0.001 * x),
+    "12 squares": (
+        "a0 = 0.9 + 0.001*I_x\n" + "\n".join(f"a{k} = a{k - 1}*a{k - 1} + 0.09" for k in range(1, 13)) + f"\nv = {DECAY} + a12",
+        lambda x: _repeat(lambda u, k: u * u + 0.09, 12, 0.9 + 0.001 * x),
     ),
 }  # fmt: skip
 

@@ -107,7 +107,7 @@ def test_nested_where_is_cut() -> None:
     [
         ("a = 9**9\nb = 9**a\nv = b*I_x", r"'b = 9\*\*a' has no value"),
         ("a = 2\nv = I_x/(a - 2)", r"'v = I_x/\(a - 2\)' has no value: it divides by zero"),
-        ("a = 9**200\nb = a*a\nv = I_x*b", "'b = a.a' has no value: it is larger than 1.7e308"),
+        ("a = 9**200\nb = a*a\nv = I_x*b", "'b = a.a' has no value"),
         ("a = 0\nv = I_x*log(a)", "has no value: it divides by zero or takes the logarithm of zero"),
     ],
 )

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import arguments
 from ..optional import needed
 
-if TYPE_CHECKING:
-    from .recording import Run
+
+class Recorded(Protocol):
+    """What is read of a ``Run``."""
+
+    net: Any
+    dt: float
+    n_steps: int
+    batch: int
+    readouts: dict[str, np.ndarray]
+    events: Any  # arrays time, batch, unit, value of equal length, and ``of(lane, first, last)``
+    states: dict[str, dict[str, np.ndarray]]
+    messages: dict[str, np.ndarray]
+    steps: np.ndarray
+    units: dict[str, np.ndarray]
+    start: int
+
 
 # Dimensions (metre, kilogram, second, ampere, kelvin, mole, candela) of the units that states come in, and their SI names.
 UNITS: dict[tuple[float, ...], str] = {
@@ -41,7 +55,7 @@ def unit_name(dims: tuple[float, ...]) -> str:
     return " * ".join(name if x == 1 else f"{name}**{x:g}" for name, x in zip(BASE, dims, strict=True) if x)
 
 
-def recorded(run: Run) -> Iterator[tuple[str, str, str, np.ndarray]]:
+def recorded(run: Recorded) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """(population, variable, unit, values (steps, B, units)) of all states, and of all messages under the name "y"."""
     for name, population in run.net.populations.items():
         for state, values in run.states.get(name, {}).items():
@@ -51,7 +65,7 @@ def recorded(run: Run) -> Iterator[tuple[str, str, str, np.ndarray]]:
 
 
 # -- neo ---------------------------------------------------------------------------------------------------------------
-def to_neo(run: Run, states: bool) -> Any:
+def to_neo(run: Recorded, states: bool) -> Any:
     """See ``Run.to_neo``."""
     arguments.flag("to_neo", "states", states)
     neo, pq = needed("neo", "run.to_neo()"), needed("quantities", "run.to_neo()")
@@ -78,7 +92,7 @@ def to_neo(run: Run, states: bool) -> Any:
     return block
 
 
-def _signals(run: Run, lane: int, neo: Any, pq: Any) -> Iterator[Any]:
+def _signals(run: Recorded, lane: int, neo: Any, pq: Any) -> Iterator[Any]:
     """States and messages of a lane as AnalogSignals (steps, units), and readouts."""
     every = int(run.steps[1] - run.steps[0]) if len(run.steps) > 1 else 1
     first = (run.start + float(run.steps[0])) * run.dt if len(run.steps) else 0.0
@@ -106,7 +120,7 @@ def _quantity(pq: Any, unit: str) -> Any:
 
 
 # -- pandas ------------------------------------------------------------------------------------------------------------
-def to_pandas(run: Run, what: str) -> Any:
+def to_pandas(run: Recorded, what: str) -> Any:
     """See ``Run.to_pandas``."""
     arguments.choice("to_pandas", "what", what, ("events", "states", "messages", "readouts"))
     pd = needed("pandas", "run.to_pandas()")
@@ -124,7 +138,7 @@ def to_pandas(run: Run, what: str) -> Any:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _events_frame(run: Run, pd: Any) -> Any:
+def _events_frame(run: Recorded, pd: Any) -> Any:
     populations = list(run.net.populations.values())
     starts = np.array([p.start for p in populations])
     which = np.searchsorted(starts, run.events.unit, side="right") - 1
@@ -139,7 +153,7 @@ def _events_frame(run: Run, pd: Any) -> Any:
     return pd.DataFrame(columns)
 
 
-def _block_frame(run: Run, pd: Any, owner: str, name: str, variable: str, values: np.ndarray, units: np.ndarray,
+def _block_frame(run: Recorded, pd: Any, owner: str, name: str, variable: str, values: np.ndarray, units: np.ndarray,
                  steps: np.ndarray) -> Any:  # fmt: skip
     step, lane, i = (x.reshape(-1) for x in np.indices(values.shape))
     steps = run.start + steps
@@ -148,7 +162,7 @@ def _block_frame(run: Run, pd: Any, owner: str, name: str, variable: str, values
 
 
 # -- xarray ------------------------------------------------------------------------------------------------------------
-def to_xarray(run: Run, name: str | None) -> Any:
+def to_xarray(run: Recorded, name: str | None) -> Any:
     """See ``Run.to_xarray``."""
     xr = needed("xarray", "run.to_xarray()")
     names = [*run.net.populations, *run.readouts]
@@ -161,7 +175,7 @@ def to_xarray(run: Run, name: str | None) -> Any:
     return tree
 
 
-def _dataset(run: Run, xr: Any, name: str) -> Any:
+def _dataset(run: Recorded, xr: Any, name: str) -> Any:
     if name in run.readouts:
         z = run.readouts[name]
         variables = {"z": (("time", "batch", "unit"), z, {"units": "dimensionless"})}
@@ -174,7 +188,7 @@ def _dataset(run: Run, xr: Any, name: str) -> Any:
     return xr.Dataset(variables, coords, {"name": name, "dt": run.dt, **attrs})
 
 
-def _coordinates(run: Run, steps: np.ndarray, units: np.ndarray) -> dict[str, Any]:
+def _coordinates(run: Recorded, steps: np.ndarray, units: np.ndarray) -> dict[str, Any]:
     return {
         "time": ("time", (run.start + steps) * run.dt, {"units": "second"}),
         "step": ("time", run.start + steps),

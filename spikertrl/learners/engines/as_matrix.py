@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-from ...network.wiring import PHI
+from ...network.wiring import PHI, Wiring
 from .local.layout import lane_groups, table
 
-if TYPE_CHECKING:
-    from .blocks.state import BlockState
-    from .local.update import LocalState
+
+class OwnRows(Protocol):
+    """What is read of a ``LocalState``."""
+
+    wiring: Wiring
+    batch: int
+    M: np.ndarray
+    o: np.ndarray
+    q: np.ndarray
+
+
+class InBlocks(OwnRows, Protocol):
+    """What is read of a ``BlockState``."""
+
+    row_live: np.ndarray
+    position: np.ndarray
+
+    @property
+    def layout(self) -> Any:
+        """A ``blocks.layout.Layout``."""
+        ...
 
 
 def checked(of: str) -> str:
@@ -21,7 +39,7 @@ def checked(of: str) -> str:
     return of
 
 
-def blocks(state: BlockState, lane: int, of: str) -> np.ndarray:
+def blocks(state: InBlocks, lane: int, of: str) -> np.ndarray:
     """One lane of the influence in blocks, (rows, columns of the wiring)."""
     checked(of)
     w, B, laid = state.wiring, state.batch, state.layout
@@ -40,7 +58,7 @@ def blocks(state: BlockState, lane: int, of: str) -> np.ndarray:
     return G if of == "state" else _message_rows(state, G, lane)
 
 
-def _message_rows(state: BlockState | LocalState, G: np.ndarray, lane: int) -> np.ndarray:
+def _message_rows(state: OwnRows, G: np.ndarray, lane: int) -> np.ndarray:
     w, B = state.wiring, state.batch
     E = np.zeros((w.n_units, w.n_recurrent), w.dtype)
     for i in range(w.n_units):
@@ -52,20 +70,20 @@ def _message_rows(state: BlockState | LocalState, G: np.ndarray, lane: int) -> n
     return E
 
 
-def column_positions(state: BlockState, lane: int) -> np.ndarray:
+def column_positions(state: InBlocks, lane: int) -> np.ndarray:
     """(C) place of every column of the wiring in its block's rows, -1 while not alive."""
     blocks = state.layout
     first = state.position[lane, blocks.run_of]
     return np.where(first >= 0, first + blocks.placed - blocks.runs[blocks.run_of], -1)
 
 
-def own_rows(state: LocalState, lane: int, of: str) -> np.ndarray:
+def own_rows(state: OwnRows, lane: int, of: str) -> np.ndarray:
     """One lane of the influence of units on themselves alone, (rows, columns of the wiring)."""
     rows = _own_rows(state, lane)
     return rows if checked(of) == "state" else _message_rows(state, rows, lane)
 
 
-def _own_rows(state: LocalState, lane: int) -> np.ndarray:
+def _own_rows(state: OwnRows, lane: int) -> np.ndarray:
     w, at = state.wiring, table(state.wiring)
     groups, width = lane_groups(w, state.batch)
     found, own = (

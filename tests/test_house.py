@@ -105,7 +105,7 @@ def test_every_room_is_there() -> None:
     assert [r for r in ROOMS if r and f"spikertrl.{r}" not in known] == [], "a room of the plan is not in the package"
 
 
-@pytest.mark.xfail(strict=True, reason="loops over rows, products, transitions and local rows still take their arrays one by one")
+@pytest.mark.xfail(strict=True, reason="loops over rows, products, transitions and local rows take arrays one by one")
 def test_no_roll_of_arguments() -> None:
     assert rolls() == []
 

@@ -173,6 +173,8 @@ def _numeric(
     """An expression in names and lines as a function of the values of the names."""
     import sympy
 
+    from ..compile.symbols import real
+
     def sigmoid(v: Any) -> Any:
         return 0.5 * (1 + np.tanh(0.5 * v))
 
@@ -190,7 +192,7 @@ def _numeric(
     names = sorted(known)
 
     def compiled(places: list[str], part: Any) -> Callable[..., Any]:
-        return sympy.lambdify(places, part, modules=[functions, "numpy"], dummify=True)
+        return sympy.lambdify([real(name) for name in places], part, modules=[functions, "numpy"], dummify=True)
 
     steps = [compiled([*names, *(n for n, _ in lines[:k])], part) for k, (_, part) in enumerate(lines)]
     function = compiled([*names, *(n for n, _ in lines)], expr)

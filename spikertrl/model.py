@@ -296,6 +296,7 @@ class Model:
         return used
 
     def _names(self, text: str, part: str, line: str, known: set[str] | None) -> set[str]:
+        names: set[str] = set()
         try:
             names, _ = names_in(parse(text, condition=part == "threshold"))
         except TextError as error:

@@ -116,7 +116,7 @@ def _first(array: np.ndarray) -> str:
     """The first value of an array that is not finite, and where it stands."""
     if not array.ndim:
         return f"{float(array)}"
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    place: tuple[int, ...] = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     return f"{array[place]} at {place if len(place) > 1 else place[0]}"
 
 

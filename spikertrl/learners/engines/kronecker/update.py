@@ -138,7 +138,7 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         cut = slice(t0, min(t0 + piece, tape.tau))
         tau, last = cut.stop - cut.start, slice(cut.start, cut.stop + 1)
         U, rows = np.empty((B, tau, K, m), w.dtype), np.empty((B, tau, K, n), w.dtype)
-        jacobians = Linear(*(part[cut] for part in linear), past[1][last], past[2][last])
+        jacobians = Linear(*(part[cut] for part in linear), past[1][last], past[2][last])  # type: ignore[call-arg]
         arrived, signs, errors, outer = (np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz))
         arguments = (
             kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, links, w.tables,

@@ -116,8 +116,8 @@ def _first(array: np.ndarray) -> str:
     """The first value of an array that is not finite, and where it stands."""
     if not array.ndim:
         return f"{float(array)}"
-    place: tuple[int, ...] = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    return f"{array[place]} at {place if len(place) > 1 else place[0]}"
+    place = np.argwhere(~np.isfinite(array))[0].tolist()
+    return f"{array[tuple(place)]} at {tuple(place) if len(place) > 1 else place[0]}"
 
 
 def _read(text: str, what: str) -> Any:

@@ -137,14 +137,18 @@ def _run(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], fail:
     return env
 
 
-def _value(text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], parts: Parts | None) -> sympy.Expr:
-    """An expression with the values of its names put in."""
+def _value(
+    text: str, env: dict[str, sympy.Expr], variables: dict[str, Any], parts: Parts | None, finite: bool = True
+) -> sympy.Expr:
+    """An expression with the values of its names put in; without ``finite``, it may have no value, as what is not used may."""
     if parts is not None:
         found = parts.read(text, env)
     else:
         found = expression(text, {**variables, **{n: variables.get(n, Variable(n)) for n in env}})
         _check_powers(found, env)
         found = found.xreplace({real(n): e for n, e in env.items()})
+    if not finite:
+        return found
     if found.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
         raise ZeroDivisionError("it divides by zero or takes the logarithm of zero")
     if found.is_Number and not math.isfinite(_as_float(found)):
@@ -315,7 +319,8 @@ def _integrate(code: list[tuple[str, str]], env: dict, variables: dict, waiting:
     for awake in (1, 0):
         now = dict(env)
         for name, right in code:
-            new = _value(right, now | {"not_refractory": sympy.Integer(awake)}, variables, parts)
+            used = bool(awake) or (name in env and name not in deaf)
+            new = _value(right, now | {"not_refractory": sympy.Integer(awake)}, variables, parts, finite=used)
             now[name] = new if awake or name not in deaf else env[name]
         cases.append(now)
         if waiting == 0:  # never refractory

@@ -290,7 +290,7 @@ class Network:
             raise NetworkError(f"connect: name must be text, got {name!r}")
         if any(p.name == name for p in self.projections):
             raise NetworkError(f"connection {name!r} exists already; give the second one a name=")
-        if name in self._names():
+        if name in self.populations or any(r.name == name for r in self.readouts):
             raise NetworkError(f"connect: the name {name!r} is in use already; give the connection another name=")
         if target not in self.populations:
             raise NetworkError(f"connect: target {target!r} is not a population; populations: {sorted(self.populations)}")

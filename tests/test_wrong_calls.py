@@ -165,7 +165,7 @@ CALLS: dict[str, list[tuple[Callable[[], Any], tuple[str, ...]]]] = {
         *each(lambda v: srl.checks.check_learner(srl.RTRL(), models=v), ("egru", (egru,)), "check_learner: models"),
     ],
     "network": [
-        *each(lambda v: SMALL.connect("h", "h", name=v), ("z", "h", "x"), "is in use already"),
+        *each(lambda v: SMALL.connect("h", "h", name=v), ("z", "h"), "is in use already"),
         *each(lambda v: SMALL.connect("h", "h", name=v), (1, ["a"]), "name must be text"),
         *each(
             lambda v: srl.Network().add_population("h", egru, 2).connect("h", "h", name="own").add_readout(v, "h", 1),

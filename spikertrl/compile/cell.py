@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
 from ..model import Model, ModelError
 from .cache import cache_folder, stored
 
@@ -61,7 +59,6 @@ class Cell:
     constant_texts: tuple[str, ...]
     denominators: tuple[str, ...]
     memoryless: bool
-    needs_dt: bool
     spiking: bool
     hears: tuple[bool, ...]
     advance: Callable
@@ -166,7 +163,7 @@ def _load(path: Path, model: Model, dtype: str) -> Cell:
         model, dtype, path, tuple(meta["states"]), tuple(memory), tuple(model.ports), model.trainable, tuple(meta["phi"]),
         meta["defaults"], meta["initial"], meta["scale"], meta["dims"], len(meta["constants"]), tuple(meta["constants"]),
         tuple(meta["denominators"]),
-        memoryless=not any(any(row) for row in meta["A"]), needs_dt=model.is_ode or "dt" in model.update.split(),
+        memoryless=not any(any(row) for row in meta["A"]),
         spiking=meta["spiking"], hears=tuple(meta["hears"]), advance=module.advance, linearise=module.linearise,
         advance_steps=module.advance_steps, linearise_steps=module.linearise_steps, constants=module.constants,
     )  # fmt: skip
@@ -180,8 +177,3 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def dtype_of(name: str) -> np.dtype:
-    """numpy's type of a dtype name."""
-    return np.dtype(name)

@@ -19,25 +19,11 @@ import numpy as np
 
 from .. import arguments
 from .axes import COLORS, GREY, MARKERS, PALE, as_histories, as_history, axes, legend, running_mean, series, words
-from .learners import alignment, influence, savings
-from .raster import raster
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..surrogates import Surrogate
-
-__all__ = [
-    "alignment",
-    "influence",
-    "learning_curve",
-    "loss_against_macs",
-    "raster",
-    "save",
-    "savings",
-    "sparsity",
-    "surrogate",
-]
 
 
 def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:

@@ -27,7 +27,7 @@ from ..learners.snap import SnAp
 from ..network.wiring import Wiring
 from ..resources import NotEnoughMemory
 from ..tape import Tape
-from .ranks import check_alike, together
+from .ranks import OverRanks, check_alike, together
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -85,19 +85,10 @@ class ColumnsState:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class OverColumns:
+class OverColumns(OverRanks):
     """A learner over ranks; see ``over_columns``."""
 
-    learner: Learner
-    comm: Any
-
-    @property
-    def claim(self) -> str:
-        """That of the learner."""
-        return self.learner.claim
-
-    def __repr__(self) -> str:
-        return f"over_columns({self.learner!r})"  # the number of ranks changes nothing
+    way = "over_columns"
 
     def init(self, net: Network, batch: int) -> ColumnsState:
         """Allocate this rank's part for ``batch`` lanes; all ranks together.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..learners.base import Learner, Signal
 from ..tape import Tape
-from .ranks import check_alike, together
+from .ranks import OverRanks, check_alike, together
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -69,19 +69,10 @@ class LanesState:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class OverLanes:
+class OverLanes(OverRanks):
     """A learner over ranks; see ``over_lanes``."""
 
-    learner: Learner
-    comm: Any
-
-    @property
-    def claim(self) -> str:
-        """That of the learner."""
-        return self.learner.claim
-
-    def __repr__(self) -> str:
-        return f"over_lanes({self.learner!r})"
+    way = "over_lanes"
 
     def init(self, net: Network, batch: int) -> LanesState:
         """Allocate for this rank's ``batch`` lanes; all ranks together.

@@ -8,11 +8,31 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from ..learners.base import Learner
+
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class OverRanks:
+    """A learner over the ranks of a communicator; a subclass says what each has. How many there are changes nothing."""
+
+    learner: Learner
+    comm: Any
+    way: ClassVar[str]  # the function that makes it
+
+    @property
+    def claim(self) -> str:
+        """That of the learner."""
+        return self.learner.claim
+
+    def __repr__(self) -> str:
+        return f"{self.way}({self.learner!r})"
 
 
 def together(comm: Any, action: Callable[[], Result]) -> Result:

@@ -151,6 +151,39 @@ class Sequence(Task):
     kind = "sequence"
 
 
+class ClassAtEnd(Sequence):
+    """A class a sequence, asked for at its last step: labels (n,)."""
+
+    def loss(self, labels: np.ndarray) -> Loss:
+        return losses.cross_entropy(labels, at="last")
+
+    def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return class_score(z, labels, at="last")
+
+
+class Drawn(ClassAtEnd):
+    """Sequences drawn without end; a subclass says how (``draw``) and how many are held out (``held``)."""
+
+    held: int
+    seed: int
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, n: int) -> Batch:
+        """``n`` sequences x (T, n, n_in) and their labels (n,)."""
+
+    def batch(self, n: int) -> Batch:
+        """``n`` new sequences: x (T, n, n_in), labels (n,)."""
+        return self.draw(self.rng, check_size(self.name, "batch", n))
+
+    @property
+    def valid(self) -> Batch:
+        return self.draw(generator(self.seed, VALID), self.held)
+
+    @property
+    def test(self) -> Batch:
+        return self.draw(generator(self.seed, TEST), self.held)
+
+
 class Stream(Task):
     """A task without an end: ``n`` fixed parallel lanes, ``tau`` steps a batch, state carried across batches.
 

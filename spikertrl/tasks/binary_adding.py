@@ -6,46 +6,27 @@ from math import comb
 
 import numpy as np
 
-from .. import losses
-from ..losses.base import Loss
-from .base import TEST, TRAIN, VALID, Batch, Sequence, check_size, class_score, generator
+from .base import TRAIN, Batch, Drawn, check_size, generator
 
-MARKS, HELD = 9, 2000
+MARKS = 9
 
 
-class BinaryAdding(Sequence):
+class BinaryAdding(Drawn):
     """See `binary_adding`."""
 
-    name, n_in, n_out = "binary_adding", 2, MARKS + 1
+    name, n_in, n_out, held = "binary_adding", 2, MARKS + 1, 2000
 
     def __init__(self, length: int, seed: int) -> None:
         self.length = check_size(self.name, "length", length, MARKS)
         self.seed, self.rng = seed, generator(seed, TRAIN)
 
-    def batch(self, n: int) -> Batch:
+    def draw(self, rng: np.random.Generator, n: int) -> Batch:
         """x (length, n, 2) of zeros and ones, labels (n,)."""
-        return self._draw(self.rng, check_size(self.name, "batch", n))
-
-    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         labels = rng.integers(0, MARKS + 1, n)
         place = rng.random((self.length, n)).argsort(0).argsort(0)  # a random order of the steps; the first nine are marked
         marked = place < MARKS
         bits = np.where(marked, place < labels, rng.integers(0, 2, place.shape))
         return np.stack([bits, marked], axis=2).astype(np.float32), labels
-
-    @property
-    def valid(self) -> Batch:
-        return self._draw(generator(self.seed, VALID), HELD)
-
-    @property
-    def test(self) -> Batch:
-        return self._draw(generator(self.seed, TEST), HELD)
-
-    def loss(self, labels: np.ndarray) -> Loss:
-        return losses.cross_entropy(labels, at="last")
-
-    def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        return class_score(z, labels, at="last")
 
     def best_accuracy(self, steps: int) -> float:
         """The best accuracy that is possible for who knows the last ``steps`` steps only.

@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import losses
-from ..losses.base import Loss
-from .base import TEST, TRAIN, VALID, Batch, Sequence, check_size, class_score, generator
-
-HELD = 256
+from .base import TRAIN, Batch, Drawn, check_size, generator
 
 
-class DelayedXor(Sequence):
+class DelayedXor(Drawn):
     """See `delayed_xor`."""
 
-    name, n_in, n_out = "delayed_xor", 2, 2
+    name, n_in, n_out, held = "delayed_xor", 2, 2, 256
 
     def __init__(self, gap: int, delay: int, seed: int) -> None:
         self.gap, self.delay = check_size(self.name, "gap", gap), check_size(self.name, "delay", delay, 0)
         self.seed, self.rng = seed, generator(seed, TRAIN)
 
-    def batch(self, n: int) -> Batch:
+    def draw(self, rng: np.random.Generator, n: int) -> Batch:
         """x (1 + gap + delay, n, 2) of zeros and ones, labels (n,)."""
-        return self._draw(self.rng, check_size(self.name, "batch", n))
-
-    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         bits, second = rng.integers(0, 2, (2, n)), rng.integers(1, self.gap + 1, n)
         x = np.zeros((1 + self.gap + self.delay, n, 2), np.float32)
         x[0, np.arange(n), bits[0]] = 1
         x[second, np.arange(n), bits[1]] = 1
         return x, bits[0] ^ bits[1]
-
-    @property
-    def valid(self) -> Batch:
-        return self._draw(generator(self.seed, VALID), HELD)
-
-    @property
-    def test(self) -> Batch:
-        return self._draw(generator(self.seed, TEST), HELD)
-
-    def loss(self, labels: np.ndarray) -> Loss:
-        return losses.cross_entropy(labels, at="last")
-
-    def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        return class_score(z, labels, at="last")
 
 
 def delayed_xor(gap: int = 5, delay: int = 10, seed: int = 0) -> DelayedXor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import arguments, losses
-from ..losses.base import Loss
-from .base import MAKE, TRAIN, Batch, Sequence, check_size, class_score, generator
+from .. import arguments
+from .base import MAKE, TRAIN, Batch, ClassAtEnd, check_size, generator
 
 STEPS, COUNT, SPLIT = 17, 10_000, (7_000, 8_500)
 
 
-class Spiral(Sequence):
+class Spiral(ClassAtEnd):
     """See `spiral`."""
 
     name, n_in = "spiral", 2
@@ -43,12 +42,6 @@ class Spiral(Sequence):
     @property
     def test(self) -> Batch:
         return self._parts[2]
-
-    def loss(self, labels: np.ndarray) -> Loss:
-        return losses.cross_entropy(labels, at="last")
-
-    def score(self, z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        return class_score(z, labels, at="last")
 
 
 def spiral(seed: int = 0, n_out: int = 2) -> Spiral:

@@ -171,9 +171,7 @@ def name_of(cls: type) -> str:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-def load(
-    path: str | Path, wiring: Wiring | None = None, like: Any = None, check: Callable[[Any], None] | None = None
-) -> Any:
+def load(path: str | Path, wiring: Wiring | None = None, like: Any = None, check: Callable[[Any], None] | None = None) -> Any:
     """Read a tree.
 
     Parameters

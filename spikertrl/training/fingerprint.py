@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 
+MOST_HASHED = 1 << 20  # entries; of larger arrays only every so-manieth is looked at
+
+
 def describe(value: Any) -> Any:
     """A setting as JSON: numbers and text as they are, arrays by hash, callables by name and what they close over.
 
@@ -34,16 +37,27 @@ def describe(value: Any) -> Any:
     if isinstance(value, functools.partial):
         return {"callable": describe(value.func), "with": describe([*value.args, value.keywords])}
     if callable(value) and hasattr(value, "__qualname__"):
-        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        return {"callable": value.__qualname__, "with": [describe(c) for c in cells]}
+        return {"callable": value.__qualname__, "with": [describe(c) for c in _closed_over(value)]}
     record = dataclasses.is_dataclass(value)
     names = [f.name for f in dataclasses.fields(value)] if record else sorted(getattr(value, "__dict__", ()))
     return {"class": type(value).__name__} | {n: describe(getattr(value, n)) for n in names if not n.startswith("_")}
 
 
+def _closed_over(function: Any) -> list[Any]:
+    """Numbers and texts written in a function, and those of its closure, defaults and module that it reads."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return cells
+    plain = (bool, int, float, str)
+    written = [c for c in code.co_consts if isinstance(c, plain) and c != function.__doc__]
+    read = [function.__globals__.get(name) for name in code.co_names]
+    return [*cells, *written, *(function.__defaults__ or ()), *(v for v in read if isinstance(v, plain))]
+
+
 def _hash(array: Any) -> str:
     parts = (array.indptr, array.indices, array.data) if sparse.issparse(array) else (array,)
-    parts = [np.ascontiguousarray(p) for p in parts]
+    parts = [np.ascontiguousarray(p if p.size <= MOST_HASHED else p.flat[:: p.size // MOST_HASHED]) for p in parts]
     digest = hashlib.sha256(b"".join(p.dtype.str.encode() + p.tobytes() for p in parts)).hexdigest()[:12]
     return f"{array.dtype} {array.shape} #{digest}"
 

@@ -116,11 +116,16 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                      checkpoint_every=checkpoint_every)  # fmt: skip
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)
     path = Path(checkpoint) if checkpoint else None
+    callbacks = list(callbacks)  # an iterator would be used up after one step
     session.begin()
     if validate_every:
         _ = task.valid  # refused now, and not after many steps, if the task holds nothing out
     if zeros_every and not hasattr(session.memory, "influence"):
         raise refuse("fit", "zeros_every", zeros_every, f"None for {learner!r}, which holds no influence matrix")
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise CheckpointError(f"checkpoint {path}: it is a folder; give the path of a file")
     if path and resume and path.exists():
         session.load(path, anyway=resume == "anyway")
         if len(session.history) >= steps:
@@ -132,29 +137,28 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
             watch = bool(zeros_every) and (len(history) + 1) % zeros_every == 0
             history.rows.append(session.step(watch))
             done = len(history)
-            if validate_every and (done % validate_every == 0 or done == steps):
-                history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
             history.routes = routes_of(session.memory)
-            if watch:
-                history.rows[-1] |= _zeros_row(net, session.watched)
-                session.watched = None
             finished = False
-            try:
+            with _saved_all_the_same(session, path):
+                if validate_every and (done % validate_every == 0 or done == steps):
+                    history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
+                if watch:
+                    history.rows[-1] |= _zeros_row(net, session.watched)
+                    session.watched = None
                 for callback in callbacks:
                     callback(net, history)
                 finished = stop is not None and stop(history)
-            except BaseException:
-                if path:
-                    session.save(path)
-                raise
             bar.set_postfix(_postfix(history), refresh=False)
             bar.update()
-            if path and (done % checkpoint_every == 0 or done == steps or finished or interrupted()):
+            halt = interrupted()  # asked once: what comes later waits for the end of the next step
+            if path and (done % checkpoint_every == 0 or done == steps or finished or halt):
                 session.save(path)
-            if interrupted():
+            if halt:
                 raise Interrupted(history, path)
             if finished:
                 break
+        if interrupted():  # while the last checkpoint was written
+            raise Interrupted(history, path)
     return history
 
 
@@ -168,6 +172,20 @@ def _check_arguments(steps: int, batch: int, tau: int | None, resume: bool | str
             raise ValueError(f"fit: {name} is {value!r}; legal: a whole number >= {least}" + ", or None" * optional)
     if resume not in (True, False, "anyway"):
         raise ValueError(f'fit: resume is {resume!r}; legal: True, False, or "anyway" (go on although settings differ)')
+
+
+@contextmanager
+def _saved_all_the_same(session: Session, path: Path | None):
+    """A finished step is saved, whatever validation, callbacks or the stop rule raise after it."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            if path:
+                session.save(path)
+        except Exception as second:
+            error.add_note(f"the checkpoint could not be written either: {second}")
+        raise
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class Session:
         x = as_input(self.net, x)
         if x.shape[1] != self.batch:
             raise ValueError(f"task {self.task.name} gave {x.shape[1]} lanes, fit asked for {self.batch}")
+        self._check_labels(labels)
         loss = self.task.loss(labels)
         loss = loss if self.regularizer is None else loss + self.regularizer
         if sequence:
@@ -101,6 +102,16 @@ class Session:
         if cost := cost_of(self.memory):
             row |= {"macs": cost.macs, "macs_dense": cost.macs_dense}
         return row
+
+    def _check_labels(self, labels: Any) -> None:
+        """Targets are numbers that the network's floats can hold."""
+        labels = np.asarray(labels)
+        if labels.dtype.kind != "f" or not labels.size:
+            return
+        largest, limit = float(np.nanmax(np.abs(labels), initial=0.0)), float(np.finfo(self.net.dtype).max)
+        if largest > limit:
+            found = f"a target of step {len(self.history) + 1} is {largest:g} in size"
+            raise ValueError(f"task {self.task.name}: {found}; a {self.net.dtype} network holds numbers up to {limit:.3g}")
 
     def _begin_lanes(self, part: slice) -> None:
         """Put the lanes of a stream that begin anew back to the start; they may do so at the first step of a piece only."""
@@ -148,7 +159,7 @@ class Session:
     def _signature(self) -> dict[str, Any]:
         """What must agree for a checkpoint to fit, as texts and numbers; made before the first step."""
         return of_network(self.net) | {
-            "learner": repr(self.learner),
+            "learner": _named(self.learner),
             "optimizer": describe(self.optimizer),
             "task": self.task.name,
             "task settings": _settings(self.task),
@@ -158,8 +169,21 @@ class Session:
         }
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
-        storage.save(path, {"signature": self.signature} | self._content())
+        """Write a checkpoint; one that holds NaN or infinity is not written, and the old file stays.
+
+        Raises
+        ------
+        TrainingDiverged
+            Naming what is not finite.
+        """
+        content = self._content()
+        kept = {f"state of the learner, {n}": v for n, v in _arrays_of(self.memory).items()}
+        if fault := _not_finite({"sim": content["sim"]["states"], "readouts": self.sim.z, "optimizer": self.opt} | kept):
+            advice = "lower the learning rate or clip the gradient; this was not saved"
+            raise TrainingDiverged(f"after step {len(self.history)}: {fault} is not finite; {advice}")
+        now = _settings(self.task)
+        settings = {k: v for k, v in self.signature["task settings"].items() if now.get(k) == v}  # what moves is no setting
+        storage.save(path, {"signature": self.signature | {"task settings": settings}} | content)
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -182,6 +206,8 @@ class Session:
         """
         like = {name: value for name, value in self._content().items() if name not in ("task", "rows", "seconds")}
         saved = storage.load(path, self.net.wiring, like, check=lambda tree: self._compare(path, tree, anyway))
+        if fault := _not_finite({name: saved[name] for name in ("theta", "optimizer")}):
+            raise storage.CheckpointError(f"checkpoint {path}: its {fault} is not finite; remove it or use resume=False")
         try:
             self.task.restore(saved["task"])
         except Exception as error:
@@ -194,6 +220,8 @@ class Session:
     def _compare(self, path: Path, saved: dict[str, Any], anyway: bool) -> None:
         """Raise CheckpointError where the signatures differ; older files say less."""
         theirs, mine = saved["signature"], self.signature
+        settings = theirs.get("task settings", {})
+        mine = mine | {"task settings": {k: v for k, v in mine["task settings"].items() if k in settings}}
         different = [k for k in mine if k in theirs and theirs[k] != mine[k] and not (anyway and k in CHANGEABLE)]
         if different:
             found = "; ".join(_difference(k, theirs[k], mine[k]) for k in different)
@@ -218,7 +246,34 @@ def _difference(name: str, there: Any, here: Any) -> str:
     return f"{name}: {there!r} there, {here!r} here"
 
 
+def _named(learner: Learner) -> str:
+    """What a learner calls itself; one that has only its address to say is called by its class and its plain settings."""
+    if type(learner).__repr__ is not object.__repr__:
+        return repr(learner)
+    settings = {k: v for k, v in getattr(learner, "__dict__", {}).items() if isinstance(v, (bool, int, float, str))}
+    return f"{type(learner).__qualname__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
 def _settings(task: Task) -> dict[str, Any]:
-    """A task's own numbers and texts."""
-    given = {k: v for k, v in vars(task).items() if isinstance(v, (bool, int, float, str, np.generic))}
-    return {"n_in": task.n_in, "n_out": task.n_out} | {k: describe(v) for k, v in given.items() if not k.startswith("_")}
+    """A task's own numbers, texts and data, without what its ``state`` holds."""
+    changing = {"fresh", "lanes", *task.state()}
+    kinds = (bool, int, float, str, np.generic, np.ndarray)
+    given = {k: v for k, v in vars(task).items() if isinstance(v, kinds) and k not in changing}
+    return {"n_in": task.n_in, "n_out": task.n_out} | {k: describe(v) for k, v in given.items()}
+
+
+def _arrays_of(memory: Any) -> dict[str, Any]:
+    """The arrays of a learner's state that have a meaning."""
+    fields = vars(memory) if hasattr(memory, "__dict__") else {}
+    return {k: v for k, v in fields.items() if k not in getattr(memory, "forgotten", ())}
+
+
+def _not_finite(parts: dict[str, Any]) -> str:
+    """The name of the first array of floats that holds NaN or infinity; no memory is taken."""
+    for name, part in parts.items():
+        if isinstance(part, dict) and (fault := _not_finite({f"{name}[{k!r}]": v for k, v in part.items()})):
+            return fault
+        if isinstance(part, np.ndarray) and part.dtype.kind == "f" and part.size:
+            if not (np.isfinite(part.min()) and np.isfinite(part.max())):
+                return name
+    return ""

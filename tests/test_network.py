@@ -128,6 +128,109 @@ def test_trained_parameters_are_used_from_theta() -> None:
     assert before > 0 == srl.simulate(net, x).activity
 
 
+@pytest.mark.parametrize(
+    ("act", "value"),
+    [
+        (lambda v: v["h<-h"]["u"].__setitem__(Ellipsis, 0.1), 0.1),
+        (lambda v: v["h<-h"]["u"].__setitem__(slice(None), 0.1), 0.1),
+        (lambda v: v["h<-h"].__setitem__("u", 0.1), 0.1),
+        (lambda v: setattr(v["h<-h"]["u"], "data", np.full(10, 0.1)), 0.1),
+        (lambda v: v["h<-h"].__setitem__("u", abs(v["h<-h"]["u"])), None),
+        (lambda v: v["h<-h"]["u"].__setitem__(Ellipsis, abs(v["h<-h"]["u"]).toarray()), None),
+        (lambda v: v["h<-h"]["u"].__imul__(-1.0), -1),
+    ],
+)
+def test_what_is_written_into_a_view_of_masked_weights_reaches_theta(act, value) -> None:
+    net = small()
+    part, _ = net.wiring.layout["h<-h", "u"]
+    before = net.theta[part].copy()
+    act(net.view(net.theta))
+    expected = np.abs(before) if value is None else -before if value == -1 else np.full(10, value)
+    np.testing.assert_array_equal(net.theta[part], expected)
+    assert np.shares_memory(net.view(net.theta)["h<-h"]["u"].data, net.theta)
+    np.testing.assert_array_equal(net.view(net.theta)["h<-h"]["u"].data, expected)
+
+
+def test_one_synapse_or_row_of_a_view_and_what_has_none() -> None:
+    net = small()
+    weights, part = net.view(net.theta)["h<-h"]["u"], net.wiring.layout["h<-h", "u"][0]
+    full, before = weights.toarray(), weights.toarray()
+    i, j = np.argwhere(full != 0)[3]
+    weights[i, j] = 7.0
+    full[i, j] = 7.0
+    weights[i] = 2 * full[i]
+    full[i] *= 2
+    np.testing.assert_array_equal(weights.toarray(), full)
+    np.testing.assert_array_equal(net.theta[part], weights.data)
+    gone = np.argwhere(before == 0)[0]
+    for act in (
+        lambda: weights.__setitem__(tuple(gone), 1.0),
+        lambda: weights.__setitem__(Ellipsis, np.ones((5, 5))),
+        lambda: weights.eliminate_zeros(),
+        lambda: setattr(weights, "data", np.ones(3)),
+        lambda: net.view(net.theta)["h<-h"].update(u=1.0),
+        lambda: net.view(net.theta).pop("h<-h"),
+        lambda: net.view(net.theta).__setitem__("h<-h", weights),
+    ):
+        with pytest.raises(NetworkError):
+            act()
+    np.testing.assert_array_equal(weights.toarray(), full)
+    free = weights.copy()
+    free.data[...] = 0.0
+    free.eliminate_zeros()
+    assert free.nnz == 0 and weights.nnz == 10
+    np.testing.assert_array_equal(weights.toarray(), full)
+
+
+# -- parameters that nobody chose --------------------------------------------------------------------------------------------
+def test_a_network_that_was_never_initialized_is_drawn_with_seed_0_by_what_uses_it() -> None:
+    def fresh() -> Network:
+        net = Network("float64").add_input("x", 2).add_population("h", egru, 5)
+        return net.connect("x", "h", weight=0.9).connect("h", "h").add_readout("z", "h", 1)
+
+    x, expected = np.ones((6, 1, 2)), fresh().initialize(0).theta
+    loss, task = srl.losses.squared_error(np.ones((6, 1, 1))), srl.tasks.arrays(x, np.ones((6, 1, 1)))
+    still = srl.optimizers.sgd(lambda step: 0.0)
+    for use in (
+        lambda n: srl.simulate(n, x),
+        lambda n: srl.gradient(n, srl.SnAp(1), x, loss),
+        lambda n: srl.compare(n, [srl.SnAp(1)], x, loss),
+        lambda n: srl.Online(n, srl.SnAp(1), still, srl.losses.squared_error),
+        lambda n: srl.fit(n, task, srl.SnAp(1), still, steps=1, batch=1, progress=False),
+    ):
+        net = fresh()
+        use(net)
+        np.testing.assert_array_equal(net.theta, expected)
+    for write in (lambda n: n.theta.fill(0.0), lambda n: n.view(n.theta)["z"].__setitem__("weight", 1.0)):
+        net = fresh()
+        write(net)
+        before = net.theta.copy()
+        np.testing.assert_array_equal(srl.simulate(net, x).z * 0, 0)
+        np.testing.assert_array_equal(net.theta, before)
+
+
+def test_a_network_that_has_learned_keeps_it_when_parts_are_added() -> None:
+    net = small()
+    net.theta[...] = np.arange(len(net.theta)) + 1.0
+    before = {key: net.theta[part].copy() for key, (part, _) in net.wiring.layout.items()}
+    net.add_input("more", 3).add_population("k", egru, 4).connect("more", "k").connect("h", "k").add_readout("y", "k", 1)
+    srl.simulate(net, np.ones((3, 1, 5)))
+    for key, (part, _) in net.wiring.layout.items():
+        if key in before:
+            np.testing.assert_array_equal(net.theta[part], before[key])
+        elif "bias" not in key[1]:
+            assert np.any(net.theta[part] != 0), key
+
+
+def test_dt_is_fixed_once_a_delay_was_given_as_a_time() -> None:
+    net = Network("float64").add_population("h", egru, 2)
+    net.dt = 5e-4
+    net.connect("h", "h", delay="4*ms")
+    assert net.projections[0].delay == 8
+    with pytest.raises(NetworkError, match=r"dt = 0\.0005 s is fixed"):
+        net.dt = 1e-3
+
+
 # -- errors --------------------------------------------------------------------------------------------------------------
 ERRORS = {
     "unknown source": (lambda n: n.connect("y", "h"), r"unknown source 'y'; sources: \['x', 'h'\]"),
@@ -214,6 +317,7 @@ def test_an_empty_network_and_an_undrawn_parameter() -> None:
     with pytest.raises(ValueError, match="no population"):
         _ = Network().add_input("x", 1).theta
     net = Network().add_input("x", 1).add_population("h", alif, 2, v_th=lambda rng, n: np.ones(n)).connect("x", "h")
+    net.theta[...] = 1.0  # chosen, so that nothing is drawn
     with pytest.raises(ValueError, match=r"v_th is drawn at random; call net\.initialize"):
         srl.simulate(net, np.ones((2, 1)))
     with pytest.raises(ValueError, match="needs exactly one readout"):

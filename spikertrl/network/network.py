@@ -28,6 +28,7 @@ from ..units import PLAIN, seconds
 from . import weights as _weights
 from .budget import Learns, Memory, predict
 from .elements import Elements, Input, NetworkError, Population, Projection, Readout, whole_size
+from .views import views
 from .wiring import Wiring, build_wiring
 
 Made = TypeVar("Made")
@@ -48,7 +49,8 @@ class Network:
 
     def __init__(self, dtype: str = "float32", dt: Any = 1e-3) -> None:
         self.dtype = str(np.dtype(dtype))
-        self.dt = seconds(dt)
+        self._dt = seconds(dt)
+        self._dt_is_used = False
         self.inputs: dict[str, Input] = {}
         self.populations: dict[str, Population] = {}
         self.projections: list[Projection] = []
@@ -56,6 +58,8 @@ class Network:
         self._theta: np.ndarray | None = None
         self._theta_view: dict[str, dict[str, Any]] | None = None
         self._wiring: Wiring | None = None
+        self._kept: dict[tuple[str, str], np.ndarray] = {}  # blocks that were chosen before the network changed
+        self._is_ready = False  # what nobody chose has been drawn
         self._made: dict[str, Any] = {}  # what others made of this version and may use again: tables, idle simulators
         self._lock = threading.RLock()  # around everything that is made on first use
 
@@ -151,6 +155,7 @@ class Network:
         shape = (post.size, pre.size)
         indptr, indices = _weights.mask(name, shape, density, seed, mask)
         lowest = 1 if source in self.populations else 0
+        self._dt_is_used |= isinstance(delay, str) or hasattr(delay, "dim")
         found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
         weight = _weights.weights_given(name, weight, chosen, post.cell, shape)
         trained = None if trainable is True else () if trainable is False else tuple(trainable)
@@ -174,6 +179,20 @@ class Network:
         weight = _weights.given_values(weight, PLAIN, f"readout {name!r}: weight", shape)
         self.readouts.append(Readout(name, source, whole_size(name, size), float(decay), weight, first, trainable))
         return self._changed()
+
+    @property
+    def dt(self) -> float:
+        """Length of a step in seconds; fixed once a delay was given as a time, which became steps of this length."""
+        return self._dt
+
+    @dt.setter
+    def dt(self, value: Any) -> None:
+        if self._dt_is_used and seconds(value) != self._dt:
+            raise NetworkError(
+                f"dt = {self._dt:g} s is fixed, since a delay given as a time was turned into steps of it; "
+                "give Network(dt=...) before connecting"
+            )
+        self._dt = seconds(value)
 
     # -- parameters ----------------------------------------------------------------------------------------------------
     @property
@@ -200,11 +219,44 @@ class Network:
 
     @property
     def theta(self) -> np.ndarray:
-        """All trainable parameters, flat; the same array until the network changes. Untouched ones hold model defaults."""
+        """All trainable parameters, flat; the same array until the network changes. What nobody chose: see ``ready``."""
         if self._theta is None:
-            self._theta = np.zeros(self.wiring.n_parameters, self.dtype)
-            _weights.fill(self.populations.values(), self.view(self._theta), np.random.default_rng(0), biases=False)
+            with self._lock:
+                found = self._blank()
+                for key, values in self._kept.items():
+                    part, _ = self.wiring.layout.get(key, (slice(0, 0), ()))
+                    if part.stop - part.start == len(values):
+                        found[part] = values
+                self._theta = found
         return self._theta
+
+    def _blank(self) -> np.ndarray:
+        """Parameters that nobody chose: model defaults, and weights and biases of -0.0, by which they are known."""
+        found = np.full(self.wiring.n_parameters, -0.0, self.dtype)
+        named = views(self.wiring, self.projections, found)
+        _weights.fill(self.populations.values(), named, np.random.default_rng(0), biases=False)
+        return found
+
+    def _chosen(self) -> set[tuple[str, str]]:
+        """Blocks of theta that were drawn or written."""
+        if self._theta is None:
+            return set(self._kept)
+        bits, blank = (x.view(np.uint8).reshape(len(x), -1) for x in (self._theta, self._blank()))
+        return {key for key, (part, _) in self.wiring.layout.items() if not np.array_equal(bits[part], blank[part])}
+
+    def ready(self) -> Network:
+        """Draw with seed 0 what nobody has chosen; called by all that runs or trains a network.
+
+        A network that was neither initialized nor written to is initialized; one that was, and has got new parts since, has
+        these drawn. A network of which some parameters were written stays as it is.
+        """
+        if not self._is_ready:
+            with self._lock:
+                weights = {(g, n) for g, n in self.wiring.layout if g not in self.populations}
+                if self._kept or not weights & self._chosen():
+                    self.initialize(0, only_new=True)
+                self._is_ready = True
+        return self
 
     @theta.setter
     def theta(self, values: np.ndarray) -> None:
@@ -226,13 +278,18 @@ class Network:
             raise NetworkError(f"a vector like theta has shape ({self.wiring.n_parameters},), got {vector.shape}")
         if vector is self._theta and self._theta_view is not None:
             return self._theta_view
-        found = _weights.views(self.wiring, self.projections, vector)
+        found = views(self.wiring, self.projections, vector)
         if vector is self._theta:
             self._theta_view = found
         return found
 
-    def initialize(self, seed: int = 0) -> Network:
-        """Draw all parameters: weights, biases and callables given as parameters. The same seed gives the same network."""
+    def initialize(self, seed: int = 0, *, only_new: bool = False) -> Network:
+        """Draw all parameters: weights, biases and callables given as parameters. The same seed gives the same network.
+
+        ``only_new`` keeps what was drawn or written before: after ``add_readout`` or ``connect`` on a network that has learned.
+        Without this call, the first use draws what nobody has chosen with seed 0.
+        """
+        chosen, before = (self._chosen() if only_new else set()), self.theta.copy()
         rng = np.random.default_rng(seed)
         view = self.view(self.theta)
         for projection in self.projections:
@@ -245,6 +302,9 @@ class Network:
         for readout in self.readouts:
             _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng, PLAIN, f"weight of readout {readout.name!r}")
             view[readout.name]["bias"][...] = 0.0
+        for key in chosen:
+            part = self.wiring.layout[key][0]
+            self.theta[part] = before[part]
         return self
 
     def memory(self, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
@@ -298,6 +358,9 @@ class Network:
             raise NetworkError(f"connect: unknown source {source!r}; sources: {sorted(self.inputs) + sorted(self.populations)}")
 
     def _changed(self) -> Network:
+        if self._theta is not None and self._wiring is not None:
+            self._kept = {key: self._theta[self._wiring.layout[key][0]].copy() for key in self._chosen()}
+        self._is_ready = False
         self._theta = self._theta_view = self._wiring = None
         self._made = {}
         return self

@@ -1,4 +1,4 @@
-"""Masks, initial values and named views of a network's parameters."""
+"""Masks and initial values of a network's parameters."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from scipy import sparse
 from ..compile.cell import SURROGATE, Cell
 from ..language import TextError, evaluate, parse
 from ..units import PLAIN, base_values, in_base_units, steps
-from .elements import NetworkError, Population, Projection
-from .wiring import Wiring
+from .elements import NetworkError, Population
 
 
 def unit_values(
@@ -86,21 +85,6 @@ def per_synapse(matrix: Any, indptr: np.ndarray | None, indices: np.ndarray | No
     return np.asarray(sparse.csr_matrix(matrix)[rows, indices]).reshape(-1)
 
 
-def views(wiring: Wiring, projections: Iterable[Projection], vector: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Named views into a vector shaped like theta; see ``Network.view``."""
-    found: dict[str, dict[str, Any]] = {}
-    masks = {p.name: p for p in projections if not p.is_dense}
-    for (group, name), (part, shape) in wiring.layout.items():
-        piece = vector[part]
-        if projection := masks.get(group):
-            view = sparse.csr_matrix((piece, projection.indices, projection.indptr), shape=projection.shape, copy=False)
-            view.data = piece  # scipy copies the data when they are a small part of a larger array
-        else:
-            view = piece.reshape(shape)
-        found.setdefault(group, {})[name] = view
-    return found
-
-
 def given_values(value: Any, dims: tuple[float, ...], what: str, shape: tuple[int, ...]) -> Any:
     """Weights or biases as they may be given, in SI base units: a plain number is in them already, a quantity is converted.
 
@@ -164,7 +148,7 @@ def fill(populations: Iterable[Population], view: dict[str, dict[str, Any]], rng
     for population in populations:
         for name, values in view.get(population.name, {}).items():
             if name.startswith("bias_"):
-                values[...] = _bias(population, name.removeprefix("bias_"), rng) if biases else 0.0
+                values[...] = _bias(population, name.removeprefix("bias_"), rng) if biases else -0.0
             else:
                 values[...] = _parameter(population, name, rng)
         for name, given in population.parameters.items():

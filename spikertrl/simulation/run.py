@@ -25,12 +25,14 @@ IDLE = 4  # simulators that a network keeps between calls
 
 def simulator(net: Network) -> Simulator:
     """A simulator of one's own: two users of one network need two."""
+    net.ready()
     return Simulator(net, net.made("plan", lambda: Plan(net)))
 
 
 @contextmanager
 def borrowed(net: Network) -> Iterator[Simulator]:
     """A simulator for the length of a call, kept by the network between calls; nobody else has it meanwhile."""
+    net.ready()
     idle: list[Simulator] = net.made("simulators", list)
     try:
         found = idle.pop()

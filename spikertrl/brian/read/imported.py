@@ -45,7 +45,7 @@ class ImportedNetwork(Network):
         fresh = self._theta is None
         found = Network.theta.fget(self)  # type: ignore[attr-defined]
         if fresh:
-            self.initialize(0)
+            self.initialize(0, only_new=True)
         return found
 
     @theta.setter

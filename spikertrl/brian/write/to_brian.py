@@ -62,6 +62,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     """
     from . import build as export_build
 
+    net.ready()
     x = None
     if inputs is not None:
         x = as_input(net, inputs) if net.inputs else np.zeros((len(inputs), 1, 0))

@@ -279,9 +279,13 @@ def test_refusals() -> None:
     above = srl.Network("float64").add_population("h", srl.models.lif, 3, initial={"v": np.array([0, 30, 0]) * b2.mV})
     with pytest.raises(srl.network.NetworkError, match=r"units \[1\] start above threshold"):
         srl.to_brian(above)
-    drawn = srl.Network("float64").add_population("h", srl.models.lif, 3, tau=lambda rng, n: 0.01 * rng.random(n))
-    with pytest.raises(srl.network.NetworkError, match=r"net.initialize\(seed\)"):
-        srl.to_brian(drawn)
+
+
+def test_parameters_that_nobody_drew_are_those_of_every_first_use() -> None:
+    nets = [srl.Network("float64").add_population("h", srl.models.lif, 3, tau=lambda rng, n: rng.random(n)) for _ in range(2)]
+    exported = srl.to_brian(nets[0])
+    nets[1].initialize(0)
+    assert np.array_equal(exported.groups["h"].tau / b2.second, nets[1].populations["h"].parameters["tau"])
 
 
 @pytest.mark.slow

@@ -62,6 +62,7 @@ def to_nir(net: Network) -> Any:
     (True, True, True)
     """
     nir = needed("nir", "to_nir()")
+    net.ready()
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     found = {name: _primitive(p) for name, p in net.populations.items()}

@@ -27,7 +27,7 @@ def readable(size: float) -> str:
         if size < 1024:
             return f"{size:.3g} {unit}"
         size /= 1024
-    return f"{size:.2f} GiB"
+    return f"{size:.2f} GiB" if size < 1024 else f"{size / 1024:.2f} TiB"
 
 
 def require(needed: int, what: str, advice: Callable[[int], str]) -> None:

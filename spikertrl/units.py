@@ -45,6 +45,8 @@ def seconds(value: Any, *, zero: bool = False) -> float:
 
 def _number(text: Any, value: Any) -> float:
     try:
+        if isinstance(text, bool | np.bool_):
+            raise TypeError
         return float(text)
     except (TypeError, ValueError):
         raise ValueError(f"cannot read the time {value!r}; give seconds, a Brian2 time or text such as '1*ms'") from None

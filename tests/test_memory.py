@@ -52,6 +52,14 @@ def test_too_much_is_refused_before_allocation(monkeypatch, learner):
     srl.SnAp(1).init(net, 8)  # what the message offers works
 
 
+def test_messages_of_a_long_delay_are_refused_before_allocation(monkeypatch):
+    """They wait for as long as it lasts: 500,000 steps of 27 sources, in the piece and in the state."""
+    net = network(delay=500_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Free", (), {"available": 2**26})())
+    with pytest.raises(NotEnoughMemory, match=r"messages of 27 sources, 1 lanes and the last 500000 steps .* needs 206 MiB"):
+        srl.simulate(net, np.zeros((3, 3)))
+
+
 @pytest.mark.parametrize("units", [1, 2, 3, 4, 5, 13])
 @pytest.mark.parametrize("density", [None, 0.4])
 def test_blocks_of_any_shape(units, density):

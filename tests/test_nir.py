@@ -11,7 +11,7 @@ import pytest
 
 import spikertrl as srl
 from networks import worst_block
-from spikertrl.nir.paths import NIRError
+from spikertrl.nir.nodes import NIRError
 from spikertrl.nir.units import METHODS, nir_model
 from tolerances import EXACT64, VALUES64
 
@@ -198,6 +198,168 @@ REFUSED = {
         "unequal delays between two matrices",
     ),
 }
+
+
+def changed(node: str, **values: object) -> nir.NIRGraph:
+    """``layered`` with other values in a node, as a file may hold them."""
+    graph = layered()
+    for field, value in values.items():
+        old = getattr(graph.nodes[node], field)
+        setattr(graph.nodes[node], field, np.full(old.shape, value) if isinstance(value, float) else value)
+    return graph
+
+
+NAN, INF = float("nan"), float("inf")
+VALUES = [  # node, field, value, what is said
+    ("lif", "tau", INF, r"NIR node 'lif': LIF.tau is inf at 0; legal: finite, > 0"),
+    ("lif", "tau", 0.0, r"LIF.tau is 0 at 0; legal: finite, > 0"),
+    ("lif", "tau", -0.02, r"LIF.tau is -0.02 at 0; legal: finite, > 0"),
+    ("lif", "r", NAN, r"NIR node 'lif': LIF.r is nan at 0; legal: finite"),
+    (
+        "lif",
+        "v_threshold",
+        -1.0,
+        r"NIR node 'lif': LIF.v_threshold is -1 at 0, below v_reset, .* legal: v_threshold >= v_reset",
+    ),
+    ("lif", "v_reset", 2.0, "below v_reset, which is 2"),
+    ("lif", "v_leak", np.ones(5), r"NIR node 'lif': LIF.v_leak has shape \(5,\); legal: \(6,\), or one number"),
+    ("lif", "r", np.full(6, "a"), r"NIR node 'lif': LIF.r is .*; legal: an array of real numbers"),
+    ("lif", "r", np.full(6, 1j), r"LIF.r is .*; legal: an array of real numbers"),
+    ("lif", "r", None, r"LIF.r is None; legal: an array of real numbers"),
+    ("lif", "r", 1e39, r"NIR node 'lif': .* is inf"),
+    ("cuba", "tau_syn", NAN, r"NIR node 'cuba': CubaLIF.tau_syn is nan at 0"),
+    ("cuba", "w_in", INF, r"NIR node 'cuba': CubaLIF.w_in is inf"),
+    ("leak", "tau", 0.0, r"NIR node 'leak': LI.tau is 0"),
+    ("leak", "r", NAN, r"NIR node 'leak': LI.r is nan"),
+    ("ff", "weight", NAN, r"NIR node 'ff': Affine.weight is nan at \(0, 0\)"),
+    ("ff", "weight", np.ones((6, 4)), r"NIR node 'ff': Affine.weight has shape \(6, 4\), but 3 signals arrive"),
+    ("ff", "weight", np.ones((5, 3)), r"NIR node 'ff': Affine.bias has shape"),
+    ("ff", "bias", NAN, r"NIR node 'ff': Affine.bias is nan"),
+    ("mid", "weight", np.ones((5, 6)), r"NIR node 'mid': Affine.bias has shape"),
+    ("rec", "weight", np.ones((5, 6)), r"NIR node 'late': Delay.delay has shape \(6,\); legal: \(5,\)"),
+    ("rec", "weight", np.ones((2, 2, 6)), r"NIR node 'rec': Linear has a weight of shape .*; only matrices"),
+    ("late", "delay", NAN, r"NIR node 'late': Delay.delay is nan at 0; legal: finite, >= 0"),
+    ("late", "delay", -1e-3, r"NIR node 'late': Delay.delay is -0.001 at 0"),
+    ("late", "delay", 1e9, r"NIR node 'late': Delay.delay is 1e\+09 s, 1e\+12 steps of dt = 0.001 s; .* would take 43.66 TiB"),
+    ("up", "weight", INF, r"NIR node 'up': Affine.weight is inf"),
+    ("up", "bias", NAN, r"NIR node 'up': Affine.bias is nan"),
+    ("in", "input_type", {"input": np.array([0])}, "NIR node 'in': Input has the shape"),
+]
+
+
+@pytest.mark.parametrize(("node", "field", "value", "words"), VALUES)
+def test_values_that_no_node_may_have(node: str, field: str, value: object, words: str) -> None:
+    with pytest.raises(NIRError, match=words):
+        srl.from_nir(changed(node, **{field: value}), DT)
+
+
+def test_a_leak_that_eulers_steps_cannot_follow() -> None:
+    with pytest.raises(NIRError, match=r"NIR node 'lif': LIF.tau is 0.0004 s; legal with the method 'euler' and dt = 0.001 s"):
+        srl.from_nir(changed("lif", tau=4e-4), DT, method="euler")
+    with pytest.raises(NIRError, match=r"NIR node 'leak': LI.tau is 0.0008 s, less than dt"):
+        srl.from_nir(changed("leak", tau=8e-4), DT, method="euler")
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_one_number_for_a_layer_is_spread_over_it(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Scalars in every unit, bias, scale and delay, in a graph and in a file, beside the arrays that they stand for."""
+    names = {
+        "lif": ("tau", "r", "v_leak", "v_threshold", "v_reset"), "late": ("delay",), "ff": ("bias",),
+        "cuba": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+        "leak": ("tau", "r", "v_leak"),
+    }  # fmt: skip
+
+    def graph(alike: bool) -> nir.NIRGraph:
+        one = layered()
+        one.nodes["late"].delay = np.full(6, 3 * DT)
+        for name, fields in names.items():
+            for field in fields:
+                value = getattr(one.nodes[name], field)
+                setattr(one.nodes[name], field, np.full(shape if alike else value.shape, value[0]))
+        scale = nir.Scale(np.full(shape if alike else 3, 1.5))
+        edges = [e for e in one.edges if e != ("in", "ff")]
+        return nir.NIRGraph({**one.nodes, "gain": scale}, [("in", "gain"), ("gain", "ff"), *edges], type_check=False)
+
+    nir.write(tmp_path / "one.nir", graph(True), compression=None)
+    full, *nets = (srl.from_nir(g, DT, dtype="float64") for g in (graph(False), graph(True), tmp_path / "one.nir"))
+    expected = srl.simulate(full, drive())
+    assert len(expected.events) > 100
+    for net in nets:
+        assert {n: p.size for n, p in net.populations.items()} == {"lif": 6, "cuba": 4}
+        np.testing.assert_array_equal(srl.simulate(net, drive()).z, expected.z)
+
+
+def test_what_is_no_graph(tmp_path: Path) -> None:
+    """One class of error for whatever is given, and for damaged files; a file that is not there is Python's own."""
+    good, cut, junk = tmp_path / "good.nir", tmp_path / "cut.nir", tmp_path / "junk.nir"
+    nir.write(good, layered())
+    cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    junk.write_bytes(b"no HDF5" * 100)
+    alone = tmp_path / "alone.nir"
+    nir.write(alone, layered().nodes["lif"])
+    for given in (3, None, [], {}, b"a", np.ones(3), layered().nodes["lif"], cut, junk, tmp_path, alone):
+        with pytest.raises(NIRError, match=r"from_nir: .*(legal: a nir.NIRGraph|is a folder)"):
+            srl.from_nir(given, DT)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        srl.from_nir(tmp_path / "none.nir", DT)
+    with pytest.raises(NIRError, match="net is a int"):
+        srl.to_nir(3)  # type: ignore[arg-type]
+    for dt in (0, -1.0, NAN, "a", [1, 2], b"x", True):
+        with pytest.raises(NIRError, match="time"):
+            srl.from_nir(layered(), dt)  # type: ignore[arg-type]
+    for nodes, edges in (({"a": 1}, [("a",)]), ({3: 1}, []), ({"a": 1}, [("a", "b")]), ({"a": 1}, None), (None, [])):
+        with pytest.raises(NIRError, match=r"legal: |which is not a node"):
+            srl.from_nir(nir.NIRGraph(nodes or {}, edges, type_check=False) if nodes else broken(), DT)
+
+
+def broken() -> nir.NIRGraph:
+    graph = layered()
+    graph.nodes = None  # type: ignore[assignment]
+    return graph
+
+
+@pytest.mark.slow
+def test_mutated_files(tmp_path: Path) -> None:
+    """500 files with bytes or values changed at random: a network that computes, or a NIRError; never anything else."""
+    import h5py
+
+    rng, good, path = np.random.default_rng(0), tmp_path / "good.nir", tmp_path / "bad.nir"
+    nir.write(good, layered(), compression=None)
+    fields: list[str] = []
+    with h5py.File(good, "r") as file:
+        file.visititems(lambda name, item: fields.append(name) if isinstance(item, h5py.Dataset) else None)
+    odd = [NAN, INF, -INF, 0.0, -1.0, 1e39, 1e-300, 1e9, 3, "a", np.ones(3), np.ones((2, 2)), np.ones(0), True, 1j]
+    computed = refused = 0
+    for trial in range(500):
+        path.write_bytes(good.read_bytes())
+        if trial % 2:
+            data = bytearray(good.read_bytes())
+            for _ in range(rng.integers(1, 6)):
+                data[rng.integers(len(data))] = rng.integers(256)
+            path.write_bytes(data[: rng.integers(len(data)) if rng.random() < 0.1 else None])
+        else:
+            with h5py.File(path, "a") as file:
+                name = fields[rng.integers(len(fields))]
+                value, whole = odd[rng.integers(len(odd))], np.array(file[name][()])  # type: ignore[index]
+                del file[name]
+                if (
+                    np.ndim(value) == 0
+                    and whole.dtype.kind == "f"
+                    and rng.random() < 0.5
+                    and not isinstance(value, str | complex)
+                ):
+                    whole.flat[rng.integers(whole.size)] = value
+                    value = whole
+                if rng.random() < 0.9:
+                    file[name] = value
+        try:
+            run = srl.simulate(srl.from_nir(path, DT, dtype="float64"), drive()[:20])
+        except (NIRError, FloatingPointError):
+            refused += 1
+        else:
+            computed += 1
+            assert all(np.isfinite(v).all() for states in run.states.values() for v in states.values())
+    assert computed > 50 and refused > 50
 
 
 @pytest.mark.parametrize("case", REFUSED)

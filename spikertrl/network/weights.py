@@ -187,7 +187,8 @@ def check_constants(cell: Cell, name: str, size: int, values: Mapping[str, Any],
             used = _used(text, known, int(zero[0]))
             raise NetworkError(f"population {name!r}: {cell.model.name} divides by {text}, which is 0 for {used}")
     surrogate = {f"{SURROGATE}{n}": np.full(size, v) for n, v in cell.model.surrogate.parameters.items()}
-    phi = np.array([(known | surrogate)[n] for n in cell.phi], cell.dtype).reshape(-1, size)
+    with np.errstate(over="ignore"):  # found and said below
+        phi = np.array([(known | surrogate)[n] for n in cell.phi], cell.dtype).reshape(-1, size)
     found = np.zeros((cell.n_constants, size), cell.dtype)
     cell.constants(phi, phi.dtype.type(dt), found)
     for which, unit in np.argwhere(~np.isfinite(found)):

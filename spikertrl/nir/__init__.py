@@ -1,6 +1,6 @@
 """Networks from and to the Neuromorphic Intermediate Representation (NIR)."""
 
-from .paths import NIRError
+from .nodes import NIRError
 from .read import from_nir
 from .units import nir_model, primitive_of
 from .write import to_nir

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from ..network.network import Network
-from ..optional import needed
 from ..surrogates import Surrogate
-from .paths import Arriving, NIRError, Path, Paths, flat, kind
-from .units import METHODS, PRIMITIVES, nir_model
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ..units import seconds
+from .files import opened
+from .nodes import NIRError, kind, numbers, parameters
+from .paths import Arriving, Path, Paths, flat
+from .units import METHODS, nir_model
 
 CLOSE = 1e-9  # of a step: a delay is a whole number of steps, and two decays are one, to this
 
@@ -47,71 +47,94 @@ def from_nir(graph: Any, dt: float | None = None, *, method: str | None = None, 
     Raises
     ------
     NIRError
-        Naming the node: for other primitives, delays that are no whole steps, loops without a unit, an Output that does not
-        read exactly one unit node.
+        Naming the node and what is legal: for other primitives, parameters that are not finite or out of range, sizes that do
+        not fit, delays that are no whole steps or more than a million, loops without a unit, an Output that does not read
+        exactly one unit node; and for a file that holds no graph or is damaged.
+    FileNotFoundError
+        If there is no such file.
     ModuleNotFoundError
         Without the extra ``nir``, when a file is given.
 
     Notes
     -----
     NIR's edges take no time. Here a message between units takes one step, so a ``Delay`` of k steps between units is a delay
-    of k + 1; from inputs, and into readouts, an edge takes none. All voltages start at 0.
+    of k + 1; from inputs, and into readouts, an edge takes none. All voltages start at 0. A parameter of shape () or (1,), as
+    some exporters write them, holds for every unit of its layer, which is as wide as what arrives at it.
     """
-    graph = needed("nir", "from_nir()").read(str(graph)) if isinstance(graph, (str, File)) else graph
-    dt = _remembered(graph, "dt", dt)
-    if dt is None:
-        raise NIRError("from_nir: the graph does not say how long a step is; give dt= in seconds, for example dt=1e-3")
+    graph = opened(graph)
     method = str(_remembered(graph, "method", method) or METHODS[0])
     if method not in METHODS:
         raise NIRError(f"from_nir: method must be one of {METHODS}, got {method!r}")
+    with _refusals():
+        net = Network(dtype, _step(graph, dt))
     nodes, edges = flat(graph)
-    sizes = {n: _size(node) for n, node in nodes.items() if kind(node) in PRIMITIVES or _is_door(n, node, "Input")}
-    paths = Paths(nodes, edges, sizes)
-    leaks = {n for n in sizes if kind(nodes[n]) == "LI" and _is_leak(n, nodes, edges, paths)}
-    net = Network(dtype, float(dt))
-    for name in sizes:
-        if kind(nodes[name]) == "Input":
-            net.add_input(name, sizes[name], kind_of_input or str(_remembered(nodes[name], "kind", None) or "analog"))
-        elif name not in leaks:
-            parameters = _parameters(nodes[name])
-            net.add_population(name, nir_model(kind(nodes[name]), method), sizes[name], surrogate=surrogate, **parameters)
+    inputs, outputs = ([n for n, node in graph.nodes.items() if kind(node) == which] for which in ("Input", "Output"))
+    paths = Paths(nodes, edges, inputs, net.dt)
+    leaks = {n for n in paths.sizes if kind(nodes[n]) == "LI" and _is_leak(n, nodes, edges, paths, outputs)}
+    for name, size in paths.sizes.items():
+        with _refusals(name):
+            if name in inputs:
+                net.add_input(name, size, kind_of_input or str(_remembered(nodes[name], "kind", None) or "analog"))
+            elif name not in leaks:
+                _add_population(net, name, nodes[name], size, method, surrogate)
     arriving = {name: paths.arriving(name) for name in net.populations}
     for name, found in arriving.items():
-        _connect(net, name, found)
-    outputs = [n for n in nodes if _is_door(n, nodes[n], "Output")]
-    readouts = {n: _add_readout(net, n, nodes, paths, leaks, method) for n in outputs}
-    _fill(net, arriving, readouts)
+        with _refusals(name):
+            _connect(net, name, found)
+    biases = {}
+    for name in outputs:
+        with _refusals(name):
+            biases[name] = _add_readout(net, name, nodes, paths, leaks, method)
+    _fill(net, arriving, biases)
     return net
 
 
-def _is_door(name: str, node: Any, which: str) -> bool:
-    """Is it an Input or Output of the whole graph, not of a nested one?"""
-    return kind(node) == which and "." not in name
+@contextmanager
+def _refusals(name: str | None = None) -> Iterator[None]:
+    """What a network refuses is a NIRError that names the node."""
+    try:
+        yield
+    except NIRError:
+        raise
+    except ValueError as error:
+        raise NIRError(f"NIR node {name!r}: {error}" if name else f"from_nir: {error}") from error
+
+
+def _step(graph: Any, dt: Any) -> float:
+    """The step in seconds, given or remembered."""
+    dt = _remembered(graph, "dt", dt)
+    if dt is None:
+        raise NIRError("from_nir: the graph does not say how long a step is; give dt= in seconds, for example dt=1e-3")
+    return seconds(dt.item() if isinstance(dt, np.ndarray | np.generic) and dt.size == 1 and not hasattr(dt, "dim") else dt)
 
 
 def _remembered(node: Any, name: str, given: Any) -> Any:
     """What is given, else what the node's metadata say, else None."""
     if given is not None:
         return given
-    found = (getattr(node, "metadata", None) or {}).get(name)
-    return found.decode() if isinstance(found, bytes) else found
+    metadata = getattr(node, "metadata", None)
+    found = metadata.get(name) if isinstance(metadata, dict) else None
+    return found.decode(errors="replace") if isinstance(found, bytes) else found
 
 
-def _size(node: Any) -> int:
-    shape = node.input_type["input"]
-    return int(np.prod(np.asarray(shape, int)))
-
-
-def _parameters(node: Any) -> dict[str, Any]:
-    """NIR's parameters (n,), with units where the model has them."""
+def _add_population(net: Network, name: str, node: Any, size: int, method: str, surrogate: Surrogate | None) -> None:
+    """A unit node, its parameters with units where the model has them."""
     from brian2 import hertz, second
 
-    found = {}
-    for name, record in nir_model(kind(node)).parameters.items():
-        values = np.asarray(getattr(node, "r" if name == "rate" else name), float).reshape(-1)
-        values = values * np.ones(_size(node))
-        found[name] = values * {"second": second, "hertz": hertz}.get(record.unit, 1.0)
-    return found
+    model, values = nir_model(kind(node), method), parameters(name, node, size)
+    if method == "euler":
+        _stable(name, node, values, net.dt)
+    units = {"second": second, "hertz": hertz}
+    given = {n: v * units.get(model.parameters[n].unit, 1.0) for n, v in values.items()}
+    net.add_population(name, model, size, surrogate=surrogate, **given)
+
+
+def _stable(name: str, node: Any, values: dict[str, np.ndarray], dt: float) -> None:
+    """Euler's steps of a leak grow without bound where a time constant is half a step or less."""
+    for field, value in values.items():
+        if field.startswith("tau") and (value <= dt / 2).any():
+            what = f"NIR node {name!r}: {kind(node)}.{field} is {value.min():g} s"
+            raise NIRError(f"{what}; legal with the method 'euler' and dt = {dt:g} s: > {dt / 2:g} s; use 'exponential'")
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
@@ -159,11 +182,11 @@ def _uniform(delay: np.ndarray, weight: np.ndarray) -> Any:
 
 
 # -- readouts ----------------------------------------------------------------------------------------------------------
-def _is_leak(name: str, nodes: dict[str, Any], edges: list[tuple[str, str]], paths: Paths) -> bool:
+def _is_leak(name: str, nodes: dict[str, Any], edges: list[tuple[str, str]], paths: Paths, outputs: list[str]) -> bool:
     """Can an LI be the leak of a readout: heard by one Output alone, one time constant, reading one unit node?"""
     heard = [post for pre, post in edges if pre == name]
-    tau = np.asarray(nodes[name].tau, float).reshape(-1)
-    if len(heard) != 1 or not _is_door(heard[0], nodes[heard[0]], "Output") or len(paths.into[heard[0]]) != 1 or np.ptp(tau):
+    tau = numbers(name, nodes[name], "tau")
+    if len(heard) != 1 or heard[0] not in outputs or len(paths.into[heard[0]]) != 1 or np.ptp(tau):
         return False
     sources = paths.arriving(name).paths
     return len(sources) == 1 and kind(nodes[sources[0].source]) != "Input" and sources[0].source != name
@@ -182,13 +205,17 @@ def _add_readout(net: Network, name: str, nodes: dict[str, Any], paths: Paths, l
         raise NIRError(f"NIR node {name!r}: a Delay before an Output is not supported; leave it out")
     weight, bias, decay = path.matrix(), found.constant, 0.0
     if leak is not None:
-        ratio = net.dt / float(np.asarray(leak.tau).reshape(-1)[0])
+        values = parameters(before[0], leak, paths.sizes[before[0]])
+        ratio = net.dt / float(values["tau"][0])
         decay = float(np.exp(-ratio)) if method == "exponential" else 1 - ratio
+        if decay < 0:
+            raise NIRError(f"NIR node {before[0]!r}: LI.tau is {values['tau'][0]:g} s, less than dt = {net.dt:g} s; "
+                           "legal for a readout with the method 'euler': >= dt; use 'exponential'")  # fmt: skip
         kept = _remembered(leak, "decay", decay)
-        decay = float(kept) if abs(float(kept) - decay) < CLOSE else decay
-        gain = (1 - decay) * np.asarray(leak.r, float).reshape(-1)
+        decay = float(kept) if isinstance(kept, float | np.ndarray | np.number) and abs(kept - decay) < CLOSE else decay
+        gain = (1 - decay) * values["r"]
         gain = np.where(np.abs(gain - 1) < CLOSE, 1.0, gain)
-        rest = (1 - decay) * np.asarray(leak.v_leak, float).reshape(-1)
+        rest = (1 - decay) * values["v_leak"]
         weight, bias = weight * gain[:, None], bias * gain + rest
     net.add_readout(name, path.source, len(weight), decay=decay, weight=weight)
     return bias

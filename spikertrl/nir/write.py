@@ -13,7 +13,7 @@ from ..network.elements import Population, Projection, Readout
 from ..network.network import Network
 from ..network.projections import synapses
 from ..optional import needed
-from .paths import NIRError
+from .nodes import NIRError
 from .units import primitive_of
 
 WHY_NOT = {
@@ -62,6 +62,8 @@ def to_nir(net: Network) -> Any:
     (True, True, True)
     """
     nir = needed("nir", "to_nir()")
+    if not isinstance(net, Network):
+        raise NIRError(f"to_nir: net is a {type(net).__name__}; legal: a Network")
     net.ready()
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []

@@ -32,6 +32,7 @@ from scipy import sparse
 from ..compile.cell import SURROGATE
 from ..network.elements import Population, Projection
 from ..network.projections import Link
+from ..resources import require
 from ..tape import LINEAR, Tape
 from .delivery import by_event, event_table
 from .events import EventQueue, deliver, push
@@ -39,6 +40,8 @@ from .state import SimState
 
 if TYPE_CHECKING:
     from ..network.network import Network
+
+UNASKED = 1 << 26  # bytes that are taken without a look at what is free
 
 Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
 
@@ -95,8 +98,19 @@ class Simulator:
         return self._tables[batch]
 
     def queue(self, tau: int, batch: int) -> EventQueue:
-        """An empty event window."""
-        return EventQueue(self.wiring.history, tau, batch, self.wiring.n_channels + self.wiring.n_units, self.dtype)
+        """An empty event window.
+
+        Raises
+        ------
+        NotEnoughMemory
+            If messages of so long a delay do not fit.
+        """
+        history, sources = self.wiring.history, self.wiring.n_channels + self.wiring.n_units
+        size = 2 * (history + tau) * batch * sources * (self.dtype.itemsize + 4)  # the piece, and what a state keeps of it
+        if size > UNASKED:
+            what = f"the messages of {sources} sources, {batch} lanes and the last {history} steps (the longest delay)"
+            require(size, what, lambda _: "shorten the delays or take fewer lanes")
+        return EventQueue(history, tau, batch, sources, self.dtype)
 
     def start(self, batch: int) -> SimState:
         """State before the first step of ``batch`` lanes."""

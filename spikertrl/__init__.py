@@ -18,6 +18,7 @@ from .parallel.runs import Sweep, sweep
 from .simulation import Record, Run, simulate
 from .training.fit import evaluate, fit
 from .training.gradients import compare, gradient
+from .training.load import load
 from .training.online import Online
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ __all__ = [
     "from_nir",
     "gradient",
     "learners",
+    "load",
     "losses",
     "models",
     "nir_models",

@@ -15,6 +15,7 @@ from .language import TextError
 _TIMES = {"s": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6}
 _SECOND = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 PLAIN = (0.0,) * 7
+_BASE_UNITS = ("metre", "kilogram", "second", "amp", "kelvin", "mole", "candle")
 MOST_STEPS = 1_000_000  # of a delay
 
 
@@ -112,6 +113,19 @@ def base_values(value: Any, dims: tuple[float, ...], what: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{what} must be finite, got {_first(array)}")
     return array
+
+
+def base_text(value: Any) -> float | str:
+    """A plain number as a float, text as it is, a quantity as text in base units that reads back to the same double.
+
+    >>> base_text(3), base_text("20*ms")
+    (3.0, '20*ms')
+    """
+    if isinstance(value, str):
+        return value
+    powers = zip(_BASE_UNITS, value.dim._dims if hasattr(value, "dim") else PLAIN, strict=True)
+    units = [f"{name}**({float(power):g})" for name, power in powers if power]
+    return "*".join([repr(float(value)), *units]) if units else float(value)
 
 
 def _first(array: np.ndarray) -> str:

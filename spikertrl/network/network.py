@@ -14,17 +14,21 @@ Network(float32, dt=0.001 s): input x (2); population h (16 egru); h<-x 3 ports 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import storage
 from ..compile.cell import compile_model
 from ..html import table
 from ..model import Model
 from ..surrogates import Surrogate
 from ..units import PLAIN, seconds
+from . import record as _record
 from . import weights as _weights
 from .budget import Learns, Memory, predict
 from .elements import Elements, Input, NetworkError, Population, Projection, Readout, whole_size
@@ -88,7 +92,7 @@ class Network:
             Exactly these parameters are trained; default: those the model declares.
         reset_gradient : bool, optional
             False leaves the pseudo-derivative out of the unit's own reset path (the convention of some e-prop papers).
-        bias : float or array (size,) or callable (rng, size)
+        bias : float, array (size,), callable (rng, size), or mapping port -> one of them
             Initial value of every bias.
         initial : mapping, optional
             State name -> initial value (number, quantity or (size,) array).
@@ -109,8 +113,7 @@ class Network:
         model = model if trainable is None else model.with_trainable(tuple(trainable))
         cell, size = compile_model(model, self.dtype), whole_size(name, size)
         values, start = _weights.unit_values(cell, name, size, parameters, initial or {})
-        for port in (p for p, record in model.ports.items() if record.bias):
-            _weights.given_values(bias, cell.dims[f"I_{port}"], f"{name}.bias_{port}", (size,))
+        _weights.check_bias(bias, cell, name, size)
         _weights.check_constants(cell, name, size, values, self.dt)
         first = sum(p.size for p in self.populations.values())
         self.populations[name] = Population(name, cell, size, first, values, bias, start)
@@ -321,6 +324,43 @@ class Network:
         True
         """
         return predict(self, learner, batch, tau)
+
+    def save(self, path: str | os.PathLike[str], *, functions: str = "refuse") -> Path:
+        """Write the network to one file: structure, models with their text, parameters, dtype, dt. ``srl.load`` reads it.
+
+        A model of your own travels in it. Nothing of a file is run when it is read. Of an imported Brian2 network the file
+        holds what every network has, not the way back to Brian2.
+
+        Parameters
+        ----------
+        path : path
+            Written whole or not at all.
+        functions : {"refuse", "values"}
+            Initial weights, biases and parameters may be functions, which a file cannot hold: "values" writes their present
+            values, with which ``initialize`` of the network that is read begins.
+
+        Raises
+        ------
+        NetworkError
+            For functions, unless their values are asked for.
+        OSError
+            If the file cannot be written; an older file of that name is still there.
+
+        Examples
+        --------
+        >>> import os, tempfile, spikertrl as srl
+        >>> net = srl.Network().add_input("x", 2).add_population("h", srl.models.egru, 4).connect("x", "h").initialize(3)
+        >>> again = srl.load(net.save(os.path.join(tempfile.mkdtemp(), "net.npz")))
+        >>> repr(again) == repr(net), bool((again.theta == net.theta).all())
+        (True, True)
+        """
+        return storage.save(path, self.tree(functions), _record.SAVED)
+
+    def tree(self, functions: str = "refuse") -> dict[str, Any]:
+        """What ``save`` writes, as containers, numbers, arrays and records."""
+        self.ready()
+        found = _record.tree(self.elements, self.dt, self.theta, self.view(self.theta), functions)
+        return found | {"dt is fixed": self._dt_is_used}
 
     def __repr__(self) -> str:
         parts = [f"input {i.name} ({i.size})" for i in self.inputs.values()]

@@ -113,6 +113,16 @@ def given_values(value: Any, dims: tuple[float, ...], what: str, shape: tuple[in
     return array
 
 
+def check_bias(bias: Any, cell: Cell, name: str, size: int) -> None:
+    """Check the ``bias`` of ``add_population``, one for all ports or one each, by ``given_values``."""
+    ports = [port for port, record in cell.model.ports.items() if record.bias]
+    if isinstance(bias, Mapping) and set(bias) != set(ports):
+        raise NetworkError(f"population {name!r}: bias is given for the ports {sorted(bias)}; it is needed for {sorted(ports)}")
+    for port in ports:
+        given = bias[port] if isinstance(bias, Mapping) else bias
+        given_values(given, cell.dims[f"I_{port}"], f"{name}.bias_{port}", (size,))
+
+
 def weights_given(name: str, weight: Any, ports: tuple[str, ...], cell: Cell, shape: tuple[int, int]) -> Any:
     """The ``weight`` of ``connect``, one for all ports or one each, checked by ``given_values``."""
     what = f"connect {name!r}: weight"
@@ -157,7 +167,8 @@ def fill(populations: Iterable[Population], view: dict[str, dict[str, Any]], rng
 
 
 def _bias(population: Population, port: str, rng: np.random.Generator) -> Any:
-    given = population.bias(rng, population.size) if callable(population.bias) else population.bias
+    given = population.bias[port] if isinstance(population.bias, Mapping) else population.bias
+    given = given(rng, population.size) if callable(given) else given
     return given_values(given, population.cell.dims[f"I_{port}"], f"{population.name}.bias_{port}", (population.size,))
 
 

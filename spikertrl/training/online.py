@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import storage
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.run import simulator
 from ..threads import one_pool, parallel_loops
+from . import saved
 from .gradients import descend, signal_of
 
 if TYPE_CHECKING:
     from ..network.network import Network
     from ..tape import Tape
+
+
+VERSION = 1  # of the trees that ``Online.save`` writes
 
 
 class Online:
@@ -108,6 +115,57 @@ class Online:
         with one_pool(), parallel_loops():
             self._learn_nothing()
         self.state.reset_lanes(lanes)
+
+    def save(self, path: str | os.PathLike[str], *, functions: str = "refuse") -> Path:
+        """Write everything to one file: network, learner and its state, optimizer, where the stream is. ``srl.load`` reads it.
+
+        What is read goes on bit by bit as this one would. A learner, an optimizer or a loss of your own is code and is not in
+        the file: give it to ``load``.
+
+        Parameters
+        ----------
+        path : path
+            Written whole or not at all.
+        functions : {"refuse", "values"}
+            As in ``Network.save``.
+
+        Raises
+        ------
+        NetworkError, OSError
+            As in ``Network.save``.
+        TypeError
+            If the state of a learner of your own holds something that cannot be stored.
+
+        Examples
+        --------
+        >>> import os, tempfile, spikertrl as srl
+        >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 4).connect("x", "h")
+        >>> net = net.add_readout("z", "h", 1).initialize(0)
+        >>> online = srl.Online(net, srl.SnAp(1), srl.optimizers.sgd(0.1), loss=srl.losses.squared_error)
+        >>> for x in (0.1, 0.2, 0.3):
+        ...     z, error = online.predict_one([x]), online.learn_one([1.0])
+        >>> again = srl.load(online.save(os.path.join(tempfile.mkdtemp(), "online.npz")))
+        >>> again.steps, bool((again.predict_one([0.4]) == online.predict_one([0.4])).all())
+        (3, True)
+        """
+        tree = {"saved": "online", "version": VERSION, "network": self.net.tree(functions), "batch": self.batch}
+        return storage.save(path, tree | saved.settings(self) | self._carried() | {"tape": self._tape}, saved.SAVED)
+
+    def _carried(self) -> dict[str, Any]:
+        """What goes on from step to step."""
+        return {"simulation": self.state.snapshot(), "memory": self.memory, "moments": self._opt}
+
+    def _go_on(self, file: storage.Stored) -> Online:
+        """Take everything that goes on from a file."""
+        found = {name: saved.part_like(file, name, like, self.net.wiring) for name, like in self._carried().items()}
+        if set(found["moments"]) != set(self._opt):
+            text = f"its optimizer keeps {sorted(found['moments'])}, this one {sorted(self._opt)}"
+            raise storage.CheckpointError(f"{file.kind.what} {file.path}: {text}; give the one that it was saved with")
+        with storage.refusal(file.path, file.kind):
+            self.state.restore(found["simulation"])
+        self.memory, self._opt = found["memory"], found["moments"]
+        self._tape = saved.part_like(file, "tape", None, self.net.wiring)
+        return self
 
     def _learn_nothing(self) -> None:
         """A step that got no label still moves the influence."""

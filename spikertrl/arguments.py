@@ -6,12 +6,47 @@ text that looks like one.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def other_words(where: str, same: Mapping[str, str], instead: Mapping[str, str]) -> Callable[[Function], Function]:
+    """Let a function be called in the words of other packages.
+
+    ``same``: their keyword -> ours, where both mean the same; ``instead``: their keyword -> what to write here.
+
+    >>> @other_words("area", {"width": "a"}, {"radius": "give a= and b="})
+    ... def area(a, b):
+    ...     return a * b
+    >>> area(width=2, b=3)
+    6
+    >>> area(radius=2)
+    Traceback (most recent call last):
+        ...
+    ValueError: area: there is no radius=; give a= and b=
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            for word in keywords.keys() & instead.keys():
+                raise ValueError(f"{where}: there is no {word}=; {instead[word]}")
+            for word in keywords.keys() & same.keys():
+                if same[word] in keywords:
+                    raise ValueError(f"{where}: {word}= and {same[word]}= mean the same; give one of them")
+                keywords[same[word]] = keywords.pop(word)
+            return function(*arguments, **keywords)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def refuse(where: str, what: str, value: object, legal: str) -> ValueError:

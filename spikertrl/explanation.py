@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import number, whole
 from .cost import Cost, cost_of
-from .learners.base import Learner, Length, Plan, routes_of
+from .learners.base import Learner, Length, Plan, learner_of, routes_of
 from .resources import readable
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def explain(
         return _report(state)
     if net is None or learner is None:
         raise ValueError("explain: give a network and a learner, or state= alone; got neither")
+    learner = learner_of("explain", learner)
     whole("explain", "batch", batch)
     whole("explain", "steps", steps)
     if tau is not None:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 from .html import table
 from .language import CONSTANTS, FUNCTIONS, TextError, name_fault, names_in, parse, statements
-from .surrogates import Surrogate, triangle
+from .surrogates import Surrogate, surrogate_of, triangle
 
 __all__ = ["Model", "ModelError", "Parameter", "Port", "State", "statements"]
 
@@ -142,6 +142,8 @@ class Model:
     reference: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.surrogate, Surrogate):
+            object.__setattr__(self, "surrogate", surrogate_of(f"model {self.name!r}", self.surrogate))
         self._check_form()
         self._check_names()
         self._check_values()

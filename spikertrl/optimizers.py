@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import refuse
+
 __all__ = ["Optimizer", "adam", "adamw", "clip_norm", "clip_value", "momentum", "rmsprop", "scale_groups", "sgd"]
 
 
@@ -121,6 +123,26 @@ def scale_groups(optimizer: Optimizer, scale: np.ndarray) -> Optimizer:
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
         raise ValueError("scale_groups: scale holds a negative, NaN or infinite entry; legal: finite, >= 0, shaped like theta")
     return ScaleGroups(optimizer, scale)
+
+
+RATE = dict.fromkeys(("lr", "learning_rate"), "the rate belongs to the optimizer, srl.optimizers.adam(1e-3)")
+"""What to write instead of keywords of other packages, see ``arguments.other_words``."""
+
+
+def optimizer_of(where: str, value: Any) -> Optimizer:
+    """An optimizer as it may be given: anything with ``init`` and ``update``.
+
+    Raises
+    ------
+    ValueError
+        For a name or a function without its learning rate, and for anything else.
+    """
+    name = value if isinstance(value, str) else getattr(value, "__name__", "")
+    if (found := name.lower()) in ("sgd", "momentum", "adam", "adamw", "rmsprop"):
+        raise ValueError(f"{where}: optimizer is {name!r} without a learning rate; write srl.optimizers.{found}(1e-3)")
+    if isinstance(value, str | type) or not all(callable(getattr(value, method, None)) for method in ("init", "update")):
+        raise refuse(where, "optimizer", value, "srl.optimizers.adam(1e-3), another of srl.optimizers, or one of your own")
+    return value
 
 
 def _check_rate(name: str, lr: Rate) -> Rate:

@@ -20,9 +20,11 @@ from __future__ import annotations
 import keyword
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from .arguments import refuse
 from .language import ANY, TextError, evaluate, name_fault, names_in, parse
 
 _FUNCTIONS = {"abs": abs, "max": max, "min": min, "exp": math.exp, "sqrt": math.sqrt, "cos": math.cos, "tanh": math.tanh}
@@ -121,3 +123,30 @@ def gaussian(gamma: float = 0.5, sigma: float = 0.5) -> Surrogate:
     """``gamma * exp(-v^2 / (2 sigma^2))`` (Yin 2021 without side lobes): infinite support."""
     _positive("gaussian", gamma=gamma, sigma=sigma)
     return Surrogate("gaussian", "gamma * exp(-v * v / (2 * sigma * sigma))", {"gamma": gamma, "sigma": sigma})
+
+
+_WORDS: dict[str, Callable[[], Surrogate]] = {
+    "triangle": triangle, "triangular": triangle, "boxcar": boxcar, "rectangle": boxcar, "rectangular": boxcar,
+    "fast_sigmoid": fast_sigmoid, "superspike": fast_sigmoid, "arctan": arctan, "atan": arctan, "gaussian": gaussian,
+}  # fmt: skip
+
+
+def surrogate_of(where: str, value: Any) -> Surrogate:
+    """A surrogate as it may be given: the record, its name, or the function that makes it; the latter two with its defaults.
+
+    >>> surrogate_of("model", "atan") == surrogate_of("model", arctan) == arctan()
+    True
+
+    Raises
+    ------
+    ValueError
+        For anything else, with the names.
+    """
+    if isinstance(value, str):
+        value = _WORDS.get(value.lower().replace("-", "_"), value)
+    if callable(value) and value in _WORDS.values():
+        value = value()
+    if not isinstance(value, Surrogate):
+        names = ", ".join(dict.fromkeys(make.__name__ for make in _WORDS.values()))
+        raise refuse(where, "surrogate", value, f"one of srl.surrogates ({names}), or a Surrogate of your own")
+    return value

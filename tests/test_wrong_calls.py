@@ -37,6 +37,18 @@ def loss(one: losses.Loss) -> losses.Signal:
     return one.signal({"z": Z.astype(np.float32)}, {"h": Z}, 0, 3)
 
 
+def fit(**given: Any) -> Any:
+    """A step of training, with these arguments in place of legal ones."""
+    legal = {"task": tasks.spiral(), "learner": srl.RTRL(), "optimizer": srl.optimizers.sgd(0.1), "steps": 1, "progress": False}
+    return srl.fit(SMALL, **legal | given)
+
+
+def online(**given: Any) -> srl.Online:
+    """The same for a stream."""
+    legal = {"learner": srl.RTRL(), "optimizer": srl.optimizers.sgd(0.1), "loss": losses.squared_error}
+    return srl.Online(SMALL, **legal | given)
+
+
 ROWS = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
 ONE_LOSS = losses.squared_error(0.0)
 
@@ -173,6 +185,25 @@ CALLS: dict[str, list[tuple[Callable[[], Any], tuple[str, ...]]]] = {
             "is in use already",
         ),
     ],
+    "words": [
+        *each(lambda v: fit(learner=v), ("rtrl", None, 1, srl.losses), "fit: learner", "srl.RTRL()"),
+        *each(lambda v: srl.gradient(SMALL, v, X, ONE_LOSS), ("rtrl", None), "gradient: learner", "srl.RTRL()"),
+        *each(lambda v: srl.compare(SMALL, [srl.RTRL(), v], X, ONE_LOSS), ("rtrl", None), "compare: learner", "srl.RTRL()"),
+        *each(lambda v: fit(optimizer=v), ("adam", "Adam", srl.optimizers.adam), "fit: optimizer", "srl.optimizers.adam(1e-3)"),
+        *each(lambda v: online(optimizer=v), ("sgd", srl.optimizers.sgd), "Online: optimizer", "srl.optimizers.sgd(1e-3)"),
+        *each(lambda v: fit(optimizer=v), (None, 0.1, "best"), "fit: optimizer", "srl.optimizers.adam(1e-3)"),
+        *each(lambda v: fit(task=v), ((X, Z), None, tasks.spiral), "fit: task", "srl.tasks.arrays"),
+        *each(lambda v: online(loss=v), ("mse", ONE_LOSS, None), "Online: loss", "srl.losses.squared_error"),
+        *each(lambda v: fit(epochs=v), (3,), "fit: there is no epochs=", "steps="),
+        *each(lambda v: fit(validation_data=v), (X,), "valid=", "validate_every="),
+        *each(lambda v: fit(learning_rate=v), (0.1,), "srl.optimizers.adam(1e-3)"),
+        *each(lambda v: online(lr=v), (0.1,), "Online: there is no lr=", "srl.optimizers.adam(1e-3)"),
+        *each(lambda v: fit(batch_size=v, batch=2), (2,), "batch_size= and batch= mean the same"),
+        *each(lambda v: srl.Network().add_population("h", egru, 2, surrogate=v), ("relu", 1), "surrogate", "triangle, boxcar"),
+        *each(lambda v: srl.Network().add_population("h", v, 2), ("egrus",), "did you mean 'egru'"),
+        *each(lambda v: srl.Network().add_population("h", v, 2), (None, 1), "must be a Model"),
+        *each(srl.Network, ("float16", np.float16, "half", "int32", None, "x"), "dtype", "'float32', 'float64'"),
+    ],
     "models": [*each(srl.models.load, (None, 1, egru, b"egru"), "models.load")],
     "cost": [*each(lambda v: zeros(SMALL, v), (None, srl.UORO().init(SMALL, 1), SMALL), "zeros: state")],
     "outputs": [
@@ -212,6 +243,27 @@ def test_a_wrong_call_is_refused_with_words(area: str, tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+def test_the_words_of_other_packages_are_taken_where_they_mean_the_same() -> None:
+    """Names and classes without settings stand for their defaults; the same gradient and the same network come out."""
+    nets = [srl.Network().add_input("x", 2) for _ in range(2)]
+    given = ("egru", "triangular"), (egru, srl.surrogates.triangle())
+    for net, (model, surrogate) in zip(nets, given, strict=True):
+        net.add_population("h", model, 4, surrogate=surrogate).connect("x", "h").connect("h", "h").add_readout("z", "h", 2)
+    results = [srl.gradient(net.initialize(0), srl.RTRL, X, losses.squared_error(Z + 1))[1] for net in nets]
+    np.testing.assert_array_equal(*results)
+    assert np.abs(results[0]).max() > 0
+    assert len(fit(batch_size=2, learner=srl.SnAp)) == 1 and online(batch_size=3, learner=srl.SnAp).batch == 3
+    assert SMALL.memory(srl.SnAp).influence == SMALL.memory(srl.SnAp(1)).influence
+    assert str(srl.explain(SMALL, srl.RTRL)) == str(srl.explain(SMALL, srl.RTRL()))
+    assert egru.replace(surrogate="gaussian").surrogate == srl.surrogates.gaussian()
+
+
+def test_a_step_of_a_second_is_told_unless_it_is_meant() -> None:
+    with pytest.warns(UserWarning, match=r"dt = 1 is 1 s, .*milliseconds write dt='1\*ms'"):
+        srl.Network(dt=1)
+    assert srl.Network(dt="1*second").dt == 1.0 and srl.Network(dt=0.05).dt == 0.05
+
+
 def test_what_is_refused_nearby_is_legal() -> None:
     """The values beside the wrong ones: whole numbers of numpy, lists, the ends of every range."""
     run = record(every=np.int64(2), last=3, states=["h"], units={"h": [0, 3]})
@@ -228,4 +280,3 @@ def test_what_is_refused_nearby_is_legal() -> None:
     for outputs in (1, 2):  # a sigmoid, or a softmax over two classes
         net = srl.Network().add_input("x", 2).add_population("h", egru, 2).connect("x", "h").add_readout("z", "h", outputs)
         assert 0 <= srl.evaluate(net.initialize(0), tasks.spiral(), *tasks.spiral().valid)["accuracy"] <= 1
-

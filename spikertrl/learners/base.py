@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..arguments import refuse
 from ..tape import Tape
 
 if TYPE_CHECKING:
@@ -51,6 +52,24 @@ class Learner(Protocol):
     def update(self, state: Any, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance ``state`` in place; return the gradient, flat like theta."""
         ...
+
+
+def learner_of(where: str, value: Any) -> Learner:
+    """A learner as it may be given: one, or a class that can do without settings, such as ``srl.RTRL``.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if isinstance(value, type):
+        try:
+            value = value()
+        except TypeError as error:
+            raise ValueError(f"{where}: learner is the class {value.__name__}; call it with its settings ({error})") from None
+    if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
+        raise refuse(where, "learner", value, "srl.RTRL(), srl.SnAp(1), another of srl.learners, or one of your own")
+    return value
 
 
 class Length(NamedTuple):

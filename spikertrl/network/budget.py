@@ -62,6 +62,7 @@ class Memory:
 
 def predict(net: Wired, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
     """See ``Network.memory``."""
+    learner = learner() if isinstance(learner, type) else learner
     w, size = net.wiring, net.wiring.dtype.itemsize
     per_unit = w.S * w.S + w.S * w.G + w.S * w.Q + w.S + w.Q + w.G + 1  # A, B, P, o, q, I, y
     tape = (

@@ -16,26 +16,30 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import models as _models
 from .. import storage
-from ..compile.cell import compile_model
+from ..compile.cell import DTYPES, compile_model
 from ..html import table
 from ..model import Model
-from ..surrogates import Surrogate
+from ..surrogates import Surrogate, surrogate_of
 from ..units import PLAIN, seconds
 from . import record as _record
 from . import weights as _weights
 from .budget import Learns, Memory, predict
 from .elements import Elements, Input, NetworkError, Population, Projection, Readout, whole_size
+from .summary import summary as _summary
 from .views import views
 from .wiring import Wiring, build_wiring
 
 Made = TypeVar("Made")
+LONG_STEP = 0.1  # seconds; a plain number from here on was probably meant in milliseconds
 
 __all__ = ["Input", "Network", "NetworkError", "Population", "Projection", "Readout"]
 
@@ -52,8 +56,8 @@ class Network:
     """
 
     def __init__(self, dtype: str = "float32", dt: Any = 1e-3) -> None:
-        self.dtype = str(np.dtype(dtype))
-        self._dt = seconds(dt)
+        self.dtype = _float_type(dtype)
+        self._dt = _step_length(dt)
         self._dt_is_used = False
         self.inputs: dict[str, Input] = {}
         self.populations: dict[str, Population] = {}
@@ -76,7 +80,7 @@ class Network:
         self.inputs[name] = Input(name, whole_size(name, size), kind, sum(i.size for i in self.inputs.values()))
         return self._changed()
 
-    def add_population(self, name: str, model: Model, size: int, *, surrogate: Surrogate | None = None,
+    def add_population(self, name: str, model: Model | str, size: int, *, surrogate: Surrogate | str | None = None,
                        trainable: Sequence[str] | None = None, reset_gradient: bool | None = None, bias: Any = 0.0,
                        initial: Mapping[str, Any] | None = None, **parameters: Any) -> Network:  # fmt: skip
         """Add units of one model.
@@ -84,10 +88,11 @@ class Network:
         Parameters
         ----------
         name : str
-        model : Model
+        model : Model or str
+            A record, or what ``models.load`` takes: the name of a shipped model, such as "egru", or the path of a file.
         size : int
-        surrogate : Surrogate, optional
-            Replaces the model's pseudo-derivative.
+        surrogate : Surrogate or str, optional
+            Replaces the model's pseudo-derivative; a name, such as "arctan", takes the one with its defaults.
         trainable : sequence of str, optional
             Exactly these parameters are trained; default: those the model declares.
         reset_gradient : bool, optional
@@ -105,10 +110,12 @@ class Network:
             For a name in use, an unknown parameter (the legal ones are listed) or a wrong unit or shape.
         """
         self._new_name(name)
+        model = _models.load(model) if isinstance(model, str) else model
         if not isinstance(model, Model):
             kind = type(model).__name__
             raise NetworkError(f"population {name!r}: model must be a Model, got {kind}; see spikertrl.models.names()")
-        model = model if surrogate is None else model.replace(surrogate=surrogate)
+        if surrogate is not None:
+            model = model.replace(surrogate=surrogate_of(f"population {name!r}", surrogate))
         model = model if reset_gradient is None else model.replace(reset_gradient=reset_gradient)
         model = model if trainable is None else model.with_trainable(tuple(trainable))
         cell, size = compile_model(model, self.dtype), whole_size(name, size)
@@ -195,7 +202,7 @@ class Network:
                 f"dt = {self._dt:g} s is fixed, since a delay given as a time was turned into steps of it; "
                 "give Network(dt=...) before connecting"
             )
-        self._dt = seconds(value)
+        self._dt = _step_length(value)
 
     # -- parameters ----------------------------------------------------------------------------------------------------
     @property
@@ -362,6 +369,31 @@ class Network:
         found = _record.tree(self.elements, self.dt, self.theta, self.view(self.theta), functions)
         return found | {"dt is fixed": self._dt_is_used}
 
+    def summary(self) -> str:
+        """The network as a text table: parts, synapses, delays, parameters, dt, dtype; for ``print``.
+
+        >>> import spikertrl as srl
+        >>> net = srl.Network().add_input("x", 2).add_population("h", "egru", 16).connect("x", "h")
+        >>> net = net.connect("h", "h", density=0.5, delay="3*ms", trainable=False).add_readout("z", "h", 2, decay=0.9)
+        >>> print(net.summary())
+        Network, float32, dt 0.001 s
+        inputs
+          name  size  kind
+          x     2     analog
+        populations
+          name  model  units  states  parameters
+          h     egru   16     1       80
+        connections
+          name  synapses  ports  delay  parameters  learned
+          h<-x  32        3             96          all
+          h<-h  128       3      3      384         none
+        readouts
+          name  of  outputs  decay  parameters  learned
+          z     h   2        0.9    34          all
+        594 parameters, 210 of them learned
+        """
+        return _summary(self.elements, self.dt, self.wiring)
+
     def __repr__(self) -> str:
         parts = [f"input {i.name} ({i.size})" for i in self.inputs.values()]
         parts += [f"population {p.name} ({p.size} {p.model.name})" for p in self.populations.values()]
@@ -413,3 +445,23 @@ class Network:
 
     def _names(self) -> set[str]:
         return {*self.inputs, *self.populations, *(r.name for r in self.readouts)}
+
+
+def _float_type(dtype: Any) -> str:
+    """A float type that networks know, as text."""
+    try:
+        found = None if dtype is None else str(np.dtype(dtype))
+    except TypeError:
+        found = None
+    if found not in DTYPES:
+        raise NetworkError(f"Network: dtype is {dtype if found is None else found!r}; legal: {', '.join(map(repr, DTYPES))}")
+    return found
+
+
+def _step_length(dt: Any) -> float:
+    """``dt`` in seconds; a plain number that was probably meant in milliseconds is told."""
+    found = seconds(dt)
+    if found >= LONG_STEP and not isinstance(dt, str) and not hasattr(dt, "dim"):
+        told = f"dt = {dt} is {found:g} s, since plain numbers are in seconds; for milliseconds write dt='{dt}*ms'"
+        warnings.warn(f"{told}, for seconds dt='{dt}*second'", UserWarning, stacklevel=3)
+    return found

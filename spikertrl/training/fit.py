@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..arguments import refuse
+from ..arguments import other_words, refuse
 from ..cost import zeros
-from ..learners.base import Learner, routes_of
+from ..learners.base import Learner, learner_of, routes_of
 from ..losses.base import Loss
-from ..optimizers import Optimizer
+from ..optimizers import RATE, Optimizer, optimizer_of
 from ..simulation.recording import Record
 from ..simulation.run import as_input, simulate
 from ..tasks.base import Task
@@ -44,6 +44,19 @@ class Interrupted(KeyboardInterrupt):
         self.history = history
 
 
+_SAME = {"batch_size": "batch", "n_steps": "steps", "iterations": "steps", "num_steps": "steps", "verbose": "progress"}
+_INSTEAD = RATE | {
+    "epochs": "give steps=, the number of batches to train on (epochs times samples over batch)",
+    "n_epochs": "give steps=, the number of batches to train on (epochs times samples over batch)",
+    "validation_data": "the task holds data out, srl.tasks.arrays(x, labels, valid=...); score them with validate_every=",
+    "validation_split": "the task holds data out, srl.tasks.arrays(x, labels, valid=0.2); score them with validate_every=",
+    "loss": "the loss belongs to the task, task.loss(labels); add another one with regularizer=",
+    "seed": "the seed belongs to the task and to net.initialize",
+    "metrics": "the task's score is reported, see validate_every=; add more with callbacks=",
+}
+
+
+@other_words("fit", _SAME, _INSTEAD)
 def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32,
         tau: int | None = None, regularizer: Loss | None = None, validate_every: int | None = None,
         zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
@@ -114,6 +127,9 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     """
     _check_arguments(steps, batch, tau, resume, validate_every=validate_every, zeros_every=zeros_every,
                      checkpoint_every=checkpoint_every)  # fmt: skip
+    if not callable(getattr(task, "batch", None)) or isinstance(task, type):
+        raise refuse("fit", "task", task, "srl.tasks.arrays(x, labels) for data of your own, or another task")
+    learner, optimizer = learner_of("fit", learner), optimizer_of("fit", optimizer)
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)
     path = Path(checkpoint) if checkpoint else None
     callbacks = list(callbacks)  # an iterator would be used up after one step

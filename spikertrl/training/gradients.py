@@ -10,7 +10,7 @@ import numpy as np
 
 from ..cost import Cost, cost_of
 from ..html import table
-from ..learners.base import Learner, Signal, routes_of
+from ..learners.base import Learner, Signal, learner_of, routes_of
 from ..losses.base import Loss
 from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
@@ -65,7 +65,7 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
     grad : ndarray
         Flat, like ``net.theta``; ``net.view(grad)`` names its parts.
     """
-    x = as_input(net, x)
+    x, learner = as_input(net, x), learner_of("gradient", learner)
     value, grad = 0.0, np.zeros_like(net.theta)
     with one_pool(), borrowed(net) as machine, parallel_loops():
         memory = learner.init(net, x.shape[1])
@@ -122,7 +122,7 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     """
     if not learners:
         raise ValueError("compare: give at least one learner; the first is the reference")
-    x = as_input(net, x)
+    x, learners = as_input(net, x), [learner_of("compare", learner) for learner in learners]
     names = _names(learners)
     gradients = {name: np.zeros_like(net.theta) for name in names}
     value = 0.0

@@ -87,6 +87,6 @@ def _kind(file: storage.Stored) -> str:
 def _network(file: storage.Stored, part: str | None) -> Network:
     with storage.refusal(file.path, SAVED):
         found: Mapping[str, Any] = file.decode(part=part)
-        net = Network(found["dtype"], found["dt"])
+        net = Network(found["dtype"], f"{float(found['dt'])!r}*s")
         record.rebuild(net, found)
     return net

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import storage
-from ..learners.base import Learner, Signal
+from ..arguments import other_words, refuse, whole
+from ..learners.base import Learner, Signal, learner_of
 from ..losses.base import Loss
-from ..optimizers import Optimizer
+from ..optimizers import RATE, Optimizer, optimizer_of
 from ..simulation.run import simulator
 from ..threads import one_pool, parallel_loops
 from . import saved
@@ -55,15 +56,19 @@ class Online:
     True
     """
 
+    @other_words("Online", {"batch_size": "batch", "lanes": "batch"}, RATE | {"tau": "Online updates at every step"})
     def __init__(
         self, net: Network, learner: Learner, optimizer: Optimizer, loss: Callable[[Any], Loss], *, batch: int = 1
     ) -> None:
-        self.net, self.learner, self.optimizer, self.loss, self.batch = net, learner, optimizer, loss, batch
+        self.net, self.learner, self.optimizer = net, learner_of("Online", learner), optimizer_of("Online", optimizer)
+        if not callable(loss):
+            raise refuse("Online", "loss", loss, "a function label -> Loss, such as srl.losses.squared_error")
+        self.loss, self.batch = loss, whole("Online", "batch", batch)
         self._machine = simulator(net)
         self.state = self._machine.start(batch)
         with one_pool(), parallel_loops():
-            self.memory = learner.init(net, batch)
-        self._opt = optimizer.init(net.theta)
+            self.memory = self.learner.init(net, batch)
+        self._opt = self.optimizer.init(net.theta)
         self._tape: Tape | None = None
 
     @property

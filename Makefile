@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
-.PHONY: demo test check docs clean
+.PHONY: demo test fuzz check docs clean
 
 demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/demo)
 	@$(BIN)/spikertrl demo
 
 test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+fuzz: $(VENV)/.test  ## random networks, damaged files, kills, threads; FUZZ=500 sets the attempts of each, FUZZ_SEED the first seed
+	@$(BIN)/python -m pytest -m slow tests/fuzz -q -s
 
 check: $(VENV)/.check docs  ## lint, types, documentation without a warning
 	@$(BIN)/ruff check .

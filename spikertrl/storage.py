@@ -2,8 +2,9 @@
 
 Nothing in a file is imported or run. A file names a record or a function by a stable name out of a fixed table (``Kind``), or a
 record by the name of a dataclass that the reader has just made itself. Every member's checksum and size are verified before
-an array is made of it. A dataclass may name arrays in ``forgotten`` whose values have no meaning at present: they are read back
-as zeros.
+an array is made of it, and the description holds checksums of itself and of every array: one that was changed, or put in
+another's place, is seen. A dataclass may name arrays in ``forgotten`` whose values have no meaning at present: they are read
+back as zeros.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,10 @@ from typing import Any
 import numpy as np
 import psutil
 
+from .fitted import Damage, Zeros, fitted, is_record
 from .resources import available, readable
+
+__all__ = ["CheckpointError", "Damage", "Kind", "Stored", "can_store", "fitted", "read", "refusal", "save", "sealed"]
 
 VERSION = 4  # of the way in which a tree is written
 READABLE = (3, 4)  # versions that this program reads
@@ -38,8 +43,9 @@ class Kind:
     """A kind of file: what messages call it, what it may name, and what is left out of it.
 
     ``records`` and ``functions``: name in files -> class or function; a class may move, its name in files stays. ``older``: how
-    older files name records. ``left_out``: a class that is not stored, the reader puts its own in the place. ``advice``: what
-    to do with a file that cannot be read.
+    older files name records. ``left_out``: a class that is not stored, the reader puts its own in the place. ``checks``:
+    functions (fields of a record, what the reader put in the place) that raise Damage. ``advice``: what to do with a file that
+    cannot be read.
     """
 
     what: str
@@ -47,6 +53,7 @@ class Kind:
     functions: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
     older: Mapping[str, str] = dataclasses.field(default_factory=dict)
     left_out: type | None = None
+    checks: Mapping[type, Callable[[dict[str, Any], Any], None]] = dataclasses.field(default_factory=dict)
     advice: str = "write it anew"
 
     def name_of(self, cls: type) -> str:
@@ -71,7 +78,8 @@ def save(path: str | os.PathLike[str], tree: Any, kind: Kind) -> Path:
     """
     path = Path(path)
     arrays: list[np.ndarray] = []
-    text = json.dumps({"version": VERSION, "tree": _Writer(kind, arrays).encode(tree, kind.what)})
+    content = {"version": VERSION, "tree": _Writer(kind, arrays).encode(tree, kind.what)}
+    text = json.dumps(sealed(content | {"sums": [_sum(a) for a in arrays]}))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -96,6 +104,20 @@ def can_store(value: Any, kind: Kind) -> bool:
     except TypeError:
         return False
     return True
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """A description with the checksum of everything else that it says."""
+    rest = {k: v for k, v in content.items() if k != "seal"}
+    return rest | {"seal": zlib.crc32(json.dumps(rest, sort_keys=True).encode())}
+
+
+def _sum(array: np.ndarray) -> int:
+    """Checksum of an array: type, shape, order in memory and values."""
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    kind = f"{array.dtype.str} {array.shape} {'F' if fortran else 'C'}"
+    values = np.ascontiguousarray(array.T if fortran else array)
+    return zlib.crc32(memoryview(values.reshape(-1).view(np.uint8)), zlib.crc32(kind.encode()))  # type: ignore[arg-type]
 
 
 def _remove_stale(path: Path) -> None:
@@ -169,10 +191,6 @@ def _blank(array: np.ndarray) -> dict[str, Any]:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-class Damage(Exception):
-    """What is wrong with a file; ``refusal`` adds which."""
-
-
 @contextlib.contextmanager
 def refusal(path: Path, kind: Kind) -> Iterator[None]:
     """Whatever goes wrong while a file is read is said in one way."""
@@ -186,7 +204,7 @@ def refusal(path: Path, kind: Kind) -> Iterator[None]:
         text = f"it is damaged or no {kind.what} ({error})"
     except OSError as error:
         text = f"it cannot be read ({error.strerror or error})"
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError, SyntaxError) as error:
+    except Exception as error:  # numpy's headers alone raise ten kinds
         text = f"it is damaged ({type(error).__name__}: {error})"
     else:
         return
@@ -236,6 +254,7 @@ def read(path: str | os.PathLike[str], kind: Kind) -> Stored:
         if content.get("version") not in READABLE:
             known = ", ".join(map(str, READABLE))
             raise Damage(f"it is of version {content.get('version')!r}, this program reads {known}")
+        _verify(content, members)
         return Stored(path, kind, content["tree"], members)
 
 
@@ -257,6 +276,15 @@ def _content(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, np.ndarr
     return content, members
 
 
+def _verify(content: dict[str, Any], members: dict[str, np.ndarray]) -> None:
+    """Raise where checksums disagree; older files have none."""
+    if content != (sealed(content) if "seal" in content else content):
+        raise Damage("its description was changed after it was written")
+    for i, expected in enumerate(content.get("sums", ())):
+        if _sum(members[f"a{i}"]) != expected:
+            raise Damage(f"its array a{i} is not the one that was written")
+
+
 def _array(name: str, data: bytes) -> np.ndarray:
     """An array from the bytes of an .npy file; its header must agree with their number."""
     stream = io.BytesIO(data)
@@ -276,29 +304,17 @@ def _classes_in(tree: Any, kind: Kind) -> dict[str, type]:
         return {k: v for part in tree.values() for k, v in _classes_in(part, kind).items()}
     if isinstance(tree, (list, tuple)):
         return {k: v for part in tree for k, v in _classes_in(part, kind).items()}
-    if _is_record(tree, kind.left_out):
+    if is_record(tree, kind.left_out):
         parts = [getattr(tree, f.name) for f in dataclasses.fields(tree) if f.init]
         inside = {k: v for part in parts for k, v in _classes_in(part, kind).items()}
         return {kind.name_of(type(tree)): type(tree), **inside}
     return {}
 
 
-def _is_record(value: Any, left_out: type | None) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, (type, *([left_out] if left_out else [])))
-
-
-@dataclasses.dataclass
-class _Zeros:
-    """An array of zeros that was left out, until its shape has been compared."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def made(self) -> np.ndarray:
-        needed, free = math.prod(self.shape) * self.dtype.itemsize, available()
-        if min(self.shape, default=0) < 0 or needed > free:
-            raise Damage(f"it asks for an array of shape {self.shape}, {readable(needed)}; {readable(free)} are available")
-        return np.zeros(self.shape, self.dtype)
+TYPES: dict[str, Any] = {
+    "np.ndarray": (np.ndarray, Zeros), "np.random.Generator": np.random.Generator, "bool": bool, "int": int,
+    "float": (int, float), "dict": dict, "list": list, "tuple": tuple,
+}  # fmt: skip
 
 
 class _Reader:
@@ -315,7 +331,7 @@ class _Reader:
         if kind == "array":
             return self.members[f"a{value['i']}"]
         if kind == "zeros":
-            return _Zeros(tuple(int(n) for n in value["shape"]), np.dtype(value["dtype"]))
+            return Zeros(tuple(int(n) for n in value["shape"]), np.dtype(value["dtype"]))
         if kind == "wiring":
             return self.left_out
         if kind in ("list", "tuple"):
@@ -344,7 +360,38 @@ class _Reader:
         fields = {f.name for f in dataclasses.fields(cls) if f.init}
         if unknown := sorted(set(values) - fields):
             raise Damage(f"its {name} has entries that this program does not know: {', '.join(unknown)}")
-        return cls(**{n: self.decode(v) for n, v in values.items()})
+        found = {n: self.decode(v) for n, v in values.items()}
+        if cls in self.kind.records.values():
+            self._check(name, cls, found)
+        return cls(**found)
+
+    def _check(self, name: str, cls: type, found: dict[str, Any]) -> None:
+        """Raise where a field is not of its type, or the record's own check says so."""
+        types = TYPES | {known.__name__: known for known in self.kind.records.values()}
+        for f in dataclasses.fields(cls):
+            if f.name in found and not _fits(found[f.name], str(f.type), types):
+                raise Damage(f"{f.name} of its {name} is a {type(found[f.name]).__name__}, not {f.type}")
+        if self.left_out is not None and cls in self.kind.checks:
+            self.kind.checks[cls](found, self.left_out)
+
+
+def _fits(value: Any, annotation: str, types: Mapping[str, Any]) -> bool:
+    """Is a value of a field's type, as far as ``types`` knows it?"""
+    for one in annotation.split("|"):
+        name, _, inside = one.strip().partition("[")
+        if value is None if name == "None" else name not in types:
+            return True
+        if name in types and (isinstance(value, types[name]) or _is_number(value, name)):
+            parts = value if name == "list" else ()
+            if name == "int" and not abs(int(value)) < 1 << 62:
+                return False
+            return all(_fits(part, inside.removesuffix("]"), types) for part in parts)
+    return False
+
+
+def _is_number(value: Any, name: str) -> bool:
+    """Numpy's numbers are read back as arrays without a shape."""
+    return name in ("int", "float", "bool") and isinstance(value, np.ndarray) and not value.shape
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:
@@ -354,34 +401,3 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
     generator = np.random.Generator(kind())
     generator.bit_generator.state = state
     return generator
-
-
-# -- comparing with what the reader has made itself ----------------------------------------------------------------------
-def fitted(found: Any, like: Any, where: str, left_out: type | None = None) -> Any:
-    """``found`` with its zeros made; where ``like`` holds an array, or a dataclass, it must be one of that kind."""
-    if isinstance(like, np.ndarray) and not isinstance(found, (np.ndarray, _Zeros)):
-        raise Damage(f"{where} is {type(found).__name__}, not an array of shape {like.shape}")
-    if isinstance(found, (np.ndarray, _Zeros)):
-        if isinstance(like, np.ndarray) and (found.shape != like.shape or found.dtype != like.dtype):
-            raise Damage(f"{where} has shape {found.shape} of {found.dtype}, this run needs {like.shape} of {like.dtype}")
-        return found.made() if isinstance(found, _Zeros) else found
-    if isinstance(found, dict):
-        known = like if isinstance(like, dict) else {}
-        return {k: fitted(v, known.get(k), f"{where}[{k!r}]", left_out) for k, v in found.items()}
-    if isinstance(found, (list, tuple)):
-        known = like if isinstance(like, (list, tuple)) and len(like) == len(found) else [None] * len(found)
-        parts = zip(found, known, strict=True)
-        return type(found)(fitted(v, k, f"{where}[{i}]", left_out) for i, (v, k) in enumerate(parts))
-    if _is_record(found, left_out):
-        return _fitted_dataclass(found, like, where, left_out)
-    return found
-
-
-def _fitted_dataclass(found: Any, like: Any, where: str, left_out: type | None) -> Any:
-    if like is not None and type(like) is not type(found):
-        raise Damage(f"{where} is a {type(found).__name__}, this run needs a {type(like).__name__}")
-    for f in dataclasses.fields(found):
-        if f.init:
-            value = fitted(getattr(found, f.name), getattr(like, f.name, None), f"{where}.{f.name}", left_out)
-            object.__setattr__(found, f.name, value)
-    return found

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
+from spikertrl import storage
 from spikertrl.learners.engines.choose import override
 from spikertrl.training import checkpoint
 from spikertrl.training.checkpoint import CheckpointError
@@ -75,11 +76,11 @@ def test_kept_steps_written_before_the_move_go_on(tmp_path):
 
 # -- nothing in a file is run ------------------------------------------------------------------------------------------
 def rewrite(path: Path, change) -> None:
-    """Change the description of a file."""
+    """Change the description of a file, and its seal with it."""
     with np.load(path) as file:
         content, arrays = json.loads(str(file["tree"])), {k: file[k] for k in file.files if k != "tree"}
     change(content)
-    np.savez(path.with_suffix(".new.npz"), tree=np.array(json.dumps(content)), **arrays)
+    np.savez(path.with_suffix(".new.npz"), tree=np.array(json.dumps(storage.sealed(content))), **arrays)
     os.replace(path.with_suffix(".new.npz"), path)
 
 
@@ -242,7 +243,24 @@ CHANGES = {
     "unknown field": lambda c: memory_of(c)["v"].update(other=1),
     "unknown kind": lambda c: memory_of(c)["v"].update(M={"@": "pickle"}),
     "another state": lambda c: memory_of(c).update({"c": "Tape"}),
+    "no state": lambda c: memory_of(c).update({"@": "list", "v": []}),
+    "a state without a field": lambda c: memory_of(c)["v"].pop("M"),
+    "a field of another type": lambda c: memory_of(c)["v"].update(routes="x", clock="3"),
+    "other lanes": lambda c: memory_of(c)["v"].update(batch=3),
+    "another order": lambda c: memory_of(c)["v"].update(hops=5),
+    "a count below zero": lambda c: memory_of(c)["v"].update(clock=-3),
+    "history of text": lambda c: of(c, "rows", "x"),
+    "a row of text": lambda c: of(c, "rows", {"@": "list", "v": ["x"]}),
+    "seconds of text": lambda c: of(c, "seconds", "x"),
+    "no states": lambda c: of(c, "sim", {"@": "dict", "v": []}),
+    "states as a list": lambda c: of(c, "sim", {"@": "list", "v": []}),
+    "sums of others": lambda c: c.update(sums=[0] * len(c["sums"])),
 }
+
+
+def of(content: dict, name: str, value) -> None:
+    """Put a value in the place of an entry of the tree."""
+    next(pair for pair in content["tree"]["v"] if pair[0] == name)[1] = value
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -255,6 +273,33 @@ def test_a_description_that_lies_is_said(name, written):
         rewrite(written, CHANGES[name])
     with pytest.raises(CheckpointError, match=r"c\.npz"):
         run(network(), srl.SnAp(2), 3, written)
+
+
+def test_what_is_exchanged_or_edited_is_seen(written):
+    """Arrays of one shape in each other's places, a header that reads one otherwise, a description with another number."""
+    with np.load(written) as file:
+        parts = {k: file[k] for k in file.files}
+    tree = str(parts.pop("tree"))
+    one, two = next((a, b) for a in parts for b in parts if a < b and parts[a].shape == parts[b].shape
+                    and parts[a].dtype == parts[b].dtype and not np.array_equal(parts[a], parts[b]))  # fmt: skip
+    wide = next(k for k, v in parts.items() if v.ndim == 2 and min(v.shape) > 1)
+    turned = parts[wide].reshape(parts[wide].shape[::-1]).T
+    changed = {one: parts[two], two: parts[one]}, {wide: turned}
+    for text, arrays in ((tree, changed[0]), (tree, changed[1]), (tree.replace('"lane_steps": ', '"lane_steps": 1'), {})):
+        np.savez(written, tree=np.array(text), **(parts | arrays))
+        with pytest.raises(CheckpointError, match=r"not the one that was written|description was changed"):
+            run(network(), srl.SnAp(2), 3, written)
+    np.savez(written, tree=np.array(tree), **parts)
+    assert len(run(network(), srl.SnAp(2), 3, written)) == 3
+
+
+@pytest.mark.parametrize("change", [{"tau": 3}, {"start": 10**30}, {"tau": "x"}], ids=str)
+def test_a_tape_that_does_not_fit_is_said(change, tmp_path):
+    path = tmp_path / "c.npz"
+    run(network(), LEARNERS["bptt"], 2, path)
+    rewrite(path, lambda content: memory_of(content)["v"]["tapes"]["v"][0]["v"].update(change))
+    with pytest.raises(CheckpointError, match=r"c\.npz.*[Tt]ape"):
+        run(network(), LEARNERS["bptt"], 3, path)
 
 
 def test_a_folder_and_a_header_of_seven_tebibytes(tmp_path):

@@ -13,6 +13,7 @@ from scipy import sparse
 
 import networks
 import spikertrl as srl
+from spikertrl import storage
 from spikertrl.network.network import NetworkError
 from spikertrl.training.checkpoint import CheckpointError
 from spikertrl.training.fingerprint import of_network
@@ -128,12 +129,12 @@ def test_what_is_code_is_asked_for(tmp_path: Path) -> None:
 
 # -- files that lie ----------------------------------------------------------------------------------------------------
 def rewrite(path: Path, old: str, new: str) -> None:
-    """Replace a piece of the description."""
+    """Replace a piece of the description, and its seal with it."""
     with np.load(path) as file:
         text, arrays = str(file["tree"]), {k: file[k] for k in file.files if k != "tree"}
     assert old in text
-    json.loads(text.replace(old, new))
-    np.savez(path, tree=np.array(text.replace(old, new)), **arrays)
+    content = storage.sealed(json.loads(text.replace(old, new)))
+    np.savez(path, tree=np.array(json.dumps(content)), **arrays)
 
 
 LIES = {

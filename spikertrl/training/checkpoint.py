@@ -54,7 +54,24 @@ VERSION_3 = {  # how files of version 3 name them
     "spikertrl.learners.uoro:RankOneState": "RankOneState",
     "spikertrl.tape:Tape": "Tape",
 }
-CHECKPOINT = Kind("checkpoint", STATES, older=VERSION_3, left_out=Wiring, advice="remove it, or start anew with resume=False")
+
+
+def check_tape(found: dict[str, Any], w: Wiring) -> None:
+    """Raise where an array of a tape has another shape than its steps and lanes in this network."""
+    steps, lanes, dtype = int(found["tau"]), int(found["batch"]), w.dtype
+    count = {"A": w.S * w.S, "B": w.S * w.G, "P": w.S * w.Q, "o": w.S, "q": w.Q}
+    shapes = {name: (steps, lanes * int(of_units.sum())) for name, of_units in count.items()}
+    shapes |= {"theta": (w.n_parameters,), "z": (steps, lanes, w.n_outputs), "reset": (lanes,)}
+    shapes["messages"] = (int(found.get("history", 0)) + steps, lanes, w.n_channels + w.n_units)
+    for name, shape in shapes.items():
+        if found[name].shape != shape or found[name].dtype != (bool if name == "reset" else dtype):
+            there = f"{found[name].shape} of {found[name].dtype}"
+            raise storage.Damage(f"{name} of a tape has shape {there}; right: {shape} of {dtype}")
+
+
+CHECKS = {Tape: check_tape}
+CHECKPOINT = Kind("checkpoint", STATES, older=VERSION_3, left_out=Wiring, checks=CHECKS,
+                  advice="remove it, or start anew with resume=False")  # fmt: skip
 
 
 def save(path: str | os.PathLike[str], tree: Any) -> Path:

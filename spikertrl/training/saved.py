@@ -10,7 +10,7 @@ from .. import learners, losses, optimizers, schedules
 from ..network import record
 from ..network.wiring import Wiring
 from ..storage import CheckpointError, Stored, can_store, fitted, refusal
-from .checkpoint import STATES
+from .checkpoint import CHECKS, STATES
 
 LEARNERS: dict[str, type] = {name: getattr(learners, name) for name in learners.__all__ if name not in ("Learner", "Signal")}
 OPTIMIZERS: dict[str, type] = {
@@ -26,6 +26,7 @@ SAVED = dataclasses.replace(
     records=record.RECORDS | STATES | LEARNERS | OPTIMIZERS | {"Schedule": schedules.Schedule},
     functions=FUNCTIONS,
     left_out=Wiring,
+    checks=CHECKS,
 )
 
 SETTINGS = ("learner", "optimizer", "loss")

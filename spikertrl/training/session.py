@@ -208,10 +208,14 @@ class Session:
         saved = storage.load(path, self.net.wiring, like, check=lambda tree: self._compare(path, tree, anyway))
         if fault := _not_finite({name: saved[name] for name in ("theta", "optimizer")}):
             raise storage.CheckpointError(f"checkpoint {path}: its {fault} is not finite; remove it or use resume=False")
+        if fault := _no_history(saved["rows"], saved["seconds"]):
+            raise storage.CheckpointError(f"checkpoint {path}: {fault}; remove it or use resume=False")
         try:
             self.task.restore(saved["task"])
         except Exception as error:
             raise storage.CheckpointError(f"checkpoint {path}: task {self.task.name} cannot go on from it: {error}") from error
+        if (lanes := getattr(self.task, "lanes", None)) not in (None, self.batch):
+            raise storage.CheckpointError(f"checkpoint {path}: its task has {lanes!r} lanes, this run {self.batch}")
         self.sim.restore(saved["sim"])
         self.net.theta = saved["theta"]
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
@@ -266,6 +270,23 @@ def _arrays_of(memory: Any) -> dict[str, Any]:
     """The arrays of a learner's state that have a meaning."""
     fields = vars(memory) if hasattr(memory, "__dict__") else {}
     return {k: v for k, v in fields.items() if k not in getattr(memory, "forgotten", ())}
+
+
+def _no_history(rows: Any, seconds: Any) -> str:
+    """What is wrong with the rows of a history, or nothing."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return f"its seconds are {seconds!r}, no number"
+    if not isinstance(rows, list):
+        return f"its history is a {type(rows).__name__}, no list of rows"
+    for k, row in enumerate(rows, 1):
+        numbers = isinstance(row, dict) and all(isinstance(n, str) and _is_number(v) for n, v in row.items())
+        if not numbers or not {"step", "loss", "activity"} <= set(row) or row["step"] != k:
+            return f"row {k} of its history is {row!r}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, np.ndarray) and not value.shape)
 
 
 def _not_finite(parts: dict[str, Any]) -> str:

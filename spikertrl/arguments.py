@@ -172,3 +172,31 @@ def numbers(where: str, what: str, value: Any, legal: str = "an array of real nu
     if found.dtype.kind not in "iubf":
         raise refuse(where, what, value, legal)
     return found
+
+
+def having(where: str, what: str, value: Any, methods: Sequence[str], legal: str) -> Any:
+    """A value with these methods; its class, or the function that makes one, is none yet.
+
+    >>> having("fit", "optimizer", int, ("update",), "an optimizer, such as adam(1e-3)")
+    Traceback (most recent call last):
+        ...
+    ValueError: fit: optimizer is <class 'int'>; legal: an optimizer, such as adam(1e-3)
+    """
+    if isinstance(value, type) or not all(callable(getattr(value, name, None)) for name in methods):
+        raise refuse(where, what, value, legal)
+    return value
+
+
+def network(where: str, value: Any) -> Any:
+    """A Network."""
+    return having(where, "net", value, ("view", "initialize"), "a Network")
+
+
+def loss(where: str, value: Any) -> Any:
+    """Anything with ``signal``."""
+    return having(where, "loss", value, ("signal",), "a loss, such as losses.squared_error(targets)")
+
+
+def task(where: str, value: Any) -> Any:
+    """Anything with ``batch`` and ``loss``."""
+    return having(where, "task", value, ("batch", "loss"), "srl.tasks.arrays(x, labels) for data of your own, or another task")

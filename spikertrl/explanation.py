@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import arguments
 from .arguments import number, whole
 from .cost import Cost, cost_of
 from .learners.base import Learner, Length, Plan, learner_of, routes_of
@@ -103,6 +104,7 @@ def explain(
         return _report(state)
     if net is None or learner is None:
         raise ValueError("explain: give a network and a learner, or state= alone; got neither")
+    arguments.network("explain", net)
     learner = learner_of("explain", learner)
     whole("explain", "batch", batch)
     whole("explain", "steps", steps)

@@ -205,6 +205,10 @@ class Model:
         for part in ("name", *TEXTS):
             if not isinstance(text := getattr(self, part), str):
                 self._fail(f"{part}= must be text, got {text!r}")
+        for part, kind in (("states", State), ("ports", Port), ("parameters", Parameter)):
+            records = getattr(self, part)
+            if not isinstance(records, Mapping) or not all(isinstance(record, kind) for record in records.values()):
+                self._fail(f"{part}= must be a mapping, name -> {kind.__name__}, got {records!r}")
         if not self.name.isidentifier() or not self.name.isascii():
             self._fail("the name must be a Python identifier")
         if [bool(self.update), bool(self.equations), bool(self.integrate)].count(True) != 1:

@@ -155,3 +155,70 @@ def test_every_label_is_learned_from_once() -> None:
             with pytest.raises(RuntimeError, match="once"):
                 one.learn_one([1.0])
     assert still.seen == 2
+
+
+# -- what comes in -------------------------------------------------------------------------------------------------------
+def two_outputs(batch: int, loss: Any = srl.losses.squared_error) -> srl.Online:
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6, theta=0.05).connect("x", "h")
+    net.connect("h", "h", delay=2).add_readout("z", "h", 2).add_readout("w", "h", 1).initialize(0)
+    return srl.Online(net, srl.SnAp(1), Still(), loss, batch=batch)
+
+
+def one_of_two(y: np.ndarray) -> Any:
+    return srl.losses.squared_error(y, readout="z")
+
+
+@pytest.mark.parametrize(
+    "y", [[1, 0], np.array([1, 0]), (1.0, 0.0), [True, False], [[1, 0]], np.array([1, 0], np.uint8)], ids=repr
+)
+def test_targets_of_one_of_two_readouts_in_any_form(y: Any) -> None:
+    stream = two_outputs(1, one_of_two)
+    z = stream.predict_one(X[0, 0])
+    assert stream.learn_one(y) == pytest.approx(0.5 * ((z[:2] - [1, 0]) ** 2).sum(), rel=1e-12)
+
+
+def test_labels_of_lanes() -> None:
+    classes = two_outputs(3, lambda y: srl.losses.cross_entropy(y, readout="z"))
+    targets = two_outputs(3, one_of_two)
+    for y in ([0, 1, 1], np.array([[0], [1], [1]]), [False, True, True]):
+        z = classes.predict_one(X[0])[:, :2]
+        expected = np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(3), [0, 1, 1]])
+        assert classes.learn_one(y) == pytest.approx(expected, rel=1e-12)
+        classes.reset()
+    z = targets.predict_one(X[0])[:, :2]
+    assert targets.learn_one(np.eye(3, 2)) == pytest.approx(0.5 * ((z - np.eye(3, 2)) ** 2).sum() / 3, rel=1e-12)
+
+
+def test_one_channel_needs_no_axis() -> None:
+    net = srl.Network("float64").add_input("x", 1).add_population("h", srl.models.egru, 6).connect("x", "h").initialize(0)
+    for batch, forms in ((1, (0.5, [0.5], [[0.5]])), (3, ([0.5] * 3, [[0.5]] * 3))):
+        for x in forms:
+            assert online(net, srl.SnAp(1), batch).predict_one(x).size == 0
+
+
+@pytest.mark.parametrize(
+    "x", [np.ones((2, 3)), np.ones(6), np.ones(2), np.ones((3, 2, 1)), 1.0, "ab", None, [[1j, 0]] * 3, [[1], [2, 3]]],
+    ids=str,
+)  # fmt: skip
+def test_an_input_of_another_shape_or_kind_is_refused(x: Any) -> None:
+    stream = two_outputs(3)
+    with pytest.raises(ValueError, match=r"x_t (must have 2 values .* legal: \(3, 2\)|is .* real numbers)"):
+        stream.predict_one(x)
+    assert stream.steps == 0
+    with pytest.raises(ValueError, match="x_t is not finite at step 0"):
+        stream.predict_one(np.full((3, 2), np.nan))
+
+
+@pytest.mark.parametrize("y", [np.ones((2, 3)), np.ones(2), np.ones((1, 3, 2)), 1, "ab", None, []], ids=str)
+def test_a_label_of_another_shape_is_refused_and_may_be_given_again(y: Any) -> None:
+    stream = two_outputs(3, one_of_two)
+    stream.predict_one(X[0])
+    with pytest.raises(ValueError, match=r"Online: y_t has shape .*; legal: \(3,\) or \(3, outputs\)"):
+        stream.learn_one(y)
+    assert stream.learn_one(np.ones((3, 2))) > 0
+
+
+@pytest.mark.parametrize("lanes", [[0], [1, 0, 1], np.ones(2, bool), True, "all"], ids=str)
+def test_lanes_to_put_back_are_truth_values(lanes: Any) -> None:
+    with pytest.raises(ValueError, match=r"lanes must be bool of shape \(3,\)"):
+        two_outputs(3).reset(lanes)

@@ -52,6 +52,47 @@ def online(**given: Any) -> srl.Online:
 ROWS = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
 ONE_LOSS = losses.squared_error(0.0)
 
+ALONE = srl.Network().add_population("h", egru, 4).connect("h", "h").initialize(0)
+TASK = tasks.arrays(X, Z)
+EXACT, SGD = srl.RTRL(), srl.optimizers.sgd(0.1)
+RUNS: dict[str, Callable[..., Any]] = {  # each call right in all but what it is given
+    "simulate": lambda net=SMALL, x=X, record=None: srl.simulate(net, x, record=record),
+    "gradient": lambda net=SMALL, learner=EXACT, x=X, loss=ONE_LOSS, **k: srl.gradient(net, learner, x, loss, **k),
+    "compare": lambda net=SMALL, learner=EXACT, x=X, loss=ONE_LOSS, **k: srl.compare(net, [learner], x, loss, **k),
+    "evaluate": lambda net=SMALL, task=TASK: srl.evaluate(net, task, X, Z),
+    "explain": lambda net=SMALL, learner=EXACT, **k: srl.explain(net, learner, **k),
+    "memory": lambda learner=EXACT, **k: SMALL.memory(learner, **k),
+    "to_brian": lambda net=SMALL: srl.to_brian(net),
+    "Online": lambda net=SMALL, learner=EXACT, optimizer=SGD, loss=losses.squared_error, **k: srl.Online(
+        net, learner, optimizer, loss, **k
+    ),
+    "fit": lambda net=SMALL, task=TASK, learner=EXACT, optimizer=SGD, batch=2, **k: srl.fit(
+        net, task, learner, optimizer, steps=1, batch=batch, progress=False, **k
+    ),
+}
+NO_INPUT = (None, "abc", [[1], [1, 2]], 1j * X, np.full(X.shape, "1"), np.full(X.shape, 1e39), {"y": X})
+KINDS = (  # argument, wrong values, what is said, calls
+    (
+        "net",
+        ("net", 3, egru, srl.Network),
+        "legal: a Network",
+        "simulate gradient compare Online fit evaluate explain to_brian",
+    ),
+    ("learner", ("RTRL", 3, {}), "learner is", "gradient compare Online fit memory explain"),
+    ("optimizer", (None, "adam", 0.1, srl.optimizers.adam), "optimizer is", "Online fit"),
+    ("loss", (None, "mse", 0.1, losses.squared_error), "legal: a loss", "gradient compare"),
+    ("task", (None, "copy", 3, tasks.copy), "srl.tasks.arrays", "fit evaluate"),
+    ("regularizer", ("a", 3, losses.activity), "fit: regularizer", "fit"),
+    ("stop", ("a", 3), "fit: stop", "fit"),
+    ("callbacks", ([3], ["a"]), "fit: callbacks", "fit"),
+    ("checkpoint", (3, True), "fit: checkpoint", "fit"),
+    ("tau", (0, -1, "1", 1.5, True, NAN, [1]), "tau is", "gradient compare fit explain"),
+    ("tau", (0, -1, *NO_NUMBER), "tau is", "memory"),
+    ("batch", (0, -1, *NO_NUMBER), "batch is", "Online fit memory explain"),
+    ("record", ({}, True, srl.Record), "simulate: record", "simulate"),
+    ("x", NO_INPUT, "x", "simulate gradient compare"),
+)
+
 CALLS: dict[str, list[tuple[Callable[[], Any], tuple[str, ...]]]] = {
     "Record": [
         *each(lambda v: srl.Record(every=v), (0, -1, *NO_NUMBER), "Record: every", "whole number >= 1"),
@@ -184,6 +225,35 @@ CALLS: dict[str, list[tuple[Callable[[], Any], tuple[str, ...]]]] = {
             ("own",),
             "is in use already",
         ),
+        *each(lambda v: SMALL.initialize(v), NO_SEED, "initialize: seed"),
+        *each(lambda v: SMALL.connect("h", "h", name="new", seed=v), NO_SEED, "connect 'new': seed"),
+        *each(
+            lambda v: SMALL.connect("h", "h", name="new", density=v), (0, 1.5, "a", True, NAN, [1]), "density must be in (0, 1]"
+        ),
+        *each(lambda v: SMALL.connect("h", "h", name="new", ports=v), (3, [3]), "ports must be names"),
+        *each(lambda v: SMALL.connect("h", "h", name="new", trainable=v), (3, None, [3]), "trainable must be names"),
+        *each(lambda v: SMALL.add_readout("new", "h", 1, decay=v), (1, -0.1, "a", NAN, None, True, [0.1]), "decay must be in"),
+        *each(lambda v: SMALL.add_readout("new", "h", 1, trainable=v), NO_FLAG, "readout 'new': trainable"),
+        *each(lambda v: SMALL.add_population("new", egru, 1, trainable=v), (3, True, [3]), "trainable must be names"),
+        *each(lambda v: SMALL.add_population("new", egru, 1, initial=v), (3, ["c"]), "initial must be a mapping"),
+        *each(
+            lambda v: SMALL.add_population("new", egru, 1, reset_gradient=v), NO_FLAG[1:], "population 'new': reset_gradient"
+        ),
+        *each(lambda v: egru.replace(states=v), (["c"], {"c": 3}, None), "states= must be a mapping"),
+        *each(lambda v: egru.replace(ports=v), (["c"], {"c": 3}, None), "ports= must be a mapping"),
+        *each(lambda v: egru.replace(parameters=v), (["c"], {"c": 3}, None), "parameters= must be a mapping"),
+    ],
+    "kinds": [
+        call
+        for name, wrong, words, runs in KINDS
+        for run in runs.split()
+        for call in each(lambda v, name=name, run=run: RUNS[run](**{name: v}), wrong, words)
+    ],
+    "no input": [
+        *each(lambda v: srl.simulate(ALONE, steps=v), (0, -1, *NO_NUMBER), "simulate: steps"),
+        *each(lambda v: srl.simulate(ALONE, steps=3, batch=v), (0, -1, *NO_NUMBER), "simulate: batch"),
+        *each(lambda v: srl.simulate(SMALL, X, steps=v), (2, 4, "3"), "simulate: steps", "x has 3"),
+        *each(lambda v: srl.simulate(SMALL, steps=v), (3,), "for the inputs ['x']"),
     ],
     "words": [
         *each(lambda v: fit(learner=v), ("rtrl", None, 1, srl.losses), "fit: learner", "srl.RTRL()"),

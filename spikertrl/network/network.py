@@ -17,14 +17,14 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import arguments, storage
 from .. import models as _models
-from .. import storage
 from ..compile.cell import DTYPES, compile_model
 from ..html import table
 from ..model import Model
@@ -116,8 +116,13 @@ class Network:
             raise NetworkError(f"population {name!r}: model must be a Model, got {kind}; see spikertrl.models.names()")
         if surrogate is not None:
             model = model.replace(surrogate=surrogate_of(f"population {name!r}", surrogate))
+        if not isinstance(initial, Mapping | None):
+            raise NetworkError(f"population {name!r}: initial must be a mapping, state -> value, got {initial!r}")
+        if reset_gradient is not None:
+            arguments.flag(f"population {name!r}", "reset_gradient", reset_gradient)
         model = model if reset_gradient is None else model.replace(reset_gradient=reset_gradient)
-        model = model if trainable is None else model.with_trainable(tuple(trainable))
+        if trainable is not None:
+            model = model.with_trainable(_names_of(f"population {name!r}", "trainable", trainable))
         cell, size = compile_model(model, self.dtype), whole_size(name, size)
         values, start = _weights.unit_values(cell, name, size, parameters, initial or {})
         _weights.check_bias(bias, cell, name, size)
@@ -156,9 +161,10 @@ class Network:
             For unknown names, ports or shapes, a delay below 1 between units, or density and mask given together.
         """
         name = name or f"{target}<-{source}"
+        arguments.seed(f"connect {name!r}", seed)
         self._check_ends(name, source, target)
         post, pre = self.populations[target], self.populations.get(source) or self.inputs[source]
-        chosen = (ports,) if isinstance(ports, str) else ports
+        chosen = () if ports is None else _names_of(f"connect {name!r}", "ports", ports)
         chosen = tuple(chosen or post.model.ports_for("recurrent" if source == target else "input"))
         if not chosen or set(chosen) - set(post.model.ports):
             raise NetworkError(f"connect {name!r}: ports {chosen} not all in {tuple(post.model.ports)} of {post.model.name}")
@@ -168,7 +174,8 @@ class Network:
         self._dt_is_used |= isinstance(delay, str) or hasattr(delay, "dim")
         found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
         weight = _weights.weights_given(name, weight, chosen, post.cell, shape)
-        trained = None if trainable is True else () if trainable is False else tuple(trainable)
+        several = not isinstance(trainable, bool | np.bool_)
+        trained = _names_of(f"connect {name!r}", "trainable", trainable) if several else None if trainable else ()
         if set(trained or ()) - set(chosen):
             raise NetworkError(f"connect {name!r}: trainable {trained} not all among its ports {chosen}")
         self.projections.append(Projection(name, source, target, chosen, shape, indptr, indices, found, weight, trained))
@@ -183,8 +190,9 @@ class Network:
         self._new_name(name)
         if source not in self.populations:
             raise NetworkError(f"readout {name!r}: {source!r} is not a population; populations: {sorted(self.populations)}")
-        if not 0.0 <= decay < 1.0:
-            raise NetworkError(f"readout {name!r}: decay must be in [0, 1), got {decay}")
+        if not isinstance(decay, int | float | np.number) or isinstance(decay, bool) or not 0.0 <= decay < 1.0:
+            raise NetworkError(f"readout {name!r}: decay must be in [0, 1), got {decay!r}")
+        arguments.flag(f"readout {name!r}", "trainable", trainable)
         first, shape = sum(r.size for r in self.readouts), (whole_size(name, size), self.populations[source].size)
         weight = _weights.given_values(weight, PLAIN, f"readout {name!r}: weight", shape)
         self.readouts.append(Readout(name, source, whole_size(name, size), float(decay), weight, first, trainable))
@@ -273,6 +281,8 @@ class Network:
         values = np.asarray(values)
         if values.shape != self.theta.shape:
             raise NetworkError(f"theta has shape {self.theta.shape}, got {values.shape}")
+        if values.dtype.kind not in "iubf" or not np.isfinite(values).all():
+            raise NetworkError("theta holds values that are no finite real numbers; nothing was changed")
         self.theta[...] = values
 
     def view(self, vector: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -299,6 +309,7 @@ class Network:
         ``only_new`` keeps what was drawn or written before: after ``add_readout`` or ``connect`` on a network that has learned.
         Without this call, the first use draws what nobody has chosen with seed 0.
         """
+        arguments.seed("initialize", seed)
         chosen, before = (self._chosen() if only_new else set()), self.theta.copy()
         rng = np.random.default_rng(seed)
         view = self.view(self.theta)
@@ -330,6 +341,10 @@ class Network:
         >>> net.memory(srl.SnAp(1)).influence < net.memory(srl.RTRL()).influence
         True
         """
+        if not isinstance(learner, type):
+            arguments.having("memory", "learner", learner, ("init",), "srl.RTRL(), or another of srl.learners")
+        arguments.whole("memory", "batch", batch)
+        arguments.whole("memory", "tau", tau)
         return predict(self, learner, batch, tau)
 
     def save(self, path: str | os.PathLike[str], *, functions: str = "refuse") -> Path:
@@ -455,6 +470,14 @@ def _float_type(dtype: Any) -> str:
         found = None
     if found not in DTYPES:
         raise NetworkError(f"Network: dtype is {dtype if found is None else found!r}; legal: {', '.join(map(repr, DTYPES))}")
+    return found
+
+
+def _names_of(where: str, what: str, given: Any) -> tuple[str, ...]:
+    """One name, or several."""
+    found: tuple[Any, ...] = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in found):
+        raise NetworkError(f"{where}: {what} must be names, got {given!r}")
     return found
 
 

@@ -36,8 +36,8 @@ def mask(
     if density is not None and given is not None:
         raise NetworkError(f"connect {name!r}: give density or mask, not both")
     if density is not None:
-        if not 0.0 < density <= 1.0:
-            raise NetworkError(f"connect {name!r}: density must be in (0, 1], got {density}")
+        if not isinstance(density, int | float | np.number) or isinstance(density, bool) or not 0.0 < density <= 1.0:
+            raise NetworkError(f"connect {name!r}: density must be in (0, 1], got {density!r}")
         total = shape[0] * shape[1]
         chosen = np.random.default_rng(seed).choice(total, size=round(density * total), replace=False)
         rows, columns = np.divmod(np.sort(chosen), shape[1])

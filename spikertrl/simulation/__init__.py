@@ -1,5 +1,6 @@
 """Simulation, step by step and event by event, and what a run records."""
 
+from .divergence import SimulationDiverged
 from .recording import Events, Record, Run
 from .run import simulate
 from .state import SimState
@@ -9,5 +10,6 @@ __all__ = [
     "Record",
     "Run",
     "SimState",
+    "SimulationDiverged",
     "simulate",
 ]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..threads import one_pool
+from .divergence import finite
 from .recording import Events, Record, Recorder, Run
 from .simulator import Plan, Simulator
 from .state import SimState
@@ -55,26 +57,39 @@ def as_input(net: Network, x: Any) -> np.ndarray:
     ValueError
         If the shape or the names do not fit the network's inputs, or a value is not finite.
     """
+    arguments.network("input", net)
     sizes = {name: i.size for name, i in net.inputs.items()}
     if isinstance(x, Mapping):
         if set(x) != set(sizes):
             raise ValueError(f"x names the inputs {sorted(x)}, the network has {sorted(sizes)}")
-        parts = [np.asarray(x[name]) for name in sizes]
+        parts = [arguments.numbers("input", f"x[{name!r}]", x[name]) for name in sizes]
         for name, part in zip(sizes, parts, strict=True):
             if part.ndim != 3 or part.shape[2] != sizes[name] or part.shape[:2] != parts[0].shape[:2]:
                 raise ValueError(f"x[{name!r}] must have shape (T, B, {sizes[name]}) with equal T and B, got {part.shape}")
         x = np.concatenate(parts, axis=2)
-    x = np.asarray(x)
+    x = arguments.numbers("input", "x", x)
     total = sum(sizes.values())
     if x.ndim == 2 and x.shape[1] == total:
         x = x[:, None]
     if x.ndim != 3 or x.shape[2] != total or not x.shape[0] or not x.shape[1]:
         raise ValueError(f"x must have shape (T, B, {total}) or (T, {total}) for inputs {sizes}, got {x.shape}")
-    x = np.ascontiguousarray(x, dtype=net.dtype)
-    if not np.isfinite(x).all():
-        where = np.argwhere(~np.isfinite(x))[0]
-        raise ValueError(f"x is not finite at step {where[0]}, lane {where[1]}, channel {where[2]}")
-    return x
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(x, dtype=net.dtype)
+    if not finite(found):
+        t, lane, channel = np.argwhere(~np.isfinite(found))[0]
+        why = f"{x[t, lane, channel]:g} there; numbers of {net.dtype} are meant"
+        raise ValueError(f"x is not finite at step {t}, lane {lane}, channel {channel} ({why})")
+    return found
+
+
+def silence(net: Network, steps: int | None, batch: int) -> np.ndarray:
+    """Nothing, for so many steps, to a network without inputs."""
+    if net.inputs:
+        raise ValueError(
+            f"simulate: x is None; legal: (T, B, channels) for the inputs {list(net.inputs)} (steps= alone: no input)"
+        )
+    steps = arguments.whole("simulate", "steps", steps)
+    return np.zeros((steps, arguments.whole("simulate", "batch", batch), 0), net.dtype)
 
 
 def pieces(total: int, tau: int | None) -> Iterator[slice]:
@@ -105,6 +120,8 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     ------
     ValueError
         If the input does not fit, or recording everything would take more than 1 GiB.
+    SimulationDiverged
+        If a state, message or readout stops being finite, naming population, unit, lane and step.
 
     Examples
     --------
@@ -114,11 +131,14 @@ def simulate(net: Network, x: Any = None, *, steps: int | None = None, batch: in
     >>> run.z.shape, run.states["h"]["c"].shape, 0 < run.activity < 1
     ((20, 3, 2), (20, 3, 8), True)
     """
-    x = np.zeros((steps or 0, batch, 0), net.dtype) if x is None and not net.inputs else as_input(net, x)
-    if not len(x):
-        raise ValueError("nothing to simulate: give x, or steps= for a network without inputs")
-    record = record or Record()
-    with borrowed(net) as machine, one_pool():
+    arguments.network("simulate", net)
+    x = silence(net, steps, batch) if x is None else as_input(net, x)
+    if steps is not None and steps != len(x):
+        raise ValueError(f"simulate: steps is {steps}, x has {len(x)}; leave steps out where x is given")
+    record = Record() if record is None else record
+    if not isinstance(record, Record):
+        raise arguments.refuse("simulate", "record", record, "a Record")
+    with borrowed(net) as machine, one_pool(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
         state = machine.start(x.shape[1]) if state is None else continued(state, machine, x.shape[1])
         recorder = Recorder(net, record, len(x), x.shape[1], state.time)
         for part in pieces(len(x), PIECE):

@@ -35,6 +35,7 @@ from ..network.projections import Link
 from ..resources import require
 from ..tape import LINEAR, Tape
 from .delivery import by_event, event_table
+from .divergence import SimulationDiverged, diverged, finite
 from .events import EventQueue, deliver, push
 from .state import SimState
 
@@ -122,7 +123,13 @@ class Simulator:
         return SimState(batch, 0, states, self.queue(0, batch), z, traces, ones, every, plan.start, plan.kind)
 
     def run(self, state: SimState, x: np.ndarray, linearise: bool = True) -> Tape:
-        """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``)."""
+        """Advance ``state`` by the tau steps of x (tau, B, channels); return their tape (Jacobians only if ``linearise``).
+
+        Raises
+        ------
+        SimulationDiverged
+            If a state, message or readout is not finite at the end.
+        """
         tau, batch = x.shape[:2]
         w, theta = self.wiring, self._theta()
         buffers = self.buffers(tau, batch, linearise)
@@ -139,9 +146,14 @@ class Simulator:
             (cell.linearise_steps if linearise else cell.advance_steps)(*window, *synapses, *arguments)
         else:
             self._steps(buffers, synapses, theta, linearise)
+        last = (queue.values[-1], *(values[tau] for values in buffers.states.values()))
+        if not all(map(finite, last)):
+            raise self._diverged(buffers, theta, state.time, read=False)
         traces = {k: v.copy() for k, v in state.traces.items()}
         ones = {k: v.copy() for k, v in state.trace_one.items()}
         z = self._read(state, buffers, theta)
+        if not finite(z):
+            raise self._diverged(buffers, theta, state.time, read=True)
         tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear,
                     history=w.history)  # fmt: skip
         state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
@@ -149,6 +161,15 @@ class Simulator:
         state.time += tau
         state.reset[...] = False
         return tape
+
+    def _diverged(self, buffers: Buffers, theta: np.ndarray, start: int, read: bool) -> SimulationDiverged:
+        """What is not finite in a piece, and where and when; ``read``: readouts have been computed."""
+        w, y = self.wiring, buffers.queue.values[self.wiring.history :, :, self.wiring.n_channels :]
+        populations = self.populations.values()
+        states = {name: values[1:] for name, values in buffers.states.items()}
+        messages = {p.name: y[:, :, p.start : p.start + p.size] for p in populations}
+        readouts = {r.name: buffers.z[:, :, r.start : r.start + r.size] for r in self.plan.readouts if read}
+        return diverged(w, theta, states, messages, readouts, {p.name: p.cell.states for p in populations}, start)
 
     def _steps(self, buffers: Buffers, synapses: Synapses, theta: np.ndarray, linearise: bool) -> None:
         """Delivery, units and events, step by step."""

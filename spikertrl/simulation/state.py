@@ -28,9 +28,10 @@ class SimState:
 
     def reset_lanes(self, lanes: np.ndarray | None = None) -> None:
         """Put lanes (bool (B,), default all) back to the start: states, messages in flight, readouts, traces."""
-        which = slice(None) if lanes is None else np.asarray(lanes, bool)
-        if not isinstance(which, slice) and which.shape != (self.batch,):
-            raise ValueError(f"lanes must be bool of shape ({self.batch},), one a lane, got shape {which.shape}")
+        which = slice(None) if lanes is None else np.asarray(lanes)
+        if not isinstance(which, slice) and (which.shape != (self.batch,) or which.dtype != bool):
+            found = f"{which.dtype} of shape {which.shape}"
+            raise ValueError(f"lanes must be bool of shape ({self.batch},), one a lane, got {found}")
         for name, start in self.start.items():
             self.states[name][which] = start
         self.past.forget(which)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal as signals
 import threading
 from collections.abc import Callable, Iterable
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..arguments import other_words, refuse
+from .. import arguments
+from ..arguments import having, other_words, refuse
 from ..cost import zeros
 from ..learners.base import Learner, learner_of, routes_of
 from ..losses.base import Loss
@@ -105,8 +107,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     Raises
     ------
     TrainingDiverged
-        At the first loss, gradient or parameter that is not finite; names the step and the parameter. The parameters are those
-        before it.
+        At the first state, loss, gradient or parameter that is not finite; names the step and the place. The
+        parameters are those before it.
     Interrupted
         A KeyboardInterrupt, after the step was finished and the checkpoint written.
     CheckpointError
@@ -127,12 +129,13 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     """
     _check_arguments(steps, batch, tau, resume, validate_every=validate_every, zeros_every=zeros_every,
                      checkpoint_every=checkpoint_every)  # fmt: skip
-    if not callable(getattr(task, "batch", None)) or isinstance(task, type):
-        raise refuse("fit", "task", task, "srl.tasks.arrays(x, labels) for data of your own, or another task")
+    _check_kinds(net, task, regularizer, stop)
     learner, optimizer = learner_of("fit", learner), optimizer_of("fit", optimizer)
     session = Session(net, task, learner, optimizer, batch, tau, regularizer)
+    if not isinstance(checkpoint, str | os.PathLike | None):
+        raise refuse("fit", "checkpoint", checkpoint, "the path of a file, or None")
     path = Path(checkpoint) if checkpoint else None
-    callbacks = list(callbacks)  # an iterator would be used up after one step
+    callbacks = [_callable("callbacks", one) for one in callbacks]  # an iterator would be used up after one step
     session.begin()
     if validate_every:
         _ = task.valid  # refused now, and not after many steps, if the task holds nothing out
@@ -190,6 +193,22 @@ def _check_arguments(steps: int, batch: int, tau: int | None, resume: bool | str
         raise ValueError(f'fit: resume is {resume!r}; legal: True, False, or "anyway" (go on although settings differ)')
 
 
+def _check_kinds(net: Any, task: Any, regularizer: Any, stop: Any) -> None:
+    """Raise ValueError for what is of another kind."""
+    arguments.network("fit", net)
+    arguments.task("fit", task)
+    if regularizer is not None:
+        having("fit", "regularizer", regularizer, ("signal",), "a loss, such as losses.activity('h', 0.05, 0.01), or None")
+    if stop is not None:
+        _callable("stop", stop)
+
+
+def _callable(what: str, value: Any) -> Any:
+    if not callable(value):
+        raise refuse("fit", what, value, "callables")
+    return value
+
+
 @contextmanager
 def _saved_all_the_same(session: Session, path: Path | None):
     """A finished step is saved, whatever validation, callbacks or the stop rule raise after it."""
@@ -218,6 +237,8 @@ def _keep_history(session: Session):
 
 def evaluate(net: Network, task: Task, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The task's metrics on given data, without learning; from the start state."""
+    arguments.network("evaluate", net)
+    arguments.task("evaluate", task)
     task.check_outputs({readout.name: readout.size for readout in net.readouts})
     x = as_input(net, x)
     quiet = Record(states=False, messages=False, events=False)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..cost import Cost, cost_of
 from ..html import table
 from ..learners.base import Learner, Signal, learner_of, routes_of
 from ..losses.base import Loss
+from ..simulation.divergence import not_finite
 from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
 from ..threads import one_pool, parallel_loops
@@ -64,10 +67,19 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
     value : float
     grad : ndarray
         Flat, like ``net.theta``; ``net.view(grad)`` names its parts.
+
+    Raises
+    ------
+    SimulationDiverged
+        If a state, message or readout stops being finite, naming population, unit, lane and step.
+    FloatingPointError
+        If the loss or the gradient is not finite, naming the parameter.
     """
+    _check("gradient", net, loss, tau)
     x, learner = as_input(net, x), learner_of("gradient", learner)
     value, grad = 0.0, np.zeros_like(net.theta)
-    with one_pool(), borrowed(net) as machine, parallel_loops():
+    quiet = np.errstate(over="ignore", invalid="ignore")  # looked for and said by name
+    with one_pool(), borrowed(net) as machine, parallel_loops(), quiet:
         memory = learner.init(net, x.shape[1])
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
@@ -75,7 +87,24 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
             signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
             value += signal.value
             grad += learner.update(memory, tape, signal)
+    if fault := fault_of(net, value, grad):
+        raise FloatingPointError(f"gradient: {fault}; scale the loss, its targets or the weights")
     return value, grad
+
+
+def fault_of(net: Network, value: float, gradient: np.ndarray) -> str | None:
+    """What is not finite: a block of the gradient, or else the loss."""
+    if block := not_finite(net.wiring, gradient):
+        return f"gradient of {block} is not finite (loss {value:g})"
+    return None if math.isfinite(value) else f"the loss is {value}"
+
+
+def _check(where: str, net: Any, loss: Any, tau: int | None) -> None:
+    """Raise ValueError for what is of another kind, or out of range."""
+    arguments.network(where, net)
+    arguments.loss(where, loss)
+    if tau is not None:
+        arguments.whole(where, "tau", tau)
 
 
 @dataclass
@@ -119,7 +148,11 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     ------
     ValueError
         If no learner is given.
+    SimulationDiverged
+        As in ``gradient``; a learner's gradient that is not finite shows in its norm.
     """
+    learners = list(learners) if isinstance(learners, Iterable) else [learners]
+    _check("compare", net, loss, tau)
     if not learners:
         raise ValueError("compare: give at least one learner; the first is the reference")
     x, learners = as_input(net, x), [learner_of("compare", learner) for learner in learners]

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import storage
+from .. import arguments, storage
 from ..arguments import other_words, refuse, whole
 from ..learners.base import Learner, Signal, learner_of
 from ..losses.base import Loss
 from ..optimizers import RATE, Optimizer, optimizer_of
+from ..simulation.divergence import finite
 from ..simulation.run import simulator
 from ..threads import one_pool, parallel_loops
 from . import saved
-from .gradients import descend, signal_of
+from .gradients import descend, fault_of, signal_of
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -60,7 +61,8 @@ class Online:
     def __init__(
         self, net: Network, learner: Learner, optimizer: Optimizer, loss: Callable[[Any], Loss], *, batch: int = 1
     ) -> None:
-        self.net, self.learner, self.optimizer = net, learner_of("Online", learner), optimizer_of("Online", optimizer)
+        self.net = arguments.network("Online", net)
+        self.learner, self.optimizer = learner_of("Online", learner), optimizer_of("Online", optimizer)
         if not callable(loss):
             raise refuse("Online", "loss", loss, "a function label -> Loss, such as srl.losses.squared_error")
         self.loss, self.batch = loss, whole("Online", "batch", batch)
@@ -82,17 +84,14 @@ class Online:
         Raises
         ------
         ValueError
-            If x_t has the wrong size or is not finite.
+            If x_t has the wrong shape or is not finite.
+        SimulationDiverged
+            If a state, message or readout stops being finite; ``reset()`` begins anew.
         """
-        channels = self.net.wiring.n_channels
-        x = np.asarray(x_t, self.net.dtype)
-        if x.size != self.batch * channels:
-            raise ValueError(f"x_t must have {channels} values for each of {self.batch} lane(s), got shape {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError(f"x_t is not finite at step {self.steps}")
+        x = self._input(x_t)
         with one_pool(), parallel_loops():
             self._learn_nothing()
-            self._tape = self._machine.run(self.state, x.reshape(1, self.batch, channels))
+            self._tape = self._machine.run(self.state, x)
         z = self._tape.z[0]
         return z[0].copy() if self.batch == 1 else z.copy()
 
@@ -103,15 +102,20 @@ class Online:
         ------
         RuntimeError
             If no step is waiting for its label.
+        ValueError
+            If y_t is not (batch,) or (batch, outputs).
         FloatingPointError
-            If the gradient is not finite; the parameters stay as they were.
+            If the loss or the gradient is not finite, naming the parameter; the parameters stay as they were.
         """
         if self._tape is None:
             raise RuntimeError("learn_one needs a predict_one before it; each prediction can be learned from once")
+        label = self._label(y_t)
         tape, self._tape = self._tape, None
-        with one_pool(), parallel_loops():
-            signal = signal_of(self.net, self.loss(self._label(y_t)), tape, 0, 1)
+        with one_pool(), parallel_loops(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
+            signal = signal_of(self.net, arguments.loss("Online", self.loss(label)), tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
+            if fault := fault_of(self.net, signal.value, gradient):
+                raise FloatingPointError(f"Online, step {tape.start}: {fault}; nothing was changed; lower the learning rate")
             descend(self.net, self.optimizer, self._opt, gradient)
         return signal.value
 
@@ -178,8 +182,26 @@ class Online:
             tape, self._tape = self._tape, None
             self.learner.update(self.memory, tape, Signal(0.0, np.zeros_like(tape.z)))
 
+    def _input(self, x_t: Any) -> np.ndarray:
+        """x_t as (1, batch, channels)."""
+        channels = self.net.wiring.n_channels
+        given = arguments.numbers("Online", "x_t", x_t)
+        full = (self.batch, channels)
+        if given.shape != full and not (1 in full and given.ndim < 2 and given.size == self.batch * channels):
+            raise ValueError(
+                f"x_t must have {channels} values for each of {self.batch} lane(s), got shape {given.shape}; legal: {full}"
+            )
+        with np.errstate(over="ignore"):
+            x = given.astype(self.net.dtype).reshape(1, self.batch, channels)
+        if not finite(x):
+            raise ValueError(f"x_t is not finite at step {self.steps}")
+        return x
+
     def _label(self, y_t: Any) -> np.ndarray:
-        y = np.asarray(y_t)
-        if y.ndim and y.size == self.batch * self.net.wiring.n_outputs and y.dtype.kind == "f":
-            return y.reshape(1, self.batch, -1)
-        return y.reshape(1, self.batch)
+        """y_t as (1, batch), or (1, batch, outputs)."""
+        y, lanes = np.asarray(y_t), self.batch
+        if not y.size or y.ndim > 2 or (len(np.atleast_1d(y)) != lanes and not (lanes == 1 and y.ndim == 1)):
+            raise ValueError(f"Online: y_t has shape {y.shape}; legal: ({lanes},) or ({lanes}, outputs)")
+        each = y.reshape(1, lanes, -1)
+        vectors = each.shape[2] > 1 or (y.ndim and y.dtype.kind == "f" and self.net.wiring.n_outputs == 1)
+        return each if vectors else each[:, :, 0]

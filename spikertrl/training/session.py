@@ -13,24 +13,29 @@ from ..cost import cost_of
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..optimizers import Optimizer
+from ..simulation.divergence import SimulationDiverged, not_finite
 from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
 from ..threads import parallel_loops
 from . import checkpoint as storage
 from .fingerprint import describe, of_network
-from .gradients import descend, signal_of
+from .gradients import descend, fault_of, signal_of
 from .history import History
 
 if TYPE_CHECKING:
     from ..network.network import Network
+    from ..tape import Tape
 
 
 CHANGEABLE = frozenset({"optimizer", "task settings", "regularizer", "surrogates", "fixed parameters", "initial values", "tau"})
 """Differences that a checkpoint can go on with, if it is said that they are meant."""
 
 
+ADVICE = "lower the learning rate or clip the gradient"
+
+
 class TrainingDiverged(FloatingPointError):
-    """A loss, gradient or parameter is no longer finite; says at which step and where. ``history``: what was done before."""
+    """A state, loss, gradient or parameter is no longer finite; says when and where. ``history``: what was done before."""
 
     history: History
 
@@ -126,7 +131,7 @@ class Session:
 
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
-        tape = self.machine.run(self.sim, x)
+        tape = self._simulate(x, start)
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
         with parallel_loops():
             gradient = self.learner.update(self.memory, tape, signal)
@@ -144,16 +149,21 @@ class Session:
                 self.net.theta[...] = before
         return signal.value, fired, active
 
-    def _check(self, value: float, gradient: np.ndarray) -> None:
-        if np.isfinite(value) and np.isfinite(gradient).all():
-            return
-        step, advice = len(self.history) + 1, "lower the learning rate or clip the gradient"
-        for what, vector in (("parameter", self.net.theta), ("gradient of", gradient)):
-            for (group, name), (part, _) in self.net.wiring.layout.items():
-                if not np.isfinite(vector[part]).all():
-                    place = f"{what} {group}[{name!r}]"
-                    raise TrainingDiverged(f"step {step}: {place} is not finite (loss {value:g}); {advice}")
-        raise TrainingDiverged(f"step {step}: the loss is {value}; {advice}")
+    def _simulate(self, x: np.ndarray, start: int) -> Tape:
+        """A piece that begins at step ``start`` of the batch."""
+        try:
+            return self.machine.run(self.sim, x)
+        except SimulationDiverged as error:
+            when = "" if error.step is None else f" at step {start + error.step - self.sim.time} of the batch"
+            raise TrainingDiverged(f"step {len(self.history) + 1}: {error.what}{when}; {ADVICE}") from error
+
+    def _check(self, value: float, vector: np.ndarray) -> None:
+        """Raise TrainingDiverged if a loss, gradient or parameter is not finite."""
+        fault = fault_of(self.net, value, vector)
+        if fault and (parameter := not_finite(self.net.wiring, self.net.theta)):
+            fault = f"parameter {parameter} is not finite (loss {value:g})"
+        if fault:
+            raise TrainingDiverged(f"step {len(self.history) + 1}: {fault}; {ADVICE}")
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
     def _signature(self) -> dict[str, Any]:
@@ -179,8 +189,7 @@ class Session:
         content = self._content()
         kept = {f"state of the learner, {n}": v for n, v in _arrays_of(self.memory).items()}
         if fault := _not_finite({"sim": content["sim"]["states"], "readouts": self.sim.z, "optimizer": self.opt} | kept):
-            advice = "lower the learning rate or clip the gradient; this was not saved"
-            raise TrainingDiverged(f"after step {len(self.history)}: {fault} is not finite; {advice}")
+            raise TrainingDiverged(f"after step {len(self.history)}: {fault} is not finite; {ADVICE}; this was not saved")
         now = _settings(self.task)
         settings = {k: v for k, v in self.signature["task settings"].items() if now.get(k) == v}  # what moves is no setting
         storage.save(path, {"signature": self.signature | {"task settings": settings}} | content)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import arguments
 from ...simulation.run import as_input
 from .network import BrianNetwork
 
@@ -62,6 +63,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     """
     from . import build as export_build
 
+    arguments.network("to_brian", net)
     net.ready()
     x = None
     if inputs is not None:

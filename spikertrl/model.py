@@ -13,7 +13,8 @@ Inside the text, the state variables hold their values of the previous step unti
 that arrived at a port, ``y`` is the unit's own previous message, ``event(v)`` is 1 if v > 0 else 0, and ``sigmoid``, ``tanh``,
 ``exp``, ``log``, ``sqrt``, ``sin``, ``cos``, ``clip`` and ``where(condition, a, b)`` are known. Every other name assigned is a
 temporary. With ``threshold=``, the message may speak of ``spike``, the 0 or 1 of the threshold, as in ``message="u*spike"``,
-and ``threshold_scale`` divides the distance to the threshold before the pseudo-derivative sees it.
+and ``threshold_scale`` divides the distance to the threshold before the pseudo-derivative sees it; by default, where the
+threshold has a unit, the distance at which the reset leaves the unit.
 """
 
 from __future__ import annotations

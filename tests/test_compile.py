@@ -10,10 +10,12 @@ import textwrap
 
 import numpy as np
 import pytest
+import sympy
 
 import spikertrl as srl
 from spikertrl import Model, Parameter, Port, State, surrogates
-from spikertrl.compile import cache_folder, compile_model
+from spikertrl.compile import cache_folder, compile_model, discretise
+from spikertrl.compile.symbols import Event, real
 from spikertrl.model import ModelError
 from tolerances import VALUES64
 
@@ -214,6 +216,42 @@ def ode(**changes: object) -> Model:
 def test_unit_errors_name_the_model(changes: dict, message: str) -> None:
     with pytest.raises(ModelError, match=f"(?s)model 'unit'.*{message}"):
         compile_model(ode(**changes), "float64")
+
+
+MISSING = {
+    "a state": ({"states": {"v": State()}}, "states={'v': State(unit='volt')}"),
+    "a port": ({"ports": {"v": Port()}}, "ports={'v': Port(unit=...)}"),
+    "a parameter": ({"threshold": "v > w", "parameters": {"w": Parameter(1.0)}}, "parameters={'w': Parameter(unit=...)}"),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_a_unit_error_names_what_was_declared_without_one(what: str) -> None:
+    changes, said = MISSING[what]
+    if "parameters" in changes:
+        changes = changes | {"parameters": dict(ode().parameters) | changes["parameters"]}
+    with pytest.raises(ModelError, match=re.escape(said)):
+        discretise.step(ode(**changes))
+
+
+SCALES = {
+    "v = e_l": (ode(reset="v = e_l"), {"e_l": -0.070, "v_t": -0.050}, 0.020),
+    "other parameters": (ode(reset="v = e_l"), {"e_l": -0.070, "v_t": -0.060}, 0.010),
+    "subtracted": (ode(reset="v -= v_t - e_l"), {"e_l": -0.070, "v_t": -0.050}, 0.020),
+    "states halved": (ode(reset="v = v + (e_l - v)/2"), {"e_l": 0.0, "v_t": -0.060}, 0.020),
+    "given": (ode(reset="v = e_l", threshold_scale="3*mV"), {"e_l": -0.070, "v_t": -0.050}, 0.003),
+    "no unit": (ode(threshold="v/v_t < 1"), {"e_l": -0.070, "v_t": -0.050}, -0.050),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_threshold_with_a_unit_is_seen_from_where_the_reset_leaves_it(name: str) -> None:
+    """The event's argument rises by 1 over the distance from reset to threshold; without units it stays what was written."""
+    model, values, expected = SCALES[name]
+    (event,) = discretise.step(model).message.atoms(Event)
+    known = {real(n): v for n, v in values.items()}
+    slope = sympy.lambdify([], sympy.diff(event.args[0], real("v")).xreplace(known), modules=[{"Absolute": abs}])()
+    assert slope == pytest.approx(1 / expected if name != "no unit" else -1 / expected, rel=1e-12)
 
 
 def test_t_is_time() -> None:

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 
 import spikertrl as srl
 from networks import OUTPUTS, drive, randomize, readout_loss, single, stacked, worst_block
-from spikertrl import Model, Network, Parameter, Port, State, learners
-from spikertrl.checks import check_learner, check_model
+from spikertrl import Model, Network, Parameter, Port, State, learners, surrogates
+from spikertrl.checks import Report, check_learner, check_model
+from spikertrl.checks.model_laws import width
+from spikertrl.checks.networks import living_network
+from spikertrl.checks.report import judge
+from spikertrl.models import load
 from tolerances import ALIVE, EXACT64
 
 NAMES = srl.models.names()
@@ -242,6 +246,15 @@ BROKEN = {
 def test_the_laws_catch_broken_models(law: str) -> None:
     report = check_model(BROKEN[law])
     assert not report.passed and report[law].status == "failed" and report[law].name in str(report)
+
+
+def test_a_pseudo_derivative_wider_than_the_unit_is_told() -> None:
+    """20 mV from rest to threshold, seen through a triangle of 1 V: no law is broken, and the report says what to do."""
+    lif = load("lif")
+    for model, status in ((lif, "passed"), (lif.replace(surrogate=surrogates.triangle(0.3, 50.0)), "warned")):
+        found = judge("fits", lambda model=model: width(model, living_network(model)))
+        assert found.status == status and (status == "passed" or "threshold_scale=" in found.reason)
+    assert Report("unit", (found,)).passed and "1 warned" in str(Report("unit", (found,)))
 
 
 def test_an_integrator_that_nothing_resets_is_flagged() -> None:

@@ -160,6 +160,22 @@ def pseudo_derivative(model: Model, b: LivingNetwork) -> tuple[float, float]:
     return worst, DIFFERENCES
 
 
+def distances(model: Model, b: LivingNetwork) -> np.ndarray | None:
+    """What ``event(...)`` of the message was asked about at steps of a run: distances to the threshold in its own scale."""
+    from ..compile import discretise
+    from ..compile.symbols import Event
+
+    step = discretise.step(model)
+    asked = sorted((event.args[0] for event in step.message.atoms(Event)), key=str)
+    if not asked or step.shared:
+        return None
+    cell = compile_model(model, "float64")
+    states = simulate(b.net, b.x).states["h"]
+    chosen = np.random.default_rng(5).integers(0, states[cell.states[0]].size, POINTS)
+    known = _symbol_values(cell, b, []) | {n: states[n].reshape(-1)[chosen] for n in cell.states}
+    return np.concatenate([_numeric(part, known, [])(known) for part in asked])
+
+
 def _symbol_values(cell: Cell, b: LivingNetwork, extra: list[Any]) -> dict[str, np.ndarray]:
     states, inputs = _points(cell, b)
     known = {n: states[j] for j, n in enumerate(cell.states)} | {f"I_{p}": inputs[g] for g, p in enumerate(cell.ports)}

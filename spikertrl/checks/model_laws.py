@@ -14,8 +14,9 @@ from ..model import Model
 from ..simulation.run import simulate
 from . import jacobian_laws as local
 from .networks import EXACT, LivingNetwork, gradient_by, living_network, relative, state_bytes
-from .report import Skip
+from .report import Skip, Warn
 
+WIDE = 0.8  # of the peak, at the largest distance that units reach
 _FUNCTIONS: dict[str, Callable] = {
     "exp": np.exp,
     "log": np.log,
@@ -77,6 +78,23 @@ def _falls_silent(model: Model, b: LivingNetwork) -> str | None:
         if always
         else None
     )
+
+
+def width(model: Model, b: LivingNetwork) -> tuple[float, float]:
+    """Warn where the pseudo-derivative hardly falls over all the distances to the threshold that units reach.
+
+    Then it tells near from far nowhere, and gradients are too large: as of a threshold in volts with a width of one volt.
+    """
+    distances = local.distances(model, b)
+    if distances is None:
+        raise Skip("no event whose distance to the threshold can be read")
+    farthest = float(np.abs(distances).max())
+    share = min(model.surrogate(farthest), model.surrogate(-farthest)) / model.surrogate(0.0)
+    if share > WIDE:
+        what = f"at {farthest:.3g}, the largest distance to the threshold that a unit reached, it is {share:.0%} of its peak"
+        way = "give threshold_scale= (the distance that it sees as 1) or a narrower surrogate"
+        raise Warn(f"wider than the range that units visit: {what}; {way}", share, WIDE)
+    return share, WIDE
 
 
 # -- laws of a model -----------------------------------------------------------------------------------------------------
@@ -162,6 +180,7 @@ def _lanes(model: Model, b: LivingNetwork) -> tuple[float, float]:
 _MODEL_LAWS: dict[str, Callable[[Model, LivingNetwork], Any]] = {
     "jacobian equals differences": local.jacobian,
     "pseudo-derivative equals differences": local.pseudo_derivative,
+    "pseudo-derivative fits the unit": width,
     "reset leaves the threshold": reset,
     "sparse RTRL = dense RTRL = BPTT, float64": _sparse_is_dense,
     "sparse RTRL = dense RTRL = BPTT, float32": _single_precision,

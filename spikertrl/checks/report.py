@@ -11,7 +11,10 @@ from ..html import table
 
 @dataclass(frozen=True)
 class Law:
-    """One law: ``status`` "passed", "failed" or "skipped", the ``figure`` measured, its ``tolerance``, and a reason."""
+    """One law: ``status`` "passed", "failed", "warned" or "skipped", the ``figure``, its ``tolerance``, and a reason.
+
+    "warned" says that no law is broken and that the result is probably not what is wanted.
+    """
 
     name: str
     status: str
@@ -61,12 +64,22 @@ class Report:
         return table(self.subject, rows, ("", "law", "figure", "reason"))
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{sum(law.status == s for law in self.laws)} {s}" for s in ("passed", "failed", "skipped"))
+        found = [law.status for law in self.laws]
+        kinds = ("passed", "failed", "skipped", *(["warned"] if "warned" in found else []))
+        counts = ", ".join(f"{found.count(s)} {s}" for s in kinds)
         return "\n".join((f"{self.subject}: {counts}", *(f"  {law}" for law in self.laws)))
 
 
 class Skip(Exception):
     """A law does not apply, with the reason."""
+
+
+class Warn(Exception):
+    """No law is broken; what is probably not wanted, with the figure and its tolerance."""
+
+    def __init__(self, reason: str, figure: float, tolerance: float) -> None:
+        super().__init__(reason)
+        self.figure, self.tolerance = figure, tolerance
 
 
 def judge(name: str, law: Callable[[], Any]) -> Law:
@@ -75,6 +88,8 @@ def judge(name: str, law: Callable[[], Any]) -> Law:
         found = law()
     except Skip as reason:
         return Law(name, "skipped", reason=str(reason))
+    except Warn as told:
+        return Law(name, "warned", told.figure, told.tolerance, str(told))
     except Exception as error:  # a law that cannot be tried has failed
         return Law(name, "failed", reason=f"{type(error).__name__}: {error}")
     if isinstance(found, tuple):

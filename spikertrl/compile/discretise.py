@@ -26,7 +26,7 @@ from ..language import arithmetic, statements
 from ..model import Model, ModelError
 from .quantities import UNITS, base_value, dimension, dimensions, quantity
 from .sharing import Extent, Parts, extent, is_large
-from .symbols import FUNCTIONS, Event, IsZero, Select, StopEvent, real
+from .symbols import FUNCTIONS, Absolute, Event, IsZero, Select, StopEvent, real
 
 __all__ = ["COUNTER", "UNITS", "Step", "base_value", "dimensions", "expression", "quantity", "step"]
 
@@ -56,10 +56,32 @@ def step(model: Model) -> Step:
     try:
         _check_size(model)
         return _ode_step(model) if model.is_ode else _update_step(model)
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(f"{error}{_without_unit(model, str(error))}") from error.__cause__
     except REFUSED as error:
-        raise ModelError(f"model {model.name!r}: {error}") from error
+        raise ModelError(f"model {model.name!r}: {error}{_without_unit(model, str(error))}") from error
+
+
+def _without_unit(model: Model, message: str) -> str:
+    """For a message about units: what was declared without one, and where to write it."""
+    if "unit" not in message:
+        return ""
+    named = set(re.findall(r"\w+", message.removeprefix(f"model {model.name!r}")))
+    rows = [("states", n, n, "State", s.unit) for n, s in model.states.items()]
+    rows += [("ports", f"I_{n}", n, "Port", p.unit) for n, p in model.ports.items()]
+    rows += [("parameters", n, n, "Parameter", p.unit) for n, p in model.parameters.items()]
+    found = [
+        f"{kind}={{{name!r}: {record}(unit={_declared(model, text)})}}"
+        for kind, text, name, record, unit in rows
+        if unit == "1" and text in named
+    ]
+    return f"\ndeclared without a unit, which may be what is wrong: {', '.join(found)}" if found else ""
+
+
+def _declared(model: Model, state: str) -> str:
+    """The unit at the end of a state's equation."""
+    match = re.search(rf"^\s*d{state}/dt\s*=[^:]*:\s*([^(\n#]+)", model.equations, flags=re.M)
+    return repr(match[1].strip()) if match and match[1].strip() != "1" else "..."
 
 
 # -- shared ------------------------------------------------------------------------------------------------------------
@@ -105,8 +127,9 @@ def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:
     return parsed.xreplace({s: sympy.Float(known[s]) if s in known else real(s.name) for s in parsed.free_symbols})
 
 
-def _as_event(condition: sympy.Expr, scale: sympy.Expr = sympy.S.One) -> sympy.Expr:
-    """A threshold condition as a 0/1 expression in ``Event``; distances are divided by ``scale``."""
+def _as_event(condition: sympy.Expr, scales: dict[sympy.Expr, sympy.Expr]) -> sympy.Expr:
+    """A threshold condition as a 0/1 expression in ``Event``; distances are divided by the scale of their comparison."""
+    scale = scales.get(condition, sympy.S.One)
     if isinstance(condition, sympy.StrictGreaterThan):
         return Event((condition.lhs - condition.rhs) / scale)
     if isinstance(condition, sympy.StrictLessThan):
@@ -114,9 +137,9 @@ def _as_event(condition: sympy.Expr, scale: sympy.Expr = sympy.S.One) -> sympy.E
     if isinstance(condition, (sympy.GreaterThan, sympy.LessThan)):
         return 1 - Event((condition.lts - condition.gts) / scale)
     if isinstance(condition, sympy.And):
-        return sympy.Mul(*(_as_event(part, scale) for part in condition.args if str(part) != "not_refractory"))
+        return sympy.Mul(*(_as_event(part, scales) for part in condition.args if str(part) != "not_refractory"))
     if isinstance(condition, sympy.Or):
-        return 1 - sympy.Mul(*(1 - _as_event(part, scale) for part in condition.args))
+        return 1 - sympy.Mul(*(1 - _as_event(part, scales) for part in condition.args))
     wanted = "comparisons joined by 'and'/'or', such as 'v > v_th'"
     raise ModelError(f"cannot read the threshold condition {condition}; write {wanted}")
 
@@ -258,8 +281,10 @@ def _ode_step(model: Model) -> Step:
 
 def _emission(model: Model, variables: dict[str, Any]) -> tuple[sympy.Expr, sympy.Expr]:
     """(the event that resets, the message): the message's first ``event(...)``, or the threshold condition."""
-    scale = expression(model.threshold_scale, variables) if model.threshold_scale else sympy.Integer(1)
-    condition = _as_event(sympy.sympify(expression(model.threshold, variables)), scale) if model.threshold else sympy.Integer(0)
+    if model.threshold:
+        condition = _as_event(sympy.sympify(expression(model.threshold, variables)), _scales(model, variables))
+    else:
+        condition = sympy.Integer(0)
     if not model.message:
         return condition, condition
     parse_expression_dimensions(model.message, variables)
@@ -268,6 +293,46 @@ def _emission(model: Model, variables: dict[str, Any]) -> tuple[sympy.Expr, symp
         return condition, message.xreplace({real("spike"): condition})
     events = sorted(message.atoms(Event), key=str)
     return (events[0] if events else condition), message
+
+
+def _scales(model: Model, variables: dict[str, Any]) -> dict[sympy.Expr, sympy.Expr]:
+    """For each comparison of the threshold, the distance that its pseudo-derivative sees as 1.
+
+    It is ``threshold_scale``, or, where the two sides have a unit, how far apart the reset leaves them.
+    """
+    trees = [node for node in ast.walk(ast.parse(model.threshold.strip(), mode="eval")) if isinstance(node, ast.Compare)]
+    relations = [(expression(ast.unparse(tree), variables), tree.left) for tree in trees]
+    if model.threshold_scale:
+        given = expression(model.threshold_scale, variables)
+        return {relation: given for relation, _ in relations}
+    found = {}
+    for relation, left in relations:
+        if parse_expression_dimensions(ast.unparse(left), variables) is not DIMENSIONLESS:
+            found[relation] = _after_reset(model, variables, relation.lhs - relation.rhs)
+    return found
+
+
+def _after_reset(model: Model, variables: dict[str, Any], gap: sympy.Expr) -> sympy.Expr:
+    """The size of a distance to threshold right after a reset, in parameters alone where that can be said.
+
+    A reset that subtracts is one from the threshold. What depends on states beyond that is taken at the default values.
+    """
+    states = {real(name) for name in model.states}
+    env: dict[str, sympy.Expr] = {name: real(name) for name in model.states}
+    env = _run(model.reset, env, variables, _raise(model), None) if model.reset else env
+    after = gap.xreplace({real(name): env[name] for name in model.states})
+    values: dict[sympy.Basic, float] = {real(n): base_value(model, n, p.default, p.unit) for n, p in model.parameters.items()}
+    values |= {real(n): base_value(model, n, s.initial, s.unit) if s.initial != 0 else 0.0 for n, s in model.states.items()}
+    for distance in (after, sympy.expand(after - gap)):
+        if not distance.free_symbols & states and _size(distance.xreplace(values)) > 0:
+            return Absolute(distance)
+    return sympy.Float(_size(after.xreplace(values)) or 1.0)
+
+
+def _size(number: sympy.Expr) -> float:
+    """The absolute value of a number; 0 of what is none."""
+    value = abs(_as_float(number)) if number.is_number and number.is_real else 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _brian_state_update(model: Model) -> list[tuple[str, str]]:
@@ -294,8 +359,10 @@ def _brian_state_update(model: Model) -> list[tuple[str, str]]:
         raise ModelError(f"model {model.name!r}: Brian2 refuses the equations: {error}") from error
     for name, state in model.states.items():
         if tuple(float(x) for x in group.variables[name].dim._dims) != dimensions(state.unit):
+            ends = _declared(model, name)
             raise ModelError(
-                f"model {model.name!r}: state {name!r} has unit {state.unit!r}, but its equation ends in another one"
+                f"model {model.name!r}: state {name!r} has unit {state.unit!r}, but its equation ends in "
+                f"{ends if ends != '...' else 1!r}; write State(unit=...) and the end of the equation alike"
             )
     pairs = re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", group.state_updater.abstract_code, flags=re.M)
     return [(name, right) for name, right in pairs if name != "not_refractory"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from .compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
 
 # isort: split
-from . import checks, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
+from . import checks, constraints, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
 from .brian.write.network import BrianNetwork
 from .brian.write.to_brian import to_brian
 from .explanation import explain
@@ -54,6 +54,7 @@ __all__ = [
     "Sweep",
     "checks",
     "compare",
+    "constraints",
     "cost",
     "evaluate",
     "explain",

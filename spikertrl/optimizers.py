@@ -171,7 +171,10 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(ABC):
-    """Base of all optimizers; a new one defines ``buffers`` and ``advance``."""
+    """Base of the shipped optimizers; a new one defines ``buffers`` and ``advance``.
+
+    Anything else with ``init(theta) -> dict`` and ``update(state, theta, grad)`` is an optimizer as well.
+    """
 
     def init(self, theta: np.ndarray) -> State:
         """State for parameters like ``theta`` (floats, any shape).

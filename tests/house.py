@@ -24,7 +24,7 @@ ROOMS = (
     "learners.engines.products", "learners.engines.transitions", "learners.engines.deferred", "learners.engines.influence",
     "learners.engines", "learners",
     # -> training
-    "cost", "explanation", "schedules", "optimizers", "tasks", "training", "experiments", "parallel",
+    "cost", "explanation", "schedules", "optimizers", "constraints", "tasks", "training", "experiments", "parallel",
     # both ends, figures, laws, and the doors
     "brian", "nir", "plot", "checks", "demo", "cli", "",
 )  # fmt: skip

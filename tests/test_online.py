@@ -222,3 +222,22 @@ def test_a_label_of_another_shape_is_refused_and_may_be_given_again(y: Any) -> N
 def test_lanes_to_put_back_are_truth_values(lanes: Any) -> None:
     with pytest.raises(ValueError, match=r"lanes must be bool of shape \(3,\)"):
         two_outputs(3).reset(lanes)
+
+
+def test_several_readouts_each_with_its_loss() -> None:
+    """The gradient of a step is that of the losses' sum; a readout without a label is left out."""
+
+    def two() -> srl.Network:
+        return network().add_readout("c", "h", 3).initialize(0)
+
+    rules, seen = {"z": srl.losses.squared_error, "c": srl.losses.cross_entropy}, []
+    one = srl.Online(two(), Recording(srl.SnAp(1), seen), Still(), rules)
+    z = one.predict_one(X[0, 0])
+    found = one.learn_one({"c": 2, "z": [1.5]})
+    loss = srl.losses.squared_error([1.5], readout="z") + srl.losses.cross_entropy(2, readout="c")
+    value, expected = srl.gradient(two(), srl.SnAp(1), X[:1, :1], loss)
+    assert z.shape == (4,) and found == pytest.approx(value, rel=1e-12) and np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(seen[-1], expected, rtol=1e-12, atol=1e-15)
+    one.predict_one(X[1, 0])
+    one.learn_one({"z": [0.5]})
+    assert not one.net.view(seen[-1])["c"]["weight"].any() and one.net.view(seen[-1])["z"]["weight"].any()

@@ -141,6 +141,17 @@ def test_streams_continue_and_keep_their_lanes(name, digits_file):
         assert_equal(a, b)
 
 
+def test_a_stream_that_forgets_what_every_stream_keeps_is_told():
+    first, second = tasks.add(), tasks.add()
+    first.batch(3)
+    second.restore_extra = lambda state: None
+    with pytest.raises(ValueError, match=r"does not call super\(\)\.restore_extra"):
+        second.restore(first.state())
+    second.extra_state = lambda: {"mine": 1}
+    with pytest.raises(ValueError, match=r"task add: extra_state\(\) leaves out .*super\(\)\.extra_state\(\) \|"):
+        second.state()
+
+
 def test_spiral_parts_share_no_sequence():
     task = tasks.spiral(seed=3)
     parts = [{x[:, i].tobytes() for i in range(x.shape[1])} for x, _ in (task.train, task.valid, task.test)]

@@ -49,6 +49,13 @@ def online(**given: Any) -> srl.Online:
     return srl.Online(SMALL, **legal | given)
 
 
+def labelled(label: Any) -> float:
+    """A step of an ``Online`` with a loss by readout, learned from this label."""
+    one = online(loss={"z": losses.squared_error})
+    one.predict_one([1.0, 1.0])
+    return one.learn_one(label)
+
+
 ROWS = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
 ONE_LOSS = losses.squared_error(0.0)
 
@@ -273,6 +280,21 @@ CALLS: dict[str, list[tuple[Callable[[], Any], tuple[str, ...]]]] = {
         *each(lambda v: srl.Network().add_population("h", v, 2), ("egrus",), "did you mean 'egru'"),
         *each(lambda v: srl.Network().add_population("h", v, 2), (None, 1), "must be a Model"),
         *each(srl.Network, ("float16", np.float16, "half", "int32", None, "x"), "dtype", "'float32', 'float64'"),
+    ],
+    "constraints": [
+        *each(srl.constraints.dale, (None, "a", [2], [[1, -1]], [0.5], 1), "dale: signs", "1, -1 or 0"),
+        *each(lambda v: srl.constraints.between(v, 1), (NAN, 2, None, "0"), "between: low"),
+        *each(lambda v: fit(constraints=v), ([1], "h<-h", srl.constraints.non_negative), "constraints", "a mapping"),
+        *each(lambda v: fit(constraints={v: srl.constraints.non_negative}), ("h<-y", "x", 1), "constraints", "'h<-h'"),
+        *each(lambda v: fit(constraints={v: srl.constraints.non_negative}), ("h", "z"), "say which"),
+        *each(lambda v: fit(constraints={"h<-h": v}), (None, "dale", {"u": 1}), "srl.constraints"),
+        *each(lambda v: fit(constraints={"h<-h": {v: srl.constraints.non_negative}}), ("x", 1), "'u', 'r', 'h'"),
+        *each(lambda v: fit(constraints={"h<-x": srl.constraints.dale(v)}), ([1, 1, -1], [1]), "2, one a presynaptic unit"),
+        *each(lambda v: online(constraints={"h": {"theta": srl.constraints.dale(v)}}), ([1] * 4,), "no presynaptic units"),
+    ],
+    "online": [
+        *each(lambda v: online(loss=v), ({}, {"y": losses.squared_error}, {"z": 1}), "Online: loss", "['z']"),
+        *each(lambda v: labelled(v), ([0.0, 1.0], {}, {"y": [0.0, 1.0]}, None), "the label", "['z']"),
     ],
     "models": [*each(srl.models.load, (None, 1, egru, b"egru"), "models.load")],
     "cost": [*each(lambda v: zeros(SMALL, v), (None, srl.UORO().init(SMALL, 1), SMALL), "zeros: state")],

@@ -230,6 +230,20 @@ class Stream(Task):
         elif self.lanes != n:
             raise ValueError(f"task {self.name}: {n} lanes asked for, but this stream runs in {self.lanes}; make another task")
 
+    def state(self) -> dict[str, Any]:
+        found = super().state()
+        if "lanes" not in found:
+            raise ValueError(
+                f"task {self.name}: extra_state() leaves out what every stream keeps; write "
+                "return super().extra_state() | {...}, and super().restore_extra(state) in restore_extra"
+            )
+        return found
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        if self.lanes != state["lanes"]:
+            raise ValueError(f"task {self.name}: restore_extra(state) does not call super().restore_extra(state)")
+
     def extra_state(self) -> dict[str, Any]:
         return {"lanes": self.lanes}
 

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from .. import arguments
 from ..arguments import having, other_words, refuse
+from ..constraints import Given
 from ..cost import zeros
 from ..learners.base import Learner, learner_of, routes_of
 from ..losses.base import Loss
@@ -60,8 +61,8 @@ _INSTEAD = RATE | {
 
 @other_words("fit", _SAME, _INSTEAD)
 def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32,
-        tau: int | None = None, regularizer: Loss | None = None, validate_every: int | None = None,
-        zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
+        tau: int | None = None, regularizer: Loss | None = None, constraints: Given | None = None,
+        validate_every: int | None = None, zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
         callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None,
         checkpoint_every: int = 100, resume: bool | str = True, progress: bool = True) -> History:  # fmt: skip
     """Train ``net`` in place.
@@ -82,6 +83,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         Update every ``tau`` steps; default once per batch.
     regularizer : Loss, optional
         Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
+    constraints : mapping, optional
+        Connection, population or readout -> what its weights keep to after every update, see ``spikertrl.constraints``.
     validate_every, zeros_every : int, optional
         Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence at the end
         of the batch (columns ``zeros...``); training goes on as if nobody had looked. Needs a learner that holds an influence,
@@ -131,7 +134,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                      checkpoint_every=checkpoint_every)  # fmt: skip
     _check_kinds(net, task, regularizer, stop)
     learner, optimizer = learner_of("fit", learner), optimizer_of("fit", optimizer)
-    session = Session(net, task, learner, optimizer, batch, tau, regularizer)
+    session = Session(net, task, learner, optimizer, batch, tau, regularizer, constraints)
     if not isinstance(checkpoint, str | os.PathLike | None):
         raise refuse("fit", "checkpoint", checkpoint, "the path of a file, or None")
     path = Path(checkpoint) if checkpoint else None

@@ -20,6 +20,7 @@ from ..tape import Tape
 from ..threads import one_pool, parallel_loops
 
 if TYPE_CHECKING:
+    from ..constraints import Constraints
     from ..network.network import Network
     from ..optimizers import Optimizer
 
@@ -42,12 +43,16 @@ def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, e
     return Signal(float(found.value), dz, dy, last=ends and start + tape.tau == total)
 
 
-def descend(net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray) -> None:
+def descend(
+    net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray, constraints: Constraints | None = None
+) -> None:
     """One step of the optimizer on ``net.theta``, in place; what is not trainable stays (weight decay would move it)."""
     frozen = net.wiring.frozen
     kept = net.theta[frozen]
     optimizer.update(state, net.theta, gradient)
     net.theta[frozen] = kept
+    if constraints is not None:
+        constraints(net.theta)
 
 
 def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | None = None) -> tuple[float, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import storage
+from ..constraints import Given
 from ..learners.base import Learner
 from ..network import record
 from ..network.network import Network
@@ -23,7 +24,8 @@ def load(
     *,
     learner: Learner | None = None,
     optimizer: Optimizer | None = None,
-    loss: Callable[[Any], Loss] | None = None,
+    loss: Callable[..., Loss] | Mapping[str, Callable[..., Loss]] | None = None,
+    constraints: Given | None = None,
 ) -> Any:
     """Read a ``Network`` or an ``Online`` from a file that its ``save`` wrote; no code of the file is run.
 
@@ -33,7 +35,7 @@ def load(
     Parameters
     ----------
     path : path
-    learner, optimizer, loss : optional
+    learner, optimizer, loss, constraints : optional
         For an ``Online``: those of your own, which are not in the file; or others, if the states in the file fit them.
 
     Returns
@@ -66,9 +68,8 @@ def load(
     net = _network(file, "network" if what == "online" else None)
     if what == "network":
         return net
-    settings = chosen(file, {"learner": learner, "optimizer": optimizer, "loss": loss})
-    found = _online.Online(net, settings["learner"], settings["optimizer"], settings["loss"], batch=batch)
-    return found._go_on(file)
+    given = {"learner": learner, "optimizer": optimizer, "loss": loss, "constraints": constraints}
+    return _online.Online(net, batch=batch, **chosen(file, given))._go_on(file)
 
 
 def _kind(file: storage.Stored) -> str:

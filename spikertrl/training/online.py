@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from .. import arguments, storage
 from ..arguments import other_words, refuse, whole
+from ..constraints import Constraints, Given
 from ..learners.base import Learner, Signal, learner_of
 from ..losses.base import Loss
 from ..optimizers import RATE, Optimizer, optimizer_of
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from ..tape import Tape
 
 
+LossRule = Callable[..., Loss]
 VERSION = 1  # of the trees that ``Online.save`` writes
 
 
@@ -37,11 +41,19 @@ class Online:
         Its parameters are updated in place.
     learner, optimizer
         Any learner and optimizer.
-    loss : callable(label) -> Loss
-        For example ``losses.squared_error`` or ``losses.cross_entropy``; called with the label of one step.
+    loss : callable(label) -> Loss, or mapping readout -> callable(label, readout=name) -> Loss
+        For example ``losses.squared_error`` or ``losses.cross_entropy``; called with the label of one step. With several
+        readouts a mapping such as ``{"a": losses.squared_error, "b": losses.cross_entropy}``: labels are then mappings, too,
+        and a readout without a label at a step is left out.
+    constraints : mapping, optional
+        Connection, population or readout -> what its weights keep to after every update, see ``spikertrl.constraints``.
     batch : int
         Parallel lanes; with more than one, x_t is (batch, channels), z_t (batch, outputs) and labels are (batch,) or
         (batch, outputs).
+
+    A label is that of the step last predicted: one that comes later cannot be learned any more, since the sensitivities have
+    moved on. Hold the input back until its label is known, or let the network answer late: give the label of step t - d as
+    the target of step t.
 
     Examples
     --------
@@ -59,17 +71,18 @@ class Online:
 
     @other_words("Online", {"batch_size": "batch", "lanes": "batch"}, RATE | {"tau": "Online updates at every step"})
     def __init__(
-        self, net: Network, learner: Learner, optimizer: Optimizer, loss: Callable[[Any], Loss], *, batch: int = 1
-    ) -> None:
+        self, net: Network, learner: Learner, optimizer: Optimizer, loss: LossRule | Mapping[str, LossRule], *, batch: int = 1,
+        constraints: Given | None = None,
+    ) -> None:  # fmt: skip
         self.net = arguments.network("Online", net)
         self.learner, self.optimizer = learner_of("Online", learner), optimizer_of("Online", optimizer)
-        if not callable(loss):
-            raise refuse("Online", "loss", loss, "a function label -> Loss, such as srl.losses.squared_error")
-        self.loss, self.batch = loss, whole("Online", "batch", batch)
+        self.loss, self.batch = _checked_loss(net, loss), whole("Online", "batch", batch)
+        self.constraints, self._keep = constraints, Constraints(net, constraints)
         self._machine = simulator(net)
         self.state = self._machine.start(batch)
         with one_pool(), parallel_loops():
             self.memory = self.learner.init(net, batch)
+        self._keep(net.theta)
         self._opt = self.optimizer.init(net.theta)
         self._tape: Tape | None = None
 
@@ -96,27 +109,27 @@ class Online:
         return z[0].copy() if self.batch == 1 else z.copy()
 
     def learn_one(self, y_t: Any) -> float:
-        """Learn from the label of the step last predicted; returns its loss.
+        """Learn from the label of the step last predicted (a mapping if ``loss`` is one); returns its loss.
 
         Raises
         ------
         RuntimeError
             If no step is waiting for its label.
         ValueError
-            If y_t is not (batch,) or (batch, outputs).
+            If y_t is not (batch,) or (batch, outputs), or names a readout that ``loss`` does not.
         FloatingPointError
             If the loss or the gradient is not finite, naming the parameter; the parameters stay as they were.
         """
         if self._tape is None:
             raise RuntimeError("learn_one needs a predict_one before it; each prediction can be learned from once")
-        label = self._label(y_t)
+        loss = self._loss(y_t)
         tape, self._tape = self._tape, None
         with one_pool(), parallel_loops(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
-            signal = signal_of(self.net, arguments.loss("Online", self.loss(label)), tape, 0, 1)
+            signal = signal_of(self.net, loss, tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
             if fault := fault_of(self.net, signal.value, gradient):
                 raise FloatingPointError(f"Online, step {tape.start}: {fault}; nothing was changed; lower the learning rate")
-            descend(self.net, self.optimizer, self._opt, gradient)
+            descend(self.net, self.optimizer, self._opt, gradient, self._keep)
         return signal.value
 
     def reset(self, lanes: np.ndarray | None = None) -> None:
@@ -197,11 +210,33 @@ class Online:
             raise ValueError(f"x_t is not finite at step {self.steps}")
         return x
 
-    def _label(self, y_t: Any) -> np.ndarray:
+    def _loss(self, y_t: Any) -> Loss:
+        """The loss of one step, of all readouts that have a label."""
+        if not isinstance(self.loss, Mapping):
+            return arguments.loss("Online", self.loss(self._label(y_t, self.net.wiring.n_outputs)))
+        if not isinstance(y_t, Mapping) or not y_t or set(y_t) - set(self.loss):
+            raise refuse("Online", "the label", y_t, f"a mapping with some of the readouts {sorted(self.loss)}")
+        sizes = {readout.name: readout.size for readout in self.net.readouts}
+        parts = [rule(self._label(y_t[name], sizes[name]), readout=name) for name, rule in self.loss.items() if name in y_t]
+        return functools.reduce(operator.add, [arguments.loss("Online", part) for part in parts])
+
+    def _label(self, y_t: Any, outputs: int) -> np.ndarray:
         """y_t as (1, batch), or (1, batch, outputs)."""
         y, lanes = np.asarray(y_t), self.batch
         if not y.size or y.ndim > 2 or (len(np.atleast_1d(y)) != lanes and not (lanes == 1 and y.ndim == 1)):
             raise ValueError(f"Online: y_t has shape {y.shape}; legal: ({lanes},) or ({lanes}, outputs)")
         each = y.reshape(1, lanes, -1)
-        vectors = each.shape[2] > 1 or (y.ndim and y.dtype.kind == "f" and self.net.wiring.n_outputs == 1)
+        vectors = each.shape[2] > 1 or (y.ndim and y.dtype.kind == "f" and outputs == 1)
         return each if vectors else each[:, :, 0]
+
+
+def _checked_loss(net: Network, loss: Any) -> Any:
+    """``loss`` of ``Online``, or a ValueError."""
+    names = [readout.name for readout in net.readouts]
+    if isinstance(loss, Mapping):
+        if not loss or set(loss) - set(names) or not all(callable(rule) for rule in loss.values()):
+            raise refuse("Online", "loss", loss, f"functions (label, readout=name) -> Loss for some of the readouts {names}")
+        return dict(loss)
+    if not callable(loss):
+        raise refuse("Online", "loss", loss, "a function label -> Loss, such as srl.losses.squared_error, or one each readout")
+    return loss

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from .. import learners, losses, optimizers, schedules
+from .. import constraints, learners, losses, optimizers, schedules
 from ..network import record
 from ..network.wiring import Wiring
 from ..storage import CheckpointError, Stored, can_store, fitted, refusal
@@ -21,15 +21,16 @@ RULES = (schedules._constant, schedules._warmup_cosine, schedules._exponential, 
 FUNCTIONS: dict[str, Callable] = {f"schedules.{rule.__name__.strip('_')}": rule for rule in RULES} | {
     f"losses.{loss.__name__}": loss for loss in (losses.cross_entropy, losses.squared_error)
 }
+OTHERS: dict[str, type] = {"Between": constraints.Between, "Dale": constraints.Dale, "Schedule": schedules.Schedule}
 SAVED = dataclasses.replace(
     record.SAVED,
-    records=record.RECORDS | STATES | LEARNERS | OPTIMIZERS | {"Schedule": schedules.Schedule},
+    records=record.RECORDS | STATES | LEARNERS | OPTIMIZERS | OTHERS,
     functions=FUNCTIONS,
     left_out=Wiring,
     checks=CHECKS,
 )
 
-SETTINGS = ("learner", "optimizer", "loss")
+SETTINGS = ("learner", "optimizer", "loss", "constraints")
 
 
 def settings(online: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..constraints import Constraints, Given
 from ..cost import cost_of
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from ..tape import Tape
 
 
-CHANGEABLE = frozenset({"optimizer", "task settings", "regularizer", "surrogates", "fixed parameters", "initial values", "tau"})
+CHANGEABLE = frozenset(
+    {"optimizer", "task settings", "regularizer", "constraints", "surrogates", "fixed parameters", "initial values", "tau"}
+)
 """Differences that a checkpoint can go on with, if it is said that they are meant."""
 
 
@@ -51,7 +54,9 @@ class Session:
     batch: int
     tau: int | None
     regularizer: Loss | None
+    constraints: Given | None = None
     machine: Any = None  # simulator of its own
+    keep: Any = None  # the constraints, ready for the network
     sim: Any = None
     memory: Any = None
     watched: Any = None  # a state whose influence is brought up to date, see ``step``
@@ -63,10 +68,12 @@ class Session:
     def begin(self) -> None:
         """Allocate the states, all at their start."""
         self.task.check_outputs({readout.name: readout.size for readout in self.net.readouts})
+        self.keep = Constraints(self.net, self.constraints)
         self.machine = simulator(self.net)
         self.sim = self.machine.start(self.batch)
         with parallel_loops():
             self.memory = self.learner.init(self.net, self.batch)
+        self.keep(self.net.theta)
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
 
@@ -141,7 +148,7 @@ class Session:
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())
         before = self.net.theta.copy()
-        descend(self.net, self.optimizer, self.opt, gradient)
+        descend(self.net, self.optimizer, self.opt, gradient, self.keep)
         if not np.isfinite(self.net.theta).all():
             try:
                 self._check(signal.value, self.net.theta)
@@ -174,6 +181,7 @@ class Session:
             "task": self.task.name,
             "task settings": _settings(self.task),
             "regularizer": describe(self.regularizer),
+            "constraints": describe(self.constraints),
             "batch": self.batch,
             "tau": self.tau,
         }

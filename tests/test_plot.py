@@ -86,6 +86,16 @@ def test_raster_of_the_last_steps_starts_there(net):
     assert ax.get_xlim() == pytest.approx((39.5 * 0.5, 49.5 * 0.5))
 
 
+def test_raster_of_a_stretch_goes_on_in_time(net):
+    first = srl.simulate(net, np.ones((20, 1, 3)))
+    rest = srl.simulate(net, np.ones((30, 1, 3)), state=first.state)
+    ax, whole = plot.raster(rest), marks(plot.raster(srl.simulate(net, np.ones((50, 1, 3)))))["a"]
+    assert ax.get_xlim() == pytest.approx((19.5 * 0.5, 49.5 * 0.5))
+    later = whole[whole[:, 0] > 19.5 * 0.5]
+    assert len(later) > 5
+    np.testing.assert_allclose(marks(ax)["a"], later)
+
+
 def test_raster_of_silence(net):
     ax = plot.raster(srl.simulate(net, np.zeros((5, 1, 3))))
     assert len(marks(ax)["a"]) == 0
@@ -116,9 +126,7 @@ def test_learning_curve_smooths_over_the_raw_values(rows):
 
 def test_learning_curve_skips_rows_without_the_metric(rows):
     sparse = [r | ({"valid_accuracy": 0.5} if r["step"] % 20 == 0 else {}) for r in rows]
-    ax = plot.learning_curve(
-        {"one": sparse, "two": History(sparse)}, metric="valid_accuracy", references={"chance": 0.1}
-    )
+    ax = plot.learning_curve({"one": sparse, "two": History(sparse)}, metric="valid_accuracy", references={"chance": 0.1})
     assert [line.get_xdata().tolist() for line in ax.lines[:2]] == [[20, 40, 60, 80]] * 2
     assert ax.get_ylabel() == "validation accuracy (share correct)"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two", "chance (0.1)"]

@@ -259,7 +259,7 @@ class Network:
         """Blocks of theta that were drawn or written."""
         if self._theta is None:
             return set(self._kept)
-        bits, blank = (x.view(np.uint8).reshape(len(x), -1) for x in (self._theta, self._blank()))
+        bits, blank = (x.view(np.uint8).reshape(len(x), x.itemsize) for x in (self._theta, self._blank()))
         return {key for key, (part, _) in self.wiring.layout.items() if not np.array_equal(bits[part], blank[part])}
 
     def ready(self) -> Network:

@@ -35,15 +35,17 @@ def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str]) -> Axes:
         heights = events.unit - population.start + bottom
         height, width = mark(ax, top, run.n_steps - begin)
         ax.scatter(
-            events.time * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name, rasterized=True
-        )
+            (run.start + events.time) * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name,
+            rasterized=True,
+        )  # fmt: skip
         centres.append(bottom + (population.size - 1) / 2)
         bottom += population.size + gap
     ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name} units" for name in shown])
     for label, name in zip(ax.get_yticklabels(), shown, strict=True):
         label.set_color(COLORS[list(net.populations).index(name) % len(COLORS)])
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=((begin - 0.5) * scale, (run.n_steps - 0.5) * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})")
+    first, last = run.start + begin - 0.5, run.start + run.n_steps - 0.5
+    ax.set(xlim=(first * scale, last * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})")
     note(ax, delays(net, shown))
     return ax
 

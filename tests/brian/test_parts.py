@@ -57,6 +57,14 @@ def test_poisson_input_draws_its_rate() -> None:
         x, net.brian_inputs(10_000, batch=3, seed=2)
     )
     assert not np.array_equal(x[:, 0], x[:, 1])
+    later = net.brian_inputs("1*second", batch=3, seed=1, start="1*second")  # noise of its own, and the same every time
+    assert later.mean() == pytest.approx(100 * 50 * DT, rel=0.02) and not np.array_equal(x, later)
+    assert np.array_equal(later, net.brian_inputs(10_000, batch=3, seed=1, start=10_000))
+    for wrong in ({"start": -1}, {"start": 1.5}, {"start": [1, 2]}, {"batch": 0}, {"seed": None}, {"start": 3 * mV}):
+        with pytest.raises(ValueError, match=r"start|batch|seed"):
+            net.brian_inputs(5, **wrong)
+    with pytest.raises(ValueError, match="duration"):
+        net.brian_inputs(0)
 
 
 def test_poisson_groups_draw_their_rates() -> None:
@@ -73,6 +81,9 @@ def test_poisson_groups_draw_their_rates() -> None:
     assert part["fixed"][:, :, 0].sum() == 0 and part["fixed"][:, :, 1].mean() == pytest.approx(300 * DT, rel=0.05)
     assert part["timed"][:200].sum() == part["timed"][400:].sum() == 0
     assert part["timed"][200:400, :, :15].mean() == pytest.approx(200 * DT, rel=0.05)
+    timed_at = net.inputs["timed"].start
+    later = [net.brian_inputs(100, batch=200, start=start)[:, :, timed_at : timed_at + 15] for start in (300, 400)]
+    assert later[0].mean() == pytest.approx(200 * DT, rel=0.05) and later[1].sum() == 0
     assert part["timed"][200:400, :, 15:].mean() == pytest.approx(400 * DT, rel=0.05)
 
 
@@ -82,7 +93,12 @@ def test_spike_generator_with_a_period() -> None:
     feed = b2.Synapses(source, group, "w : 1", on_pre="v += w", name="feed")
     feed.connect()
     feed.w, feed.delay = "0.3 + 0.1*j", "j*0.2*ms"
-    both([group, source, feed], group)
+    net = both([group, source, feed], group)
+    whole = net.brian_inputs(200)
+    assert whole.sum() == 16
+    for cut in (1, 30, 50, 99, 130):
+        np.testing.assert_array_equal(net.brian_inputs(200 - cut, start=cut), whole[cut:])
+        np.testing.assert_array_equal(net.brian_inputs(200 - cut, start=cut * DT * b2.second), whole[cut:])
 
 
 def test_timed_arrays_of_one_and_two_dimensions() -> None:
@@ -98,6 +114,11 @@ def test_timed_arrays_of_one_and_two_dimensions() -> None:
     assert {i.kind for i in net.inputs.values()} == {"analog"} and sum(i.size for i in net.inputs.values()) >= 6
     x = net.brian_inputs(10)
     first = next(iter(net.inputs.values()))
+    first_run = srl.simulate(net, net.brian_inputs(170))  # and a second stretch goes on where the first ended
+    rest = srl.simulate(net, net.brian_inputs(130, start=first_run.state), state=first_run.state)
+    whole = srl.simulate(net, net.brian_inputs(300))
+    for stretch, part in ((slice(170), first_run), (slice(170, None), rest)):
+        np.testing.assert_array_equal(part.states["cells"]["v"], whole.states["cells"]["v"][stretch])
     silent = net.brian_inputs(10, replace={first.name: 0 * x[:, :, : first.size]})
     assert not silent[:, :, : first.size].any() and np.array_equal(silent[:, :, first.size :], x[:, :, first.size :])
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ... import arguments
 from ...network.elements import NetworkError
 from ...network.network import Network
+from ...simulation.state import SimState
 from ...units import steps as whole_steps
 from .inputs import Channels, replayed
 
@@ -53,7 +55,7 @@ class ImportedNetwork(Network):
         Network.theta.fset(self, values)  # type: ignore[attr-defined]
 
     def brian_inputs(
-        self, duration: Any, *, batch: int = 1, seed: Any = 0, replace: Mapping[str, Any] | None = None
+        self, duration: Any, *, batch: int = 1, seed: Any = 0, replace: Mapping[str, Any] | None = None, start: Any = 0
     ) -> np.ndarray:
         """Draw what the sources of the Brian2 network send: the array that ``simulate``, ``gradient`` and tasks take.
 
@@ -66,6 +68,10 @@ class ImportedNetwork(Network):
         seed : int or numpy Generator
         replace : mapping, optional
             Input name -> what it sends instead: (steps, batch, size), (steps, size), or a SpikeMonitor of that source.
+        start : int, time, text or SimState
+            Steps or time that lie before: ``start=run.state`` for a stretch that is simulated with ``state=run.state``.
+            Sources that know the time (TimedArray, SpikeGeneratorGroup, rates that depend on t) go on from there; random ones
+            are drawn anew, differently for every start.
 
         Returns
         -------
@@ -75,20 +81,36 @@ class ImportedNetwork(Network):
         Raises
         ------
         ValueError
-            For an unknown name in ``replace``, or a shape that does not fit.
+            For an unknown name in ``replace``, or a shape or a number that does not fit.
+
+        Examples
+        --------
+        >>> import brian2 as b2, spikertrl as srl
+        >>> ramp = b2.TimedArray([1.0, 2.0, 3.0, 4.0], dt=b2.defaultclock.dt, name="ramp")
+        >>> cells = b2.NeuronGroup(1, "dv/dt = (ramp(t) - v)/ms : 1", method="euler", namespace={"ramp": ramp}, name="cells")
+        >>> net = srl.from_brian([cells])
+        >>> run = srl.simulate(net, net.brian_inputs(2))
+        >>> net.brian_inputs(2, start=run.state)[:, 0, 0].tolist()
+        [3.0, 4.0]
         """
-        n = whole_steps(duration, self.dt, "duration")
+        n = arguments.whole("brian_inputs", "duration", whole_steps(duration, self.dt, "duration"))
+        before = start.time if isinstance(start, SimState) else whole_steps(start, self.dt, "start")
+        first, batch = arguments.whole("brian_inputs", "start", before, 0), arguments.whole("brian_inputs", "batch", batch)
         given = dict(replace or {})
         if unknown := sorted(set(given) - set(self.inputs)):
             raise ValueError(f"replace names {unknown[0]!r}; inputs here: {sorted(self.inputs)}")
-        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+        rng = seed if isinstance(seed, np.random.Generator) else _generator(arguments.seed("brian_inputs", seed), first)
         found = np.zeros((n, batch, sum(i.size for i in self.inputs.values())), self.dtype)
         for name, one in self.inputs.items():
             channels = self.channels.get(name)
             if channels is None and name not in given:
                 raise ValueError(f"the input {name!r} does not come from Brian2; give it with replace={{{name!r}: ...}}")
             channels = channels or Channels(name, one.size, one.kind, lambda *_: np.zeros(0))
-            drawn = replayed(given[name], channels, n, batch, self.dt) if name in given else channels.draw(rng, n, batch)
+            drawn = (
+                replayed(given[name], channels, first, n, batch, self.dt)
+                if name in given
+                else channels.draw(rng, first, n, batch)
+            )
             found[:, :, one.start : one.start + one.size] = drawn
         return found
 
@@ -133,3 +155,8 @@ class ImportedNetwork(Network):
         for variable, values in written.values():
             variable.set_value(values)
         return {f"{owner}.{name}": values for (owner, name), (_, values) in written.items()}
+
+
+def _generator(seed: int, first: int) -> np.random.Generator:
+    """Random numbers of a stretch that begins at step ``first``."""
+    return np.random.default_rng([seed, first] if first else seed)

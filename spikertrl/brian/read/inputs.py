@@ -22,12 +22,12 @@ from .plan import Drive, Plan
 
 @dataclass(frozen=True)
 class Channels:
-    """An input. ``draw(rng, steps, batch)`` gives its messages (steps, batch, size)."""
+    """An input. ``draw(rng, first, steps, batch)`` gives its messages (steps, batch, size) from step ``first`` on."""
 
     name: str
     size: int
     kind: str
-    draw: Callable[[np.random.Generator, int, int], np.ndarray]
+    draw: Callable[[np.random.Generator, int, int, int], np.ndarray]
 
 
 def spike_source(group: Any, namespace: Mapping[str, Any], dt: float) -> Channels:
@@ -41,12 +41,13 @@ def _poisson(group: Any, namespace: Mapping[str, Any], dt: float, size: int) -> 
     variable = group.variables["rates"]
     if not isinstance(variable, Subexpression):
         chance = np.array(variable.get_value(), float) * dt
-        return lambda rng, steps, batch: rng.random((steps, batch, size)) < chance
+        return lambda rng, first, steps, batch: rng.random((steps, batch, size)) < chance
     tree, line = parse(group, variable.expr), f"rates: {variable.expr}"
     values = known_values(Names(group, namespace), tree, line, dt)
 
-    def draw(rng: np.random.Generator, steps: int, batch: int) -> np.ndarray:
-        rows = [np.broadcast_to(evaluate(tree, {**values, "t": step * dt}), (size,)) for step in range(steps)]
+    def draw(rng: np.random.Generator, first: int, steps: int, batch: int) -> np.ndarray:
+        times = (step * dt for step in range(first, first + steps))
+        rows = [np.broadcast_to(evaluate(tree, {**values, "t": t}), (size,)) for t in times]
         return rng.random((steps, batch, size)) < np.array(rows)[:, None] * dt
 
     return draw
@@ -57,11 +58,12 @@ def _generator(group: Any, dt: float, size: int) -> Callable:
     step = np.asarray((time + 1e-3 * dt) / dt, np.int64)  # as Brian2 bins them
     period = int(np.rint(float(group.variables["period"].get_value().item()) / dt))
 
-    def draw(rng: np.random.Generator, steps: int, batch: int) -> np.ndarray:
+    def draw(rng: np.random.Generator, first: int, steps: int, batch: int) -> np.ndarray:
         found = np.zeros((steps, batch, size))
-        for shift in range(0, steps, period) if period else (0,):
-            inside = step + shift < steps
-            found[step[inside] + shift, :, index[inside]] = 1
+        for shift in range(first - first % period, first + steps, period) if period else (0,):
+            late = step + shift - first
+            inside = (late >= 0) & (late < steps)
+            found[late[inside], :, index[inside]] = 1
         return found
 
     return draw
@@ -71,21 +73,21 @@ def poisson_input(thing: Any, size: int, dt: float) -> Channels:
     """A PoissonInput: the number of its spikes, for every neuron."""
     chance = float(thing.rate) * dt
     return Channels(
-        thing.name, size, "event", lambda rng, steps, batch: rng.binomial(int(thing.N), chance, (steps, batch, size))
+        thing.name, size, "event", lambda rng, first, steps, batch: rng.binomial(int(thing.N), chance, (steps, batch, size))
     )
 
 
 def drive(part: Drive, dt: float) -> Channels:
     """A part of the equations that depends on time alone."""
 
-    def draw(rng: np.random.Generator, steps: int, batch: int) -> np.ndarray:
-        return np.repeat(part.sample(np.arange(steps) * dt)[:, None], batch, axis=1)
+    def draw(rng: np.random.Generator, first: int, steps: int, batch: int) -> np.ndarray:
+        return np.repeat(part.sample(np.arange(first, first + steps) * dt)[:, None], batch, axis=1)
 
     return Channels(part.name, part.channels, "analog", draw)
 
 
-def replayed(values: Any, channels: Channels, steps: int, batch: int, dt: float) -> np.ndarray:
-    """Given messages for an input as (steps, batch, size): an array, or a SpikeMonitor of the source.
+def replayed(values: Any, channels: Channels, first: int, steps: int, batch: int, dt: float) -> np.ndarray:
+    """Given messages for an input as (steps, batch, size): an array, or a SpikeMonitor of the source from step ``first`` on.
 
     Raises
     ------
@@ -94,8 +96,8 @@ def replayed(values: Any, channels: Channels, steps: int, batch: int, dt: float)
     """
     if isinstance(values, b2.SpikeMonitor):
         found = np.zeros((steps, batch, channels.size))
-        step, index = np.rint(np.asarray(values.t) / dt).astype(int), np.asarray(values.i)
-        inside = step < steps
+        step, index = np.rint(np.asarray(values.t) / dt).astype(int) - first, np.asarray(values.i)
+        inside = (step >= 0) & (step < steps)
         found[step[inside], :, index[inside]] = 1
         return found
     array = np.asarray(values, float)

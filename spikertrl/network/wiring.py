@@ -39,6 +39,7 @@ class UnitTables(NamedTuple):
     start_q: np.ndarray  # in q
     first_state: np.ndarray  # row of the unit's first state among all states
     memoryless: np.ndarray  # bool: the unit's own Jacobian A is always zero
+    hears: np.ndarray  # (N, S) bool: some port reaches the state
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,12 +54,12 @@ def add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_ro
 
 
 @njit(fastmath=FAST, cache=True)
-def send_rows(sent, M, base, stride, wide, row_live, lives, units, n, k0, k1, o, q, b, B, size, local, start_o, start_q, Q,
-              col_ptr, col_port, run_of, placed, runs, position, places, weights, ahead):  # fmt: skip
-    """E_j = o_j M_j + q_j of the n ``units`` that are gradient-active, one behind the other. Returns the rows read.
+def send_rows(sent, M, base, stride, wide, live, units, n, o, b, B, size, local, start_o, places, weights, ahead):
+    """E_j = o_j M_j of the n ``units`` that are gradient-active, one behind the other, into ``sent``. Returns the rows read.
 
-    ``ahead``: how many rows are asked for in advance, if they come from main memory. Rows sent before a tape are made again
-    when it begins, from M: keeping them in the meantime would cost more.
+    ``live`` (N): of this block and lane. ``places`` and ``weights`` are for use. ``ahead``: how many rows are asked for in
+    advance, if they come from main memory. Rows sent before a tape are made again when it begins, from M: keeping them in the
+    meantime would cost more.
     """
     nothing, done = M.dtype.type(0), 0
     for a in range(min(n, ahead)):
@@ -69,24 +69,32 @@ def send_rows(sent, M, base, stride, wide, row_live, lives, units, n, k0, k1, o,
             prefetch(M, base + units[a + ahead] * stride, wide)
         j, place = units[a], a * stride
         places[0], weights[0] = base + j * stride, o[start_o[j] * B + b * size[j] + local[j]]
-        live = 1 if row_live[lives + j] else 0
-        sum_rows(sent, place, nothing, M, places, weights, live, wide)
-        done += live
+        alive = 1 if live[j] else 0
+        sum_rows(sent, place, nothing, M, places, weights, alive, wide)
+        done += alive
+    return done
+
+
+@njit(fastmath=FAST, cache=True)
+def send_explicit(sent, stride, units, n, k0, k1, q, b, B, size, local, start_q, Q, col_ptr, col_port, run_of, placed, runs,
+                  position):  # fmt: skip
+    """``sent`` += q_j: what units of the block (k0 .. k1 - 1) send because of their own parameters; after ``send_rows``."""
+    for a in range(n):
+        j, place = units[a], a * stride
         if k0 <= j < k1:
             for c in range(col_ptr[j + 1] - Q[j], col_ptr[j + 1]):
                 run = run_of[c]
                 at_q = start_q[j] * B + (b * Q[j] + col_port[c]) * size[j] + local[j]
                 sent[place + position[b, run] + placed[c] - runs[run]] += q[at_q]
-    return done
 
 
 @njit(fastmath=FAST, cache=True)
-def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, told):
+def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, leaky):
     """Zeros in the registers that columns just alive have opened: in live rows of M, and in Z."""
     for r in range(rows):
         if live[r]:
             M[base + r * stride + fresh : base + r * stride + wide] = 0
-    for o in range(told):
+    for o in range(leaky):
         Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 

@@ -15,6 +15,7 @@ from ...base import Length, Plan
 from .. import choose
 from ..local.layout import is_local
 from ..local.update import local_bytes
+from ..records import Blocks, Influence
 from ..simd.rows import aligned, zeros_on_demand
 from ..transitions.sources import columns_of_source
 from . import kept_steps, step_jacobian
@@ -90,6 +91,17 @@ class BlockState:
         self.routes[choice.route] = self.routes.get(choice.route, 0) + 1
         if choose.log.isEnabledFor(logging.DEBUG):
             choose.log.debug("%s, step %d: %s", self.facts.who, step, choice)
+
+    @property
+    def columns(self) -> Blocks:
+        """Columns and blocks as compiled loops take them."""
+        w, found = self.wiring, self.layout
+        return Blocks(*(getattr(w if name.startswith("col_") else found, name) for name in Blocks._fields))
+
+    @property
+    def arrays(self) -> Influence:
+        """The influence as compiled loops take it."""
+        return Influence(self.M, self.E, self.slot, self.row_live, self.position, self.width, self.Z)
 
     @property
     def forgotten(self) -> tuple[str, ...]:

@@ -60,16 +60,16 @@ def fill(
     into: StepJacobian, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
 ) -> StepJacobian:
     """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
-    tables = (w.S, w.G, w.size, w.local, w.start_B, t0, t1, tape.batch)
+    part = (w.tables, t0, t1, tape.batch)
     past = len(sent) - tape.tau
     if into.all_to_all:
         weight = full_weights(w, theta)
         coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
-        couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *tables, coef)
+        couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *part, coef)
     else:
         weight = listed_weights(w, theta)
         outgoing = (w.delays, w.out_ptr, w.out_post)
-        couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *tables, *into[:-1])
+        couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *part, into)
     return into
 
 

@@ -10,16 +10,17 @@ from ..simd.rows import FAST
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, S, G, size, local, start_B, t0,
-           t1, B, starts, pre, slot, lag, coef):  # fmt: skip
+def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, t1, B, into):
     """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
-    Fills source unit, its slot, delay and coef (states, entries). Entries of unit i in row ``(t - t0) * B + b`` are
-    ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source (``pre`` and ``lag`` are left out where they
-    are empty); they lie side by side, so that the cache holds them while block after block reads them. ``sent`` (history +
-    tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and which. ``weight`` (pairs in
-    outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
+    Fills ``into`` (``Couplings``): source unit, its slot, delay and coef (states, entries). Entries of unit i in row
+    ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source (``pre`` and
+    ``lag`` are left out where they are empty); they lie side by side, so that the cache holds them while block after block
+    reads them. ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and
+    which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
     """
+    starts, pre, slot, lag, coef = into.starts, into.pre, into.slot, into.lag, into.coef
+    S, G, size, local, start_B = tables.S, tables.G, tables.size, tables.local, tables.start_B
     N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
     workers = min(64, (t1 - t0) * B)
     for worker in prange(workers):
@@ -49,30 +50,30 @@ def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, send
                             for r in range(1, most):
                                 total += gain[s, i, r] * weight[e, r]
                             coef[s, at] = total
-            into = row * pairs
+            to = row * pairs
             for i in range(N):
                 begin = row * pairs + pair_ptr[i]
-                starts[row, i] = into
+                starts[row, i] = to
                 for at in range(begin, end[i]):
-                    slot[into] = slot[at]
+                    slot[to] = slot[at]
                     if named:
-                        pre[into], lag[into] = pre[at], lag[at]
+                        pre[to], lag[to] = pre[at], lag[at]
                     for s in range(S[i]):
-                        coef[s, into] = coef[s, at]
-                    into += 1
-            starts[row, N] = into
+                        coef[s, to] = coef[s, at]
+                    to += 1
+            starts[row, N] = to
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local, start_B, t0, t1, B, coef):
+def couple_all(tape_B, weight, ports, history, sent, senders, tables, t0, t1, B, coef):
     """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
     ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out
-    for ``combine_panel``.
+    for ``combine_panel`` and is filled.
     """
     rows, room = (t1 - t0) * B, coef.shape[1]
     workers = min(64, rows)
-    places = port_places(ports, weight.shape[2], G, size, local, start_B, B, 0, B)
+    places = port_places(ports, weight.shape[2], tables, B, 0, B)
     for worker in prange(workers):
         gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
         for row in range(rows * worker // workers, rows * (worker + 1) // workers):
@@ -82,8 +83,9 @@ def couple_all(tape_B, weight, ports, history, sent, senders, S, G, size, local,
 
 
 @njit(cache=True)
-def port_places(ports, wide, G, size, local, start_B, B, b0, b1):
-    """(lanes b0 .. b1 - 1, ports * wide) where a line of the tape's B holds a unit's derivative by a port it hears; or -1."""
+def port_places(ports, wide, tables, B, b0, b1):
+    """(lanes b0 .. b1 - 1, ports * wide) where a line of the tape's B holds a unit's derivative by a port it has; or -1."""
+    G, size, local, start_B = tables.G, tables.size, tables.local, tables.start_B
     N, most = ports.shape
     places = np.full((b1 - b0, most * wide), -1, np.int32)
     for b in range(b0, b1):

@@ -74,35 +74,37 @@ def _say(sums, begin, end, K, k0, first, lam):
 
 
 @njit(cache=True)
-def last_told(told):
+def last_error(error):
     """(B) the last step with a loss in each lane, or -1."""
-    tau, B, N = told.shape
+    tau, B, N = error.shape
     found = np.full(B, -1, np.int64)
     for b in range(B):
         for t in range(tau):
             for i in range(N):
-                if told[t, b, i] != 0:
+                if error[t, b, i] != 0:
                     found[b] = t
     return found
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_active, active_units, starts, slot, coef, weight,
-          tape_B, ports, G, size, local, start_B, told, end, lam, inner, counts):  # fmt: skip
-    """lam[s, b, k] += told(t)^T Phi(t, s) over t > s, where ``told`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
+def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobian, weight, tape_B, ports, lam, inner, counts):
+    """lam[s, b, k] += error(t)^T Phi(t, s) over t > s, where ``error`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
 
-    ``leak`` and ``gain``: ds(t)/ds(t-1) by a unit's own path, and dy/ds, (tau, B, N). Couplings come as lists (``starts``,
-    ``slot``, ``coef``), or, where ``weight`` is not empty, are made here step by step (see ``couple_all``).
+    ``forward``: see ``records.Forward``. The step Jacobian comes as lists (``jacobian``: ``Couplings``), or, where ``weight``
+    is not empty, is made here step by step (see ``couple_all``). Changes ``lam``, ``inner`` and ``counts``.
 
     Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
     e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.
     A task has one lane and units k0 .. k0 + K - 1 of all source steps: columns lie side by side, W to a row, sections that are
     over first.
     """
+    leak, gain, error, end, memoryless = forward.leak, forward.gain, forward.error, forward.end, tables.memoryless
+    n_active, active_units = active.count, active.units
+    starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
     tau, B, N = lam.shape
     sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
     flat, last, all_to_all = coef.reshape(-1), tau - 2, weight.size > 0
-    places = port_places(ports, weight.shape[2], G, size, local, start_B, B, b0, b1 if all_to_all else b0)
+    places = port_places(ports, weight.shape[2], tables, B, b0, b1 if all_to_all else b0)
     if all_to_all:
         flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
@@ -136,8 +138,8 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, memoryless, leak, gain, n_activ
                 _say(sums, section, alive, K, k0, section * m, lam[:, b])
                 alive = section
             for i in range(N):
-                if told[t, b, i] != 0:
-                    add(sums[: alive * K], told[t, b, i], P[i * W : i * W + alive * K])
+                if error[t, b, i] != 0:
+                    add(sums[: alive * K], error[t, b, i], P[i * W : i * W + alive * K])
                     counts[worker, 3] += alive * K
             section += t - 1 == e  # e itself has begun: its column stays
         for x in range(section):

@@ -35,8 +35,9 @@ from ....tape import Tape
 from ....threads import share
 from ..adjoint.adjoint import Adjoint, into_parameters
 from ..blocks.step_jacobian import StepJacobian, none_arrive
+from ..records import Active, Forward
 from ..weights import full_weights
-from .kernel import carry, last_told, through_sections
+from .kernel import carry, last_error, through_sections
 from .segments import Segments, tile
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobi
     """dL/ds at every step, (tau, B, N), of all losses that follow; lanes one group after another."""
     w, batch = state.wiring, tape.batch
     leak, gain = _by_unit(w, tape, tape.A, w.start_A), _by_unit(w, tape, tape.o, w.start_o)
-    own = direct * gain  # dL/ds of the losses of each step alone
-    lam, end, cut = own.copy(), last_told(own), room.cut
+    error = direct * gain  # dL/ds of the losses of each step alone
+    lam, end, cut = error.copy(), last_error(error), room.cut
     arriving = float(tape.active(w)[0].mean()) * len(w.pair_pre) / w.n_units
     work = cut.carried * cut.wide * batch * (w.n_units + arriving)
     threads = numba.get_num_threads() if work >= room.small_work else 1
@@ -82,9 +83,8 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobi
     weight = full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
     arrivals = lists or none_arrive(w, 0)
     common = (
-        w.memoryless, leak, gain, *tape.active(w)[:2], arrivals.starts, arrivals.slot, arrivals.coef, weight,
-        tape.B, w.heard_ports, w.G,
-        w.size, w.local, w.start_B, own, end, lam, inner, counts,
+        w.tables, Forward(leak, gain, error, end), Active(*tape.active(w)), arrivals, weight, tape.B, w.heard_ports, lam, inner,
+        counts,
     )  # fmt: skip
     for b0 in range(0, batch if cut.number else 0, together):
         b1 = min(b0 + together, batch)

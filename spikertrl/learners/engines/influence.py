@@ -20,6 +20,7 @@ from .blocks.layout import tasks
 from .blocks.state import BlockState, init_blocks
 from .blocks.step_jacobian import StepJacobian
 from .products.update import sweep_products
+from .records import Active, Before, Losses, linear
 from .rows.by_event_kernel import sweep_events
 from .rows.by_step_kernel import sweep
 from .rows.dense_kernel import sweep_whole
@@ -171,9 +172,9 @@ def _advance(
         jacobian = _step_jacobian(state, tape, sent, senders, t0, t1, dense, thetas)
         powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
         over = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype)  # a readout's leak over these steps
-        rest = (direct, leaky, kind, over, past * (t0 == 0), weights, gradients, counts, last and t1 == tape.tau)
-        _sweep_full(state, tape, full, sent, senders, jacobian, powers, rest, t0, t1, route)
-        _sweep_others(state, tape, others, sent, jacobian, powers, rest, t0, t1)
+        losses, final = Losses(direct, leaky, kind, over, past * (t0 == 0), weights, powers), last and t1 == tape.tau
+        _sweep_full(state, tape, full, sent, senders, jacobian, losses, gradients, counts, final, t0, t1, route)
+        _sweep_others(state, tape, others, sent, jacobian, losses, gradients, counts, final, t0, t1)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
@@ -203,7 +204,7 @@ def _step_jacobian(
 
 def _sweep_full(
     state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: StepJacobian,
-    powers: np.ndarray, rest: tuple, t0: int, t1: int, route: str | None,
+    losses: Losses, gradients: np.ndarray, counts: np.ndarray, final: bool, t0: int, t1: int, route: str | None,
 ) -> None:  # fmt: skip
     """Advance blocks of full reach by products, by events, or step by step; if there are none, say so."""
     D, facts, values = len(state.sent), state.facts, choose.tuning()
@@ -213,51 +214,40 @@ def _sweep_full(
     def cut() -> tuple[np.ndarray, int]:
         return cut_steps(now, facts.widest_row * facts.dtype.itemsize, values.store_bytes)
 
-    sequence = bool(rest[-1] and tape.reset.all())
+    sequence = bool(final and tape.reset.all())
     earlier, active = (float(now[:-1].mean()), float(now[1:].mean())) if facts.some_full_reach else (0.0, 0.0)
     choice = choose.route_of_rows(facts, t1 - t0, earlier, active, lambda: len(cut()[0]) - 1, sequence, route)
     state.ran(choice, tape.start + t0)
     if not len(shared):
         return
-    w, blocks = state.wiring, state.layout
-    count, units, _ = tape.active(w)
+    w = state.wiring
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
-    before = sent[D + t0 - 1]
-    common = (
-        state.batch, lanes(w.dtype), w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.B, tape.P, tape.o,
-        tape.q, w.col_ptr, w.col_port, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs,
-        blocks.run_source, blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.stride,
-        blocks.first_M, blocks.first_Z, state.M, state.row_live, state.position, state.width, state.Z, tape.messages,
-        tape.history, count, units, before, senders[D + t0 - 1], o, q,
-    )  # fmt: skip
+    before, out = Before(sent[D + t0 - 1], senders[D + t0 - 1], o, q), (losses, gradients, counts)
     if choice.route == choose.PRODUCTS:
-        sweep_products(state, tape, shared, now, senders[D + t0 - 1 :], jacobian, powers, rest, t0, t1, facts.seeds,
-                       values.jacobian_bytes)  # fmt: skip
-    elif choice.route == choose.EVENTS:
-        events = event_plan(jacobian, w, tape, t0, *cut(), before, powers)
-        sweep_events(shared, events.cuts, *common, *events[1:], jacobian.starts, jacobian.slot, jacobian.coef, *rest)
+        sweep_products(state, tape, shared, before, jacobian, *out, t0, t1, facts.seeds, values.jacobian_bytes)
+        return
+    common = (
+        state.batch, lanes(w.dtype), w.tables, linear(tape), state.columns, state.arrays, tape.messages, tape.history,
+        Active(*tape.active(w)), before,
+    )  # fmt: skip
+    if choice.route == choose.EVENTS:
+        events = event_plan(jacobian, w, tape, t0, *cut(), before.count, losses.powers)
+        sweep_events(shared, *common, events, jacobian, *out, final)
     else:
-        arrivals = (jacobian.starts, jacobian.slot, jacobian.coef, jacobian.all_to_all)
-        sweep_whole(shared, t0, t1, *common, *arrivals, powers, *rest)
+        sweep_whole(shared, t0, t1, *common, jacobian, *out, final)
 
 
 def _sweep_others(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: StepJacobian, powers: np.ndarray,
-    rest: tuple, t0: int, t1: int,
+    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: StepJacobian, losses: Losses,
+    gradients: np.ndarray, counts: np.ndarray, final: bool, t0: int, t1: int,
 ) -> None:  # fmt: skip
     if not len(shared):
         return
-    w, blocks, D = state.wiring, state.layout, len(state.sent)
+    w, D = state.wiring, len(state.sent)
     most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
-    count, units, place = tape.active(w)
     sweep(
-        shared, t0, t1, state.batch, state.clock, D, lanes(w.dtype), most, w.S, w.Q, w.size, w.local, w.hears, w.start_A,
-        w.start_o, w.start_q, w.memoryless, tape.A, tape.B, tape.P, tape.o, tape.q, w.col_ptr, w.col_unit, w.col_port,
-        blocks.order, blocks.theta, blocks.placed, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source,
-        blocks.run_delay, blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of,
-        blocks.stride, blocks.first_M, blocks.first_E, blocks.first_Z, state.M, state.E, state.slot, state.row_live,
-        state.position, state.width, state.Z, tape.messages, tape.history, count, units, place, sent[D + t0 - 1],
-        *jacobian[:-1], powers, *rest,
+        shared, t0, t1, state.batch, state.clock, lanes(w.dtype), most, w.tables, linear(tape), state.columns, state.arrays,
+        tape.messages, tape.history, Active(*tape.active(w)), sent[D + t0 - 1], jacobian, losses, gradients, counts, final,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ SMALL = 32  # seeds up to which a call of BLAS costs more than the product itsel
 
 
 @njit(fastmath=FAST, cache=True)
-def _arrive(G, X, lane, k, n, starts, row, heard, coef, first, all_to_all, table):
+def _arrive(G, X, lane, k, n, starts, row, slot, coef, first, all_to_all, table):
     """G (n senders, seeds) = transposed couplings of a step times X[lane, k] (units, seeds). Returns couplings used."""
     N, seeds = X.shape[2], X.shape[3]
     if all_to_all:
@@ -32,15 +32,21 @@ def _arrive(G, X, lane, k, n, starts, row, heard, coef, first, all_to_all, table
                 add(G[a], table[a * N + i], X[lane, k, i])
         else:
             for e in range(starts[row, i], starts[row, i + 1]):
-                add(G[heard[e]], coef[e], X[lane, k, i])
+                add(G[slot[e]], coef[e], X[lane, k, i])
     return n * N if all_to_all else starts[row, N] - starts[row, 0]
 
 
 @njit(fastmath=FAST, cache=True)
-def _go_back_lane(b, lane, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
-                  past_active, past_units, past_o, past_q, starts, heard, coef, room, all_to_all, powers, direct, leaky, kind,
-                  out_weight, X, Y):  # fmt: skip
-    """``go_back`` in one lane. Returns multiply-adds done."""
+def _go_back_lane(b, lane, t0, t1, B, tables, linear, active, before, jacobian, coef, room, losses, X, Y):
+    """``go_back`` in one lane, with the values of the step Jacobian flat. Returns multiply-adds done."""
+    Q, size, local = tables.Q, tables.size, tables.local
+    start_A, start_o, start_q, tape_A, tape_o, tape_q = (
+        tables.start_A, tables.start_o, tables.start_q, linear.A, linear.o, linear.q,
+    )  # fmt: skip
+    n_active, active_units = active.count, active.units
+    past_active, past_units, past_o, past_q = before.count, before.units, before.o, before.q
+    starts, slot, all_to_all = jacobian.starts, jacobian.slot, jacobian.all_to_all
+    powers, direct, leaky, kind, out_weight = losses.powers, losses.direct, losses.leaky, losses.kind, losses.out_weight
     steps, N, seeds, L = t1 - t0, X.shape[2], X.shape[3], len(leaky)
     Y[lane] = 0
     X[lane, steps] = 0
@@ -52,7 +58,7 @@ def _go_back_lane(b, lane, t0, t1, B, Q, size, local, start_A, start_o, start_q,
         n = n_active[t, b] if inside else past_active[b]
         if t < t1 - 1:
             row = k * B + b
-            macs += seeds * (N + _arrive(G, X, lane, k + 1, n, starts, row, heard, coef, row * room, all_to_all, table))
+            macs += seeds * (N + _arrive(G, X, lane, k + 1, n, starts, row, slot, coef, row * room, all_to_all, table))
             for i in range(N):
                 leak = tape_A[t + 1, start_A[i] * B + b * size[i] + local[i]]
                 for s in range(seeds):
@@ -81,20 +87,14 @@ def _go_back_lane(b, lane, t0, t1, B, Q, size, local, start_A, start_o, start_q,
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def go_back(lane0, begin, end, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active,
-            active_units, past_active, past_units, past_o, past_q, starts, heard, coef, all_to_all, powers, direct, leaky, kind,
-            out_weight, X, Y):  # fmt: skip
+def go_back(lane0, begin, end, t0, t1, B, tables, linear, active, before, jacobian, losses, X, Y):
     """X[lane, t - t0, i, s]: derivative of seed s by state i after step t - 1 (X[:, 0]: before the tape); Y[lane, i, k, s]: by
     parameter k of unit i through its messages.
 
     Seeds: the N states after the tape, the tape's losses, the leaky readouts' sums. Lanes ``begin`` to ``end`` - 1; X begins
-    with ``lane0``. Returns multiply-adds done.
+    with ``lane0``. Changes X and Y; returns multiply-adds done.
     """
-    flat, room, done = coef.reshape(-1), coef.size // max(1, B * (t1 - t0)), 0
+    flat, room, done = jacobian.coef.reshape(-1), jacobian.coef.size // max(1, B * (t1 - t0)), 0
     for b in range(begin, end):
-        done += _go_back_lane(
-            b, b - lane0, t0, t1, B, Q, size, local, start_A, start_o, start_q, tape_A, tape_o, tape_q, n_active, active_units,
-            past_active, past_units, past_o, past_q, starts, heard, flat, room, all_to_all, powers, direct, leaky, kind,
-            out_weight, X, Y,
-        )  # fmt: skip
+        done += _go_back_lane(b, b - lane0, t0, t1, B, tables, linear, active, before, jacobian, flat, room, losses, X, Y)
     return done

@@ -54,9 +54,10 @@ def _as_panels(weights, X, lane, begin, end, unit, units):
 
 
 @njit(fastmath=FAST, cache=True)
-def _list_terms(terms, apart, places, to, n, order, run_of, run_source, run_delay, gain, c0, t0, t1, b, tape_B, tape_P,
-                messages, history):  # fmt: skip
+def _list_terms(terms, apart, places, to, n, blocks, gain, c0, t0, t1, b, linear, messages, history):
     """terms[(t - t0) * apart + to[c]] <- immediate term of the column at sorted place places[c] in step t; else zero."""
+    order, run_of, run_source, run_delay = blocks.order, blocks.run_of, blocks.run_source, blocks.run_delay
+    tape_B, tape_P = linear.B, linear.P
     _clear(terms, 0, (t1 - t0) * apart)
     for t in range(t0, t1):
         before, value = -1, messages.dtype.type(0)
@@ -96,12 +97,14 @@ def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
 
 
 @njit(fastmath=FAST, cache=True)
-def _multiply_block(M, base, stride, N, g, Z, z_base, L, past, b, kept, wide, alive, before, terms, back, steps, alone, tile,
-                    seeds, nothing, one):  # fmt: skip
+def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, before, terms, back, steps, alone, tile):
     """Tiles of columns, of all rows at once: the states' are written back, the losses' are g, the readouts' go to Z.
 
-    Of a unit ``alone`` in its block the immediate terms, which then have the block's columns, follow at once.
+    Of a unit ``alone`` in its block the immediate terms, which then have the block's columns, follow at once. ``past`` and
+    ``kept`` (L): of the leaky readouts. Changes M, g and Z; ``tile`` is for use.
     """
+    L, seeds = len(kept), len(tile) // TILE
+    nothing, one = np.zeros(seeds, M.dtype), np.ones(seeds, M.dtype)
     for c in range(0, wide, TILE):
         part = min(TILE, wide - c)
         if alive:
@@ -116,7 +119,7 @@ def _multiply_block(M, base, stride, N, g, Z, z_base, L, past, b, kept, wide, al
         for r in range(L):
             z, new = z_base + r * stride + c, (N + 1 + r) * TILE
             for e in range(part):
-                g[c + e] += past[b, r] * Z[z + e]
+                g[c + e] += past[r] * Z[z + e]
                 Z[z + e] = kept[r] * Z[z + e] + tile[new + e]
 
 
@@ -131,15 +134,24 @@ def _add_terms(M, base, stride, N, g, Z, z_base, L, places, n, sums, apart):
 
 
 @njit(fastmath=FAST, cache=True)
-def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, order, run_of, r0, r1, runs, run_source, run_delay,
-                k0, first, mine, gain, c0, M, base, stride, row_live, lives, position, width, Z, z_base, messages, history,
-                kept, past, g):  # fmt: skip
-    """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms."""
+def _sweep_lane(gr, b, lane, X, Y, t0, t1, B, simd_width, linear, blocks, first, mine, gain, influence, messages, history,
+                losses, g):  # fmt: skip
+    """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms.
+
+    Changes the arrays of ``influence``, and g.
+    """
+    M, Z, row_live, position, width = influence.M, influence.Z, influence.row_live, influence.position, influence.width
+    col_port, order, run_of, runs = blocks.col_port, blocks.order, blocks.run_of, blocks.runs
+    run_source, run_delay, kept, past = blocks.run_source, blocks.run_delay, losses.kept, losses.past
+    k0, r0, r1, stride = blocks.group[gr], blocks.run_ptr[gr], blocks.run_ptr[gr + 1], blocks.stride[gr]
+    c0, rows = blocks.col_ptr[k0], X.shape[2]
+    base, lives = B * blocks.first_M[gr] + b * rows * stride, B * blocks.reach_ptr[gr] + b * rows
+    z_base = (B * blocks.first_Z[gr] + b * stride) * len(kept)
     steps, N, seeds, L, dtype = t1 - t0, X.shape[2], X.shape[3], len(kept), M.dtype
     units = len(first) - 1
     fresh, alone = np.int64(width[b, gr]), units == 1
     w = wake(t0, t1, r0, r1, run_source, run_delay, runs, position, messages, history, b, fresh)
-    wide = (w + lanes - 1) // lanes * lanes
+    wide = (w + simd_width - 1) // simd_width * simd_width
     alive = _wake_rows(M, base, stride, N, row_live, lives, fresh, wide)
     for r in range(L):
         _clear(Z, z_base + r * stride + fresh, wide - fresh)
@@ -147,7 +159,7 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
     ours, place, to = np.empty(len(mine), np.int64), np.empty(len(mine), np.int64), np.empty(len(mine), np.int64)
     terms, back, before = np.empty(steps * stride, dtype), np.empty(steps * seeds, dtype), np.empty(N * seeds, dtype)
     tile, sums = np.empty(seeds * TILE, dtype), np.empty(0 if alone else seeds * stride, dtype)
-    nothing, one = np.zeros(seeds, dtype), np.ones(seeds, dtype)
+    nothing = np.zeros(seeds, dtype)
     _as_panels(before, X, lane, 0, 1, 0, N)
     immediate = 0
     for u in range(units):
@@ -158,14 +170,13 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
                 ours[n], place[n] = mine[e], position[b, run] + mine[e] - runs[run]
                 to[n] = place[n] if alone else n
                 n += 1
-        apart = wide if alone else (n + lanes - 1) // lanes * lanes
-        _list_terms(terms, apart, ours, to, n, order, run_of, run_source, run_delay, gain, c0, t0, t1, b, tape_B, tape_P,
-                    messages, history)  # fmt: skip
+        apart = wide if alone else (n + simd_width - 1) // simd_width * simd_width
+        _list_terms(terms, apart, ours, to, n, blocks, gain, c0, t0, t1, b, linear, messages, history)
         _as_panels(back, X, lane, 1, steps + 1, k0 + u, 1)
         immediate += steps * seeds * n
         if u == 0:
-            _multiply_block(M, base, stride, N, g, Z, z_base, L, past, b, kept, wide, alive, before, terms, back, steps, alone,
-                            tile, seeds, nothing, one)  # fmt: skip
+            _multiply_block(M, base, stride, N, g, Z, z_base, past[b], kept, wide, alive, before, terms, back, steps, alone,
+                            tile)  # fmt: skip
         if not alone:
             _multiply(sums, 0, apart, seeds, nothing, terms, 0, apart, back, 0, steps, apart)
             _add_terms(M, base, stride, N, g, Z, z_base, L, place, n, sums, apart)
@@ -181,36 +192,29 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, orde
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def sweep_product(tasks, begin, apart, lane0, t0, t1, B, lanes, tape_B, tape_P, col_ptr, col_unit, col_port, order, theta,
-                  run_of, run_ptr, runs, run_source, run_delay, term, group, reach_ptr, stride_of, first_M, first_Z, M,
-                  row_live, position, width, Z, messages, history, leaky, kept, past, gradient, counts, X, Y):  # fmt: skip
+def sweep_product(tasks, begin, apart, lane0, t0, t1, B, simd_width, linear, blocks, influence, messages, history, losses,
+                  gradient, counts, X, Y):  # fmt: skip
     """Whole blocks over all steps of a tape: M <- X(before)^T M + sum over steps of X(t)^T immediate terms(t).
 
-    Of the tasks those from ``begin`` on, ``apart`` from each other: the rest is for other threads.
+    Of the tasks those from ``begin`` on, ``apart`` from each other: the rest is for other threads. Changes the arrays of
+    ``influence``, ``gradient`` and ``counts``.
     """
-    N, L = X.shape[2], len(leaky)
+    col_ptr, run_ptr, group, position = blocks.col_ptr, blocks.run_ptr, blocks.group, influence.position
     for task in range(begin, len(tasks), apart):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
-        stride = stride_of[gr]
-        first, mine = _by_unit(c0, c1, k0, k1, order, col_unit)
-        gain, g = np.empty(c1 - c0, np.int64), np.empty(stride, M.dtype)
+        first, mine = _by_unit(c0, c1, k0, k1, blocks.order, blocks.col_unit)
+        gain, g = np.empty(c1 - c0, np.int64), np.empty(blocks.stride[gr], influence.M.dtype)
         propagate, immediate = 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
-            locate_gains(gain, c0, c1, term, b, B)
-            base, lives, z_base = (
-                B * first_M[gr] + b * N * stride,
-                B * reach_ptr[gr] + b * N,
-                (B * first_Z[gr] + b * stride) * L,
-            )
+            locate_gains(gain, c0, c1, blocks.term, b, B)
             done = _sweep_lane(
-                gr, b, b - lane0, X, Y, t0, t1, lanes, tape_B, tape_P, col_port, order, run_of, r0, r1, runs, run_source,
-                run_delay, k0, first, mine, gain, c0, M, base, stride, row_live, lives, position, width, Z, z_base, messages,
-                history, kept, past, g,
+                gr, b, b - lane0, X, Y, t0, t1, B, simd_width, linear, blocks, first, mine, gain, influence, messages, history,
+                losses, g,
             )  # fmt: skip
             propagate += done[0]
             immediate += done[1]
-            add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
+            add_gradient(gradient[chunk], g, b, r0, r1, blocks.runs, blocks.theta, position)
         counts[task, 0] += propagate
         counts[task, 1] += immediate

@@ -25,6 +25,7 @@ import numpy as np
 from ....tape import Tape
 from ....threads import share
 from ..blocks.step_jacobian import StepJacobian
+from ..records import Active, Before, Losses, linear
 from ..simd.rows import lanes
 from .backward_kernel import go_back
 from .kernel import sweep_product
@@ -34,15 +35,15 @@ if TYPE_CHECKING:
 
 
 def sweep_products(
-    state: BlockState, tape: Tape, tasks: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: StepJacobian,
-    powers: np.ndarray, rest: tuple, t0: int, t1: int, seeds: int, jacobian_bytes: int,
+    state: BlockState, tape: Tape, tasks: np.ndarray, before: Before, jacobian: StepJacobian, losses: Losses,
+    gradient: np.ndarray, counts: np.ndarray, t0: int, t1: int, seeds: int, jacobian_bytes: int,
 ) -> None:  # fmt: skip
-    """As the loops over blocks, for those of full reach, with X of ``seeds`` columns, in ``jacobian_bytes``;
-    ``sent`` and ``senders`` begin with the step before t0."""
-    w, blocks = state.wiring, state.layout
-    direct, leaky, kind, kept, past, out_weight, gradient, counts, _ = rest
-    count, units, _ = tape.active(w)
-    o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])
+    """As the loops over blocks, for those of full reach, with X of ``seeds`` columns, in ``jacobian_bytes``.
+
+    ``before``: the step before t0.
+    """
+    w, columns, arrays, linearisation = state.wiring, state.columns, state.arrays, linear(tape)
+    active = Active(*tape.active(w))
     workers, done = numba.get_num_threads(), []
     edges = lanes_together(np.unique(tasks[:, 2:]), (t1 - t0 + 1) * w.n_units * seeds * w.dtype.itemsize, jacobian_bytes)
     most = int(np.diff(edges).max())
@@ -50,18 +51,12 @@ def sweep_products(
     Y = np.empty((most, w.n_units, int(w.Q.max(initial=0)), seeds), w.dtype)
     for lane0, lane1 in itertools.pairwise(edges):
         parts = np.linspace(lane0, lane1, min(workers, lane1 - lane0) + 1).astype(np.int64)
-        back = (
-            t0, t1, state.batch, w.Q, w.size, w.local, w.start_A, w.start_o, w.start_q, tape.A, tape.o, tape.q, count, units,
-            sent[0], senders[0], o, q, jacobian.starts, jacobian.slot, jacobian.coef, jacobian.all_to_all, powers, direct,
-            leaky, kind, out_weight, X, Y,
-        )  # fmt: skip
+        back = (t0, t1, state.batch, w.tables, linearisation, active, before, jacobian, losses, X, Y)
         share(lambda k, back=back, lane=lane0, at=parts: done.append(go_back(lane, at[k], at[k + 1], *back)), len(parts) - 1)
         mine = tasks[(tasks[:, 2] >= lane0) & (tasks[:, 3] <= lane1)]
         forth = (
-            lane0, t0, t1, state.batch, lanes(w.dtype), tape.B, tape.P, w.col_ptr, w.col_unit, w.col_port, blocks.order,
-            blocks.theta, blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay, blocks.term,
-            blocks.group, blocks.reach_ptr, blocks.stride, blocks.first_M, blocks.first_Z, state.M, state.row_live,
-            state.position, state.width, state.Z, tape.messages, tape.history, leaky, kept, past, gradient, counts, X, Y,
+            lane0, t0, t1, state.batch, lanes(w.dtype), linearisation, columns, arrays, tape.messages, tape.history, losses,
+            gradient, counts, X, Y,
         )  # fmt: skip
         apart = min(workers, len(mine))
         share(lambda k, forth=forth, mine=mine, apart=apart: sweep_product(mine, k, apart, *forth), apart)

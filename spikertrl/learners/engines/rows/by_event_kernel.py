@@ -10,23 +10,43 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_rows, wake, widen
+from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_explicit, send_rows, wake, widen
 from ..simd.rows import FAST, prefetch, send_sum, sum_rows, sum_slots
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_q, tape_A, tape_B, tape_P, tape_o, tape_q,
-                 col_ptr, col_port, theta, placed, run_of, run_ptr, runs, run_source, run_delay, own_row, term, group,
-                 reach_ptr, stride_of, first_M, first_Z, M, row_live, position, width, Z, messages, history, n_active,
-                 active_units, past_active, past_units, past_o, past_q, store, first, begin, count, scale, arriving, weight,
-                 sent_ptr, sent_slot, sent_power, starts, heard, coef, direct, leaky, kind, kept, past, out_weight, gradient,
-                 counts, last):  # fmt: skip
-    """As ``whole_kernel.sweep_whole``, by events. ``starts``, ``heard`` (slots), ``coef``: couplings by steps, for own rows.
+def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, plan, jacobian,
+                 losses, gradient, counts, last):  # fmt: skip
+    """As ``dense_kernel.sweep_whole``, by events. ``plan``: ``EventPlan``; ``jacobian``: ``Couplings`` by steps, for own rows.
 
     In the ``last`` tape before all lanes begin anew, the readouts' rows and those that send no more are left as they are.
+    Changes the arrays of ``influence``, ``gradient`` (lane chunks, parameters) and ``counts``.
     """
+    size, local, start_A, start_o, start_q, Q = (
+        tables.size, tables.local, tables.start_A, tables.start_o, tables.start_q, tables.Q,
+    )  # fmt: skip
+    tape_A, tape_B, tape_P, tape_o, tape_q = linear.A, linear.B, linear.P, linear.o, linear.q
+    col_ptr, col_port, theta, placed = blocks.col_ptr, blocks.col_port, blocks.theta, blocks.placed
+    run_of, run_ptr, runs, run_source, run_delay = (
+        blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
+    )  # fmt: skip
+    own_row, term, group, reach_ptr = blocks.own_row, blocks.term, blocks.group, blocks.reach_ptr
+    stride_of, first_M, first_Z = blocks.stride, blocks.first_M, blocks.first_Z
+    M, row_live, position, width, Z = (
+        influence.M, influence.row_live, influence.position, influence.width, influence.Z,
+    )  # fmt: skip
+    n_active, active_units = active.count, active.units
+    past_active, past_units, past_o, past_q = previous.count, previous.units, previous.o, previous.q
+    cuts, store, first, begin, count, scale = plan.cuts, plan.store, plan.first, plan.begin, plan.count, plan.scale
+    arriving, weight, sent_ptr, sent_slot, sent_power = (
+        plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
+    )  # fmt: skip
+    starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
+    direct, leaky, kind, kept, past, out_weight = (
+        losses.direct, losses.leaky, losses.kind, losses.kept, losses.past, losses.out_weight,
+    )  # fmt: skip
     N, L, K, t0 = len(size), len(leaky), len(sent_power), cuts[0]
-    told = 0 if last else L  # leaky outputs whose rows are written
+    written = 0 if last else L  # leaky outputs whose rows are written
     steps = cuts[-1] - cuts[0]
     flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
     for task in prange(len(tasks)):
@@ -37,13 +57,13 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
         dtype = M.dtype
         zero, one = dtype.type(0), dtype.type(1)
         sent, g = np.empty(store * stride, dtype), np.zeros(stride, dtype)
-        F = np.empty(K * N * stride if told else 0, dtype)  # decaying sums of the rows that each unit sends
+        F = np.empty(K * N * stride if written else 0, dtype)  # decaying sums of the rows that each unit sends
         summed = np.zeros(N, np.bool_)
         room = max(store, K * N, N, 1)
         places, weights = np.zeros(room, np.int64), np.zeros(room, dtype)
         gain = np.empty(c1 - c0, np.int64)
         speaks = np.zeros(N, np.bool_)
-        for o in range(told):
+        for o in range(written):
             for i in range(N):
                 speaks[i] |= out_weight[leaky[o], i] != 0
         propagate, immediate, emit, read = 0, 0, 0, 0
@@ -52,7 +72,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
             lives = B * reach_ptr[gr] + b * N
             z_base = (B * first_Z[gr] + b * stride) * L
             w = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
-            wide = (w + lanes - 1) // lanes * lanes
+            wide = (w + simd_width - 1) // simd_width * simd_width
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
             summed[:] = False
@@ -70,14 +90,18 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                 if c > 0:
                     units, o, q = active_units[begins - 1, b], tape_o[begins - 1], tape_q[begins - 1]
                 send_rows(
-                    sent, M, base, stride, wide, row_live, lives, units, before, k0, k1, o, q, b, B, size, local, start_o,
-                    start_q, Q, col_ptr, col_port, run_of, placed, runs, position, places, weights, AHEAD,
+                    sent, M, base, stride, wide, row_live[lives:], units, before, o, b, B, size, local, start_o, places,
+                    weights, AHEAD,
+                )  # fmt: skip
+                send_explicit(
+                    sent, stride, units, before, k0, k1, q, b, B, size, local, start_q, Q, col_ptr, col_port, run_of, placed,
+                    runs, position,
                 )  # fmt: skip
                 w = wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
-                fresh, wide = wide, (w + lanes - 1) // lanes * lanes
+                fresh, wide = wide, (w + simd_width - 1) // simd_width * simd_width
                 if wide > fresh:
-                    widen(M, base, stride, fresh, wide, N, row_live[lives:], Z, z_base, told)
-                    for k in range(K if told else 0):
+                    widen(M, base, stride, fresh, wide, N, row_live[lives:], Z, z_base, written)
+                    for k in range(K if written else 0):
                         widen(F, k * N * stride, stride, fresh, wide, N, summed, F, 0, 0)
                     for a in range(before):
                         sent[a * stride + fresh : a * stride + wide] = 0
@@ -90,7 +114,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                         at, n = starts[row, i], starts[row, i + 1] - starts[row, i]
                         leak = line_A[start_A[i] * B + b * size[i] + local[i]] if row_live[lives + i] else zero
                         row_live[lives + i] = True
-                        sum_slots(M, base + i * stride, leak, sent, earlier, stride, heard, at, flat_coef, at, n, wide)
+                        sum_slots(M, base + i * stride, leak, sent, earlier, stride, slot, at, flat_coef, at, n, wide)
                         propagate += (n + (leak != 0)) * w
                     immediate += add_immediate(
                         M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
@@ -152,7 +176,7 @@ def sweep_events(tasks, cuts, B, lanes, Q, size, local, start_A, start_o, start_
                         summed[i] = True
                         read += K * n * w
                 before = n_active[ends - 1, b]
-            for o in range(told):
+            for o in range(written):
                 m = 0
                 for i in range(N):
                     if summed[i]:

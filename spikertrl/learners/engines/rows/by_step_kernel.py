@@ -9,7 +9,7 @@ narrow blocks still fill vector registers. Blocks never exchange anything. Insid
 * only gradient-active units put a row E_j = o_j M_j + q_j into the ring, and only such rows are ever multiplied.
 
 Nothing is approximated: what is skipped is exactly zero. Networks whose blocks hold all units of one state have loops of their
-own (``whole_kernel``, ``event_kernel``).
+own (``dense_kernel``, ``by_event_kernel``).
 """
 
 from __future__ import annotations
@@ -36,41 +36,15 @@ def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
-def _advance_states(M, at, stride, w, wide, S, a_row, a_step, tape_A, old, hears, live, first, end, coef, flat_coef, pre, slots,
-                    complete, ring, lag, now, D, address, N, E, places, weights, unit):  # fmt: skip
-    """Rows of one unit, S states: M <- A M + couplings @ E. Returns multiply-adds done."""
-    zero, one = unit[0], unit[1]
-    done = 0
-    if live and S > 1:
-        old[: S * stride] = M[at : at + S * stride]
-    for s in range(S):
-        scale, n = one, 0
-        if S == 1:
-            scale = tape_A[a_row] if live else zero
-            done += (scale != 0) * w
-        else:
-            if live:
-                for r in range(S):
-                    a = tape_A[a_row + (s * S + r) * a_step]
-                    if a != 0:
-                        places[n], weights[n] = r * stride, a
-                        n += 1
-            sum_rows(M, at + s * stride, zero, old, places, weights, n, wide)
-            done += n * w
-        n = 0
-        if complete:
-            if hears[s]:
-                n = end - first
-            if n or S == 1:
-                row = s * coef.shape[1] + first
-                sum_slots(M, at + s * stride, scale, E, ring, stride, slots, first, flat_coef, row, n, wide)
-        else:
-            if hears[s]:
-                n = _gather(first, end, s, coef, pre, lag, now, D, address, N, places, weights)
-            if n or S == 1:
-                sum_rows(M, at + s * stride, scale, E, places, weights, n, wide)
-        done += n * w
-    return done
+def _list_own(s, S, a_row, a_step, A, stride, places, weights):
+    """What the S states of a unit pass to its state s: their rows and their derivatives. Returns how many are not zero."""
+    n = 0
+    for r in range(S):
+        a = A[a_row + (s * S + r) * a_step]
+        if a != 0:
+            places[n], weights[n] = r * stride, a
+            n += 1
+    return n
 
 
 @njit(fastmath=FAST, cache=True)
@@ -92,7 +66,7 @@ def _add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_r
 
 
 @njit(fastmath=FAST, cache=True)
-def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address, Z, z_base, told):
+def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address, Z, z_base, leaky):
     """Zeros in the registers that columns just alive have opened: in live rows of M, in rows of E on their way, and in Z."""
     for u in range(units):
         for r in range(row_of[u], row_of[u] + states[u] if live[u] else row_of[u]):
@@ -100,29 +74,46 @@ def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address
     for place in address:
         if place >= 0:
             E[place + fresh : place + wide] = 0
-    for o in range(told):
+    for o in range(leaky):
         Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, start_A, start_o, start_q, memoryless,
-          tape_A, tape_B, tape_P, tape_o, tape_q, col_ptr, col_unit, col_port, order, theta, placed, run_of, run_ptr, runs,
-          run_source, run_delay, own_row, term, group, reach_ptr, reach, row_of, stride_of, first_M, first_E, first_Z, M, E,
-          slot, row_live, position, width, Z, messages, history, n_active, active_units, active_slot, past_active, starts,
-          pre, sent, lag, coef, powers, direct, leaky, kind, kept, past, out_weight, gradient, counts, last):  # fmt: skip
+def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, influence, messages, history, active, past_active,
+          jacobian, losses, gradient, counts, last):  # fmt: skip
     """Advance blocks over steps t0..t1-1 of a tape; write the gradient (lane chunks, parameters); count multiply-adds.
 
+    Changes the arrays of ``influence``, ``gradient`` and ``counts``. ``most``: the most rows that are summed at a time.
+
     A task (g, chunk, first lane, last lane) is one group of units on some lanes. Rows are padded to ``stride_of[g]`` elements,
-    a multiple of ``lanes``; in live rows every padded element beyond the live width is zero. For group g and lane b: M starts
-    at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
+    a multiple of ``simd_width``; in live rows every padded element beyond the live width is zero. For group g and lane b: M
+    starts at ``B * first_M[g] + b * rows * stride``; row a of ring position r of E at
     ``(B * first_E[g] + b * units * stride) * D + (r * units + a) * stride``; ``slot`` (D per unit) and ``row_live`` follow
     ``reach_ptr``. Losses of the tape reach E through ``direct``, which holds the leak of the readouts; their rows Z are read
     for what came before the tape (``past``, B, L) and written once, at the end, from sums of E that decay (``powers`` (decays,
     steps), ``kind`` of every leaky output, ``kept`` its decay over all steps). They are not written if this is the ``last``
     tape before all lanes begin anew.
     """
-    N = len(S)
-    L, told = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
+    S, Q, size, local, memoryless, hears = tables.S, tables.Q, tables.size, tables.local, tables.memoryless, tables.hears
+    start_A, start_o, start_q = tables.start_A, tables.start_o, tables.start_q
+    tape_A, tape_B, tape_P, tape_o, tape_q = linear.A, linear.B, linear.P, linear.o, linear.q
+    col_ptr, col_unit, col_port, order = blocks.col_ptr, blocks.col_unit, blocks.col_port, blocks.order
+    theta, placed, own_row, term = blocks.theta, blocks.placed, blocks.own_row, blocks.term
+    run_of, run_ptr, runs, run_source, run_delay = (
+        blocks.run_of, blocks.run_ptr, blocks.runs, blocks.run_source, blocks.run_delay,
+    )  # fmt: skip
+    group, reach_ptr, reach, row_of, stride_of = blocks.group, blocks.reach_ptr, blocks.reach, blocks.row_of, blocks.stride
+    first_M, first_E, first_Z = blocks.first_M, blocks.first_E, blocks.first_Z
+    M, E, slot, row_live = influence.M, influence.E, influence.slot, influence.row_live
+    position, width, Z = influence.position, influence.width, influence.Z
+    n_active, active_units, active_slot = active.count, active.units, active.slot
+    starts, pre, sent, lag, coef = jacobian.starts, jacobian.pre, jacobian.slot, jacobian.lag, jacobian.coef
+    powers = losses.powers
+    direct, leaky, kind, kept, past, out_weight = (
+        losses.direct, losses.leaky, losses.kind, losses.kept, losses.past, losses.out_weight,
+    )  # fmt: skip
+    N, D = len(S), len(slot) // max(1, B * len(reach))  # D: steps that rows are in flight at most
+    L, written = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = coef.reshape(-1)
     states = S[reach]
     for task in prange(len(tasks)):
@@ -145,7 +136,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
         address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
-        summed = told > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
+        summed = written > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
         F = np.zeros(len(powers) * units * stride if summed else 0, dtype)
         touched, heard = np.zeros(units, np.bool_), np.zeros(units, np.bool_)
         for u in range(units if summed else 0):
@@ -170,7 +161,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     there += a >= 0
             complete = D == 1 and units == N and there == past_active[b]
             w = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
-            wide = (w + lanes - 1) // lanes * lanes
+            wide = (w + simd_width - 1) // simd_width * simd_width
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
             for o in range(L):
@@ -207,18 +198,38 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                             row_live[lives + u] = False
                             continue
                     row_live[lives + u] = True
-                    propagate += _advance_states(
-                        M, base + row_of[first + u] * stride, stride, w, wide, S[i], a_place[u] + b * a_lane[u], size[i],
-                        tape_A[t], old, hears[i], live, begin, end, coef, flat_coef, pre, sent, complete, ring, lag, clock + t,
-                        D, address, N, E, places, weights, unit,
-                    )  # fmt: skip
+                    at, a_row = base + row_of[first + u] * stride, a_place[u] + b * a_lane[u]
+                    if live and S[i] > 1:
+                        old[: S[i] * stride] = M[at : at + S[i] * stride]
+                    for s in range(S[i]):  # M <- A M + step Jacobian times E
+                        leak, n = one, 0
+                        if S[i] == 1:
+                            leak = tape_A[t, a_row] if live else zero
+                            propagate += (leak != 0) * w
+                        else:
+                            n = _list_own(s, S[i], a_row, size[i], tape_A[t], stride, places, weights) if live else 0
+                            sum_rows(M, at + s * stride, zero, old, places, weights, n, wide)
+                            propagate += n * w
+                        n = 0
+                        if complete:
+                            if hears[i, s]:
+                                n = end - begin
+                            if n or S[i] == 1:
+                                entry = s * coef.shape[1] + begin
+                                sum_slots(M, at + s * stride, leak, E, ring, stride, sent, begin, flat_coef, entry, n, wide)
+                        else:
+                            if hears[i, s]:
+                                n = _gather(begin, end, s, coef, pre, lag, clock + t, D, address, N, places, weights)
+                            if n or S[i] == 1:
+                                sum_rows(M, at + s * stride, leak, E, places, weights, n, wide)
+                        propagate += n * w
                 # columns come alive; immediate terms, in the rows of each column's own unit
                 w = wake(t, t + 1, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
-                fresh, wide = wide, (w + lanes - 1) // lanes * lanes
+                fresh, wide = wide, (w + simd_width - 1) // simd_width * simd_width
                 if wide > fresh:
                     ahead = address[: D * N if D > 1 else 0]
                     _widen(M, base, stride, fresh, wide, units, row_of[first:], states[first:], row_live[lives:], E, ahead, Z,
-                           z_base, told)  # fmt: skip
+                           z_base, written)  # fmt: skip
                 if single:
                     immediate += add_immediate(
                         M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
@@ -265,7 +276,7 @@ def sweep(tasks, t0, t1, B, clock, D, lanes, most, S, Q, size, local, hears, sta
                     n += 1
                 complete = D == 1 and units == N and n == n_active[t, b]
                 # readout: rows of leaky ones (of a single step), then the signal
-                for o in range(0 if summed else told):
+                for o in range(0 if summed else written):
                     for a in range(n):
                         weights[a] = out_weight[leaky[o], units_now[a]]
                     sum_rows(Z, z_base + o * stride, kept[o], E, rows_now, weights, n, wide)

@@ -17,6 +17,7 @@ import numpy as np
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ..blocks.step_jacobian import StepJacobian
+from ..records import Active
 from .event_plan_kernel import collect
 
 
@@ -58,7 +59,6 @@ def event_plan(
     """The events of steps t0 + cuts[0] .. t0 + cuts[-1] - 1; ``before`` (B): units that were gradient-active just before."""
     steps, lots, N, entries = int(cuts[-1]), len(cuts) - 1, w.n_units, len(jacobian.slot)
     rows = steps * tape.batch
-    count, units, _ = tape.active(w)
     shape = (rows + lots * tape.batch, N)
     found = EventPlan(
         cuts + t0, store, first=np.empty(rows, np.int64), begin=np.empty(shape, np.int64), count=np.empty(shape, np.int32),
@@ -66,9 +66,5 @@ def event_plan(
         sent_ptr=np.empty((lots * tape.batch, N + 1), np.int64), sent_slot=np.empty(rows * N, np.int32),
         sent_power=np.empty((len(powers), rows * N), w.dtype),
     )  # fmt: skip
-    collect(
-        found.cuts, t0, tape.batch, w.pair_ptr, tape.A, w.start_A, w.size, w.local, jacobian.starts, jacobian.slot,
-        jacobian.coef, before, count, units, powers, found.first, found.begin.reshape(-1), found.count.reshape(-1),
-        found.scale.reshape(-1), *found[6:],
-    )  # fmt: skip
+    collect(t0, tape.batch, w.pair_ptr, tape.A, w.tables, jacobian, before, Active(*tape.active(w)), powers, found)
     return found

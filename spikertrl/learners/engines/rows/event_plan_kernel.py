@@ -9,13 +9,19 @@ from ..simd.rows import FAST
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
-def collect(cuts, t0, B, pair_ptr, tape_A, start_A, size, local, starts, slot, coef, past_active, n_active, active_units,
-            powers, first, begin, count, scale, arriving, weight, sent_ptr, sent_slot, sent_power):  # fmt: skip
+def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powers, plan):
     """Gather what arrives at each unit between its own events, in every stretch cuts[c] .. cuts[c+1]-1 and lane.
 
-    Inputs are the couplings of steps t0.. (``starts``, ``slot``, ``coef`` of one state) and the gradient-active units. Output
-    as in ``schedule.Schedule``; ``sent_power`` (decays, sent rows) holds ``powers[k, t - t0]`` of every row sent.
+    Inputs are the step Jacobian of steps t0.. (``Couplings`` of one state) and the gradient-active units. All arrays of
+    ``plan`` but the cuts are written; ``sent_power`` (decays, sent rows) holds ``powers[k, t - t0]`` of every row sent.
     """
+    start_A, size, local = tables.start_A, tables.size, tables.local
+    starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
+    n_active, active_units, cuts, first = active.count, active.units, plan.cuts, plan.first
+    begin, count, scale = plan.begin.reshape(-1), plan.count.reshape(-1), plan.scale.reshape(-1)
+    arriving, weight, sent_ptr, sent_slot, sent_power = (
+        plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
+    )  # fmt: skip
     N, pairs, steps = len(pair_ptr) - 1, pair_ptr[-1], cuts[-1] - t0
     lots = (len(cuts) - 1) * B
     for lot in prange(lots):
@@ -36,9 +42,9 @@ def collect(cuts, t0, B, pair_ptr, tape_A, start_A, size, local, starts, slot, c
             for t in range(begins, ends):
                 row = (t - t0) * B + b
                 stamp[t - begins] = at
-                heard = 0 if t == begins else first[row - B]
+                sent = 0 if t == begins else first[row - B]
                 for e in range(starts[row, i], starts[row, i + 1]):
-                    arriving[at], weight[at] = heard + slot[e], coef[0, e]
+                    arriving[at], weight[at] = sent + slot[e], coef[0, e]
                     at += 1
                 stamp[t + 1 - begins] = at
                 a = rank[t - begins, i]

@@ -1,6 +1,6 @@
 """Compiled loop of the local learners for several lanes: eight (float64: four) side by side in a register, step after step.
 
-The same numbers as ``local_kernel``. Columns are independent of each other and lanes too: what a unit's coefficients are over
+The same numbers as ``kernel_one``. Columns are independent of each other and lanes too: what a unit's coefficients are over
 some steps is laid out once, then every column runs through these steps with its rows in registers.
 """
 
@@ -45,52 +45,58 @@ def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, fi
 
 
 @njit(cache=True)
-def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart, powers,
-                 tau, t0, heard, k, first_decay, decays):  # fmt: skip
-    """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart."""
-    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, direct, signal, signal_row, signal_apart)
-    for d in range(decays):
-        if heard[first_decay + d, k]:
-            power = (first_decay + d) * tau + t0
-            _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, power, 1, 0)
+def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal_row, signal_apart, powers, tau,
+                 leaky):  # fmt: skip
+    """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart.
+
+    ``direct`` and ``powers`` begin with the first step; ``leaky``: of the decays, the unit's.
+    """
+    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, direct, 0, signal_row, signal_apart)
+    for d in range(len(leaky)):
+        if leaky[d]:
+            _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, d * tau, 1, 0)
 
 
 @njit(cache=True)
-def _coefficients(lines, step, width, b0, lanes, B, t0, steps, k, S, G, Q, n, at, tape_A, tape_B, tape_P, tape_o, tape_q, rows,
-                  alone, direct, units, powers, tau, heard, first_decay, decays):  # fmt: skip
-    """Lay out, step by step, a register for each of: A (S x S), a drive per port and per trainable parameter (S each), a reader
-    (the gradient, then decay by decay what F remembers) of each state, and of each trainable parameter directly.
+def _lay_dynamics(lines, step, width, lanes, steps, S, G, Q, n, here, rows, tape_A, tape_B, tape_P, alone):
+    """Lay out, step by step, a register for each of: A (S x S), and a drive per port and per trainable parameter (S each).
 
-    All arrays are flat. ``at``: where the unit's A, B, P, o, q begin, without the lane; ``rows``: how far apart steps are.
+    All arrays are flat. ``here``: where A, B, P, o, q of the first lane and step lie; ``rows``: how far apart steps are.
     """
-    drives, readers, signal = S * S, S * S + (G + Q) * S, (t0 * B + b0) * units + k
-    at_A, at_B = t0 * rows[0] + at[0] + b0 * S * S * n, t0 * rows[1] + at[1] + b0 * S * G * n
-    at_P, at_o = t0 * rows[2] + at[2] + b0 * S * Q * n, t0 * rows[3] + at[3] + b0 * S * n
-    at_q, explicit = t0 * rows[4] + at[4] + b0 * Q * n, readers + (1 + decays) * S
+    drives = S * S
     for s in range(S):
         for r in range(S):
             if not alone or s == r:
                 i = s * S + r
-                _lay(lines, i * width, step, tape_A, at_A + i * n, rows[0], S * S * n, steps, lanes)
+                _lay(lines, i * width, step, tape_A, here[0] + i * n, rows[0], S * S * n, steps, lanes)
         for g in range(G):
             to = (drives + g * S + s) * width
-            _lay(lines, to, step, tape_B, at_B + (s * G + g) * n, rows[1], S * G * n, steps, lanes)
+            _lay(lines, to, step, tape_B, here[1] + (s * G + g) * n, rows[1], S * G * n, steps, lanes)
         for q in range(Q):
             to = (drives + (G + q) * S + s) * width
-            _lay(lines, to, step, tape_P, at_P + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
-        to, part = (readers + s) * width, at_o + s * n
-        _lay_readers(lines, to, S * width, step, tape_o, part, rows[3], S * n, steps, lanes, direct, signal, B * units, units,
-                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
+            _lay(lines, to, step, tape_P, here[2] + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
+
+
+@njit(cache=True)
+def _lay_outputs(lines, step, width, lanes, steps, S, Q, n, here, rows, first, tape_o, tape_q, direct, signal_row, units,
+                 powers, tau, leaky):  # fmt: skip
+    """Likewise, from register ``first`` on, a reader of each state, and of each trainable parameter directly.
+
+    A reader: of the gradient, then decay by decay what F remembers.
+    """
+    explicit = first + (1 + len(leaky)) * S
+    for s in range(S):
+        _lay_readers(lines, (first + s) * width, S * width, step, tape_o, here[3] + s * n, rows[3], S * n, steps, lanes, direct,
+                     signal_row, units, powers, tau, leaky)  # fmt: skip
     for q in range(Q):
-        to, part = (explicit + q) * width, at_q + q * n
-        _lay_readers(lines, to, Q * width, step, tape_q, part, rows[4], Q * n, steps, lanes, direct, signal, B * units, units,
-                     powers, tau, t0, heard, k, first_decay, decays)  # fmt: skip
+        _lay_readers(lines, (explicit + q) * width, Q * width, step, tape_q, here[4] + q * n, rows[4], Q * n, steps, lanes,
+                     direct, signal_row, units, powers, tau, leaky)  # fmt: skip
 
 
 @njit(fastmath=FAST, cache=True)
-def _hear_itself(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B, tape_o, tape_q, last_o, last_q, loop_theta,
+def _add_loops(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B, tape_o, tape_q, last_o, last_q, loop_theta,
                  loop_port, weight):  # fmt: skip
-    """A unit with a synapse onto itself hears its own message of the step before. Returns multiply-adds done."""
+    """``lines`` += what a unit's message of the step before does through synapses onto itself. Returns multiply-adds done."""
     done = 0
     for t in range(steps):
         for v in range(lanes):
@@ -131,13 +137,13 @@ def _count(lines, step, width, steps, S, G, Q, readers, columns, counts):
 
 
 @njit(fastmath=FAST, cache=True)
-def _advance_any(S, M, at, apart, lines, step, drive, read, Y, heard, heard_step, steps, readers, F, into, F_apart, count, sums,
-                 width, new):  # fmt: skip
+def _advance_any(S, M, at, apart, lines, step, drive, read, Y, message, message_step, steps, readers, F, into, F_apart, count,
+                 sums, width, new):  # fmt: skip
     """As ``lane_vectors.advance_S`` for any number of states and readers, through memory."""
     for c in range(count):
         row = at + c * width
         for t in range(steps):
-            here, y = t * step, heard[c] + t * heard_step
+            here, y = t * step, message[c] + t * message_step
             for s in range(S):
                 for v in range(width):
                     new[s * width + v] = lines[here + drive + s * width + v] * Y[y + v]
@@ -155,26 +161,38 @@ def _advance_any(S, M, at, apart, lines, step, drive, read, Y, heard, heard_step
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def sweep(tasks, B, width, most, widest, drives, coefficients, S, G, Q, size, local, start_A, start_B, start_P, start_o,
-          start_q, tape_A, tape_B, tape_P, tape_o, tape_q, last_o, last_q, alone, loop_ptr, loop_theta, loop_port, weight, Y,
-          first_row, sources, first_M, first_C, source, delay, theta, port, explicit, M, F, direct, past,
-          powers, kept, heard, gradient, counts):  # fmt: skip
+def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, first_row, sources, places, M, F, signals, gradient,
+          counts):  # fmt: skip
     """Advance the rows over a tape, write the columns' ``gradient`` (group chunks * parameters), count multiply-adds.
 
-    ``most`` states, ``widest`` in columns, most ``drives`` and ``coefficients`` of a unit: rooms to set aside. A task (first
-    unit, last unit, chunk, first group, last group). ``Y``: see ``side_by_side``; the tape's first step is its row
-    ``first_row``. M: per group of lanes its elements, ``width`` lanes each; F (decays, groups, columns, lanes) likewise. All
-    else as in ``local_kernel.sweep``.
+    Changes M, F, ``gradient`` and ``counts``; the records are described in ``local.records``. A task (first unit, last unit,
+    chunk, first group, last group). ``Y``: see ``side_by_side``; the tape's first step is its row ``first_row``. M: per group
+    of lanes its elements, ``width`` lanes each; F (decays, groups, columns, lanes) likewise. All else as in
+    ``kernel_one.sweep``.
     """
+    S, G, Q, size, local = tables.S, tables.G, tables.Q, tables.size, tables.local
+    start_A, start_B, start_P, start_o, start_q = (
+        tables.start_A, tables.start_B, tables.start_P, tables.start_o, tables.start_q,
+    )  # fmt: skip
+    tape_A, tape_B, tape_P, tape_o, tape_q = linear.A, linear.B, linear.P, linear.o, linear.q
+    loop_ptr, loop_theta, loop_port, weight = loops.ptr, loops.theta, loops.port, loops.weight
+    direct, past, powers, kept, leaky = signals.direct, signals.past, signals.powers, signals.kept, signals.leaky
+    first_M, first_C, theta, port, explicit = places.first_M, places.first_C, places.theta, places.port, places.explicit
+    source, delay, drives, coefficients = places.source, places.delay, places.drives, places.coefficients
+    most, widest = places.most, places.widest
     tau, parameters, groups = len(tape_A), len(weight), -(-B // width)
     rows, at_decay = len(Y) // (groups * sources * width), groups * first_C[-1] * width
-    flat = (tape_A.reshape(-1), tape_B.reshape(-1), tape_P.reshape(-1), tape_o.reshape(-1), tape_q.reshape(-1))
+    flat_A, flat_B, flat_P, flat_o, flat_q = (
+        tape_A.reshape(-1), tape_B.reshape(-1), tape_P.reshape(-1), tape_o.reshape(-1), tape_q.reshape(-1),
+    )  # fmt: skip
+    flat_direct, flat_powers = direct.reshape(-1), powers.reshape(-1)
     apart = np.array([tape_A.shape[1], tape_B.shape[1], tape_P.shape[1], tape_o.shape[1], tape_q.shape[1]])
     for task in prange(len(tasks)):
         lines = np.empty(STEPS * coefficients * width, M.dtype)
         nothing = np.zeros(1, M.dtype)[0]
+        here = np.empty(5, np.int64)
         new = np.empty(most * width, M.dtype)
-        hear, which, added = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, M.dtype)
+        message, which, added = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, M.dtype)
         at, columns, done = np.zeros(5, np.int64), np.zeros(drives, np.int64), np.zeros(4, np.int64)
         into = tasks[task, 2] * parameters
         for k in range(tasks[task, 0], tasks[task, 1]):
@@ -182,15 +200,15 @@ def sweep(tasks, B, width, most, widest, drives, coefficients, S, G, Q, size, lo
                 gradient[into + theta[c]] = 0
         for group in range(tasks[task, 3], tasks[task, 4]):
             b0, used = group * width, min(width, B - group * width)  # first lane, and how many
-            for k in range(tasks[task, 0], tasks[task, 1]):  # what the losses owe to the time before the tape
+            for k in range(tasks[task, 0], tasks[task, 1]):  # what the losses say to the time before the tape
                 for d in range(len(kept)):
-                    if heard[d, k]:
+                    if leaky[d, k]:
                         for c in range(first_C[k], first_C[k + 1]):
-                            place, owed = d * at_decay + (group * first_C[-1] + c) * width, nothing
+                            place, total = d * at_decay + (group * first_C[-1] + c) * width, nothing
                             for v in range(used):
-                                owed += past[d, b0 + v, k] * F[place + v]
+                                total += past[d, b0 + v, k] * F[place + v]
                                 F[place + v] *= kept[d]
-                            gradient[into + theta[c]] += owed
+                            gradient[into + theta[c]] += total
                             done[3] += 2 * used
             for t0 in range(0, tau, STEPS):
                 steps = min(STEPS, tau - t0)
@@ -202,29 +220,37 @@ def sweep(tasks, B, width, most, widest, drives, coefficients, S, G, Q, size, lo
                     columns[:] = 0
                     for c in range(c0, c1):
                         columns[port[c] + (inputs if explicit[c] else 0)] += 1
-                    first_decay, readers = 0, 1  # of the decays that anybody hears the unit with, the first; and 1 + how many
+                    first_decay, readers = 0, 1  # of the decays that the unit is read with, the first; and 1 + how many
                     for d in range(len(kept)):
-                        if heard[d, k]:
+                        if leaky[d, k]:
                             first_decay = d if readers == 1 else first_decay
                             readers = 2 + d - first_decay
                     drive, read = states * states * width, (states + inputs + Q[k]) * states * width
                     step = read + readers * (states + Q[k]) * width
                     lines[: steps * step] = 0
-                    _coefficients(
-                        lines, step, width, b0, used, B, t0, steps, k, states, inputs, Q[k], n, at, *flat, apart, alone,
-                        direct.reshape(-1), len(S), powers.reshape(-1), tau, heard, first_decay, readers - 1,
+                    here[0] = t0 * apart[0] + at[0] + b0 * states * states * n
+                    here[1] = t0 * apart[1] + at[1] + b0 * states * inputs * n
+                    here[2] = t0 * apart[2] + at[2] + b0 * states * Q[k] * n
+                    here[3], here[4] = t0 * apart[3] + at[3] + b0 * states * n, t0 * apart[4] + at[4] + b0 * Q[k] * n
+                    _lay_dynamics(
+                        lines, step, width, used, steps, states, inputs, Q[k], n, here, apart, flat_A, flat_B, flat_P, alone
+                    )
+                    _lay_outputs(
+                        lines, step, width, used, steps, states, Q[k], n, here, apart, read // width, flat_o, flat_q,
+                        flat_direct[(t0 * B + b0) * len(S) + k :], B * len(S), len(S),
+                        flat_powers[first_decay * tau + t0 :], tau, leaky[first_decay : first_decay + readers - 1, k],
                     )  # fmt: skip
                     if loop_ptr[k] < loop_ptr[k + 1]:
-                        loops = slice(loop_ptr[k], loop_ptr[k + 1])
-                        done[0] += _hear_itself(
+                        first_loop, last_loop = loop_ptr[k], loop_ptr[k + 1]
+                        done[0] += _add_loops(
                             lines, step, width, b0, used, t0, steps, states, inputs, Q[k], n, at, tape_B, tape_o, tape_q,
-                            last_o, last_q, loop_theta[loops], loop_port[loops], weight,
+                            last_o, last_q, loop_theta[first_loop:last_loop], loop_port[first_loop:last_loop], weight,
                         )  # fmt: skip
                     _count(lines, step, width, steps, states, inputs, Q[k], readers, columns, done)
                     for c in range(c0, c1):
                         which[c - c0] = drive + (port[c] + (inputs if explicit[c] else 0)) * states * width
                         pre, row = (source[c], t0 - delay[c]) if source[c] >= 0 else (sources - 1, t0)
-                        hear[c - c0] = ((group * rows + first_row + row) * sources + pre) * width
+                        message[c - c0] = ((group * rows + first_row + row) * sources + pre) * width
                         added[c - c0] = 0
                     begin, at_M, at_F = 0, (group * first_M[-1] + first_M[k]) * width, first_decay * at_decay
                     at_F += (group * first_C[-1] + c0) * width
@@ -234,13 +260,13 @@ def sweep(tasks, B, width, most, widest, drives, coefficients, S, G, Q, size, lo
                             end += 1
                         row, to, count = at_M + begin * width, at_F + begin * width, end - begin
                         if readers <= MOST_READERS and states == 1:
-                            advance_1(M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end], sources * width,
-                                      steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
+                            advance_1(M, row, w * width, lines, step, which[begin], read, Y, message[begin:end],
+                                      sources * width, steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
                         elif readers <= MOST_READERS and states == 2:
-                            advance_2(M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end], sources * width,
-                                      steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
+                            advance_2(M, row, w * width, lines, step, which[begin], read, Y, message[begin:end],
+                                      sources * width, steps, readers, F, to, at_decay, count, added[begin:end])  # fmt: skip
                         else:
-                            _advance_any(states, M, row, w * width, lines, step, which[begin], read, Y, hear[begin:end],
+                            _advance_any(states, M, row, w * width, lines, step, which[begin], read, Y, message[begin:end],
                                          sources * width, steps, readers, F, to, at_decay, count, added[begin:end], width,
                                          new)  # fmt: skip
                         begin = end

@@ -7,6 +7,7 @@ written side by side, and from a dense projection with one delay its messages ar
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 from ....derived import derived
 from ....network.wiring import PHI, Wiring
 from ..simd import columns as lane_vectors
+from .records import Places
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Table:
     ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
     places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
     ``offset``: how far behind the start of a step the message of a place lies in the record of a single lane. ``loop_*``:
-    synapses of units onto themselves. ``decays`` of the leaky readouts, ``heard`` (decays, N): units they read.
+    synapses of units onto themselves. ``decays`` of the leaky readouts, ``leaky`` (decays, N): units they read.
     ``behind``: in theta, where readouts begin. Largest numbers of a unit: ``most`` states, ``widest`` in columns, ``drives``
     (ports and trainable parameters), ``coefficients`` of a step.
     """
@@ -45,12 +47,17 @@ class Table:
     loop_theta: np.ndarray
     loop_port: np.ndarray
     decays: np.ndarray
-    heard: np.ndarray
+    leaky: np.ndarray
     behind: int
     most: int
     widest: int
     drives: int
     coefficients: int
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """The same as compiled loops take it."""
+        return Places(*(getattr(self, name) for name in Places._fields))
 
 
 def is_local(w: Wiring) -> bool:

@@ -19,11 +19,13 @@ from ....threads import threads_for
 from ...base import Plan, Signal
 from ...readout import add_readout_gradient, readout_weights, signal_through_decay
 from .. import as_matrix
+from ..records import linear
 from ..simd import columns as lane_vectors
 from ..simd.rows import aligned
 from . import kernel_batch as lanes_kernel
 from . import kernel_one as kernel
 from .layout import Table, lane_groups, shared_out, table
+from .records import Loops, Signals
 
 
 @dataclass
@@ -119,13 +121,10 @@ def update_local(
         gradient[:, at.behind :] = 0  # the rest are columns
         if len(w.frozen):
             gradient[:, w.frozen] = 0
-        model = (
-            w.S, w.G, w.Q, w.size, w.local, w.start_A, w.start_B, w.start_P, w.start_o, w.start_q, tape.A, tape.B, tape.P,
-            tape.o, tape.q, state.o, state.q, alone, at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta,
-            at.loop_port, tape.theta,
-        )  # fmt: skip
-        signals = (direct, past, powers, (decays**tape.tau).astype(w.dtype), at.heard)
-        rows = state.M, state.F.reshape(-1), *signals, gradient.reshape(-1), counts
+        loops = Loops(at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta, at.loop_port, tape.theta)
+        model = (w.tables, linear(tape), state.o, state.q, alone, loops)
+        signals = Signals(direct, past, powers, (decays**tape.tau).astype(w.dtype), at.leaky)
+        rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1), counts
         (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
@@ -138,11 +137,7 @@ def update_local(
 def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
     """Advance ``rows`` of a single lane."""
     room = tape.messages.shape[2]
-    arguments = (
-        tasks, at.most, at.widest, *model, tape.messages.reshape(-1), tape.history * room, room, at.first_M, at.first_C,
-        at.synapses, at.run_ptr, at.runs, at.offset, at.theta, at.port, at.explicit, *rows,
-    )  # fmt: skip
-    kernel.sweep(*arguments)
+    kernel.sweep(tasks, *model, tape.messages.reshape(-1), tape.history * room, room, at.places, *rows)
 
 
 def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
@@ -151,13 +146,7 @@ def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: t
     width = lane_vectors.width(batch, tape.messages.dtype)
     messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
     lanes_kernel.side_by_side(tape.messages, batch, messages)
-    arguments = (
-        tasks, batch, width, at.most, at.widest, at.drives, at.coefficients, *model, messages.reshape(-1), tape.history,
-        room + 1, at.first_M, at.first_C, at.source, at.delay, at.theta, at.port, at.explicit, *rows,
-    )  # fmt: skip
-    lanes_kernel.sweep(*arguments)
-
-
+    lanes_kernel.sweep(tasks, batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:

@@ -49,7 +49,7 @@ def _advance(states: int) -> Callable[..., None]:
             context.make_array(kind)(context, builder, arg).data if isinstance(kind, types.Array) else arg
             for kind, arg in zip(sig.args, args, strict=True)
         ]
-        _Columns(builder, element, states, *args).write()
+        _Columns(builder, element, states, args).write()
         return context.get_dummy_value()
 
     return intrinsic(typed)
@@ -58,12 +58,10 @@ def _advance(states: int) -> Callable[..., None]:
 class _Columns:
     """Emits the code: columns in panels, then one by one."""
 
-    def __init__(self, builder, element, states, M, at, apart, lines, step, drive, read, Y, heard, late, steps, readers, F,
-                 into, F_apart, count, sums) -> None:  # fmt: skip
-        self.b, self.states, self.M, self.at, self.apart, self.lines = builder, states, M, at, apart, lines
-        self.step, self.drive, self.read, self.Y, self.heard, self.late = step, drive, read, Y, heard, late
-        self.steps, self.readers, self.F, self.into, self.F_apart, self.count = steps, readers, F, into, F_apart, count
-        self.sums = sums
+    def __init__(self, builder, element, states: int, arguments: list) -> None:
+        self.b, self.states = builder, states
+        self.M, self.at, self.apart, self.lines, self.step, self.drive, self.read, self.Y, self.heard, *rest = arguments
+        self.late, self.steps, self.readers, self.F, self.into, self.F_apart, self.count, self.sums = rest
         self.align = 4 if isinstance(element, ir.FloatType) else 8
         self.size = BYTES // self.align
         self.vector = ir.VectorType(element, self.size)

@@ -18,7 +18,6 @@ import numba
 import numpy as np
 
 from .adjoint.adjoint import Adjoint
-from .blocks.columns import add_gradient
 from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
 from .deferred_kernel import meet_rows, read_rows

@@ -1,6 +1,6 @@
 """Arrays that compiled loops read together, as records. A loop takes the arrays out of a record in its first lines.
 
-The units' own index tables are ``Wiring.tables``; what arrives in a step is ``blocks.step_jacobian.Couplings``.
+The units' own index tables are ``Wiring.tables``; what arrives in a step is ``blocks.step_jacobian.StepJacobian``.
 """
 
 from __future__ import annotations

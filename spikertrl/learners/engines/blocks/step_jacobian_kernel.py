@@ -13,7 +13,7 @@ from ..simd.rows import FAST
 def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, t1, B, into):
     """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
 
-    Fills ``into`` (``Couplings``): source unit, its slot, delay and coef (states, entries). Entries of unit i in row
+    Fills ``into`` (``StepJacobian``): source unit, its slot, delay and coef (states, entries). Entries of unit i in row
     ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source (``pre`` and
     ``lag`` are left out where they are empty); they lie side by side, so that the cache holds them while block after block
     reads them. ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and

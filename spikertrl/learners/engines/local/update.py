@@ -137,7 +137,8 @@ def update_local(
 def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
     """Advance ``rows`` of a single lane."""
     room = tape.messages.shape[2]
-    kernel.sweep(tasks, *model, tape.messages.reshape(-1), tape.history * room, room, at.places, *rows)
+    arguments = (tasks, *model, tape.messages.reshape(-1), tape.history * room, room, at.places, *rows)
+    kernel.sweep(*arguments)
 
 
 def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
@@ -146,7 +147,8 @@ def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: t
     width = lane_vectors.width(batch, tape.messages.dtype)
     messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
     lanes_kernel.side_by_side(tape.messages, batch, messages)
-    lanes_kernel.sweep(tasks, batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
+    arguments = (tasks, batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
+    lanes_kernel.sweep(*arguments)
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:

@@ -17,7 +17,8 @@ from ..simd.rows import FAST, prefetch, send_sum, sum_rows, sum_slots
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, plan, jacobian,
                  losses, gradient, counts, last):  # fmt: skip
-    """As ``dense_kernel.sweep_whole``, by events. ``plan``: ``EventPlan``; ``jacobian``: ``Couplings`` by steps, for own rows.
+    """As ``dense_kernel.sweep_whole``, by events. ``plan``: ``EventPlan``; ``jacobian``: ``StepJacobian`` by steps, for own
+    rows.
 
     In the ``last`` tape before all lanes begin anew, the readouts' rows and those that send no more are left as they are.
     Changes the arrays of ``influence``, ``gradient`` (lane chunks, parameters) and ``counts``.

@@ -12,7 +12,7 @@ from ..simd.rows import FAST
 def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powers, plan):
     """Gather what arrives at each unit between its own events, in every stretch cuts[c] .. cuts[c+1]-1 and lane.
 
-    Inputs are the step Jacobian of steps t0.. (``Couplings`` of one state) and the gradient-active units. All arrays of
+    Inputs are the step Jacobian of steps t0.. (``StepJacobian`` of one state) and the gradient-active units. All arrays of
     ``plan`` but the cuts are written; ``sent_power`` (decays, sent rows) holds ``powers[k, t - t0]`` of every row sent.
     """
     start_A, size, local = tables.start_A, tables.size, tables.local

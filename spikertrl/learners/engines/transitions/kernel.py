@@ -90,8 +90,8 @@ def last_error(error):
 def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobian, weight, tape_B, ports, lam, inner, counts):
     """lam[s, b, k] += error(t)^T Phi(t, s) over t > s, where ``error`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
 
-    ``forward``: see ``records.Forward``. The step Jacobian comes as lists (``jacobian``: ``Couplings``), or, where ``weight``
-    is not empty, is made here step by step (see ``couple_all``). Changes ``lam``, ``inner`` and ``counts``.
+    ``forward``: see ``records.Forward``. The step Jacobian comes as lists (``jacobian``: ``StepJacobian``), or, where
+    ``weight`` is not empty, is made here step by step (see ``couple_all``). Changes ``lam``, ``inner`` and ``counts``.
 
     Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
     e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.

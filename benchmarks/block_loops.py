@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 
-import numba
 import numpy as np
 from influence import INPUTS, with_share
 
@@ -20,7 +19,7 @@ import spikertrl as srl
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines.choose import override
 from spikertrl.simulation.run import simulator
-from spikertrl.threads import one_pool
+from spikertrl.threads import at_most, one_pool
 
 CASES = [(128, 0.1, 0.1), (256, 0.1, 0.1), (256, 0.1, 0.2), (256, 0.1, 0.3), (256, 0.4, 0.1), (256, 0.3, 0.3), (512, 0.1, 0.1)]
 TAU, TURNS, CALLS = 16, 11, 6
@@ -35,13 +34,12 @@ def times(n: int, density: float, share: float) -> tuple[float, bool, dict[tuple
     taken: dict[tuple[str, int], list[float]] = {(loop, k): [] for loop in ("events", "steps") for k in (1, 2)}
     for _ in range(TURNS):
         for (loop, threads), into in taken.items():
-            numba.set_num_threads(threads)
             spent = 0.0
             for _ in range(CALLS):
                 tape = machine.run(state, rng.normal(size=(TAU, 1, INPUTS)).astype(net.dtype))
                 signal = Signal(0.0, np.zeros_like(tape.z))
                 signal.dz[-1] = 1.0
-                with override("events" if loop == "events" else "rows"):
+                with override("events" if loop == "events" else "rows"), at_most(threads):
                     began = time.perf_counter()
                     learner.update(memory, tape, signal)
                     spent += time.perf_counter() - began

@@ -1,10 +1,10 @@
-"""One pool of threads at a time: numba's parallel loops and BLAS never compete for the same cores.
+"""One pool of threads at a time: compiled loops and BLAS never compete for the same cores.
 
+Compiled loops that hold no lock of the interpreter are shared out over threads of one pool, each a part of its own; numba's
+parallel loops are not used, so that there is no layer of theirs to die in a fork or under two callers.
 Everything here is safe to use from several Python threads at once. What is process-wide (the limit on BLAS) is
-set by the first thread that enters, under a lock, and put back by that thread when it leaves. The number of threads of
-numba's loops belongs to the calling thread. numba's layer "workqueue" dies when two threads call it at a time, so
-``parallel_loops`` lets one in at a time there; "omp" and "tbb" take any number. GNU's OpenMP dies in a forked process, so
-``parallel_loops`` says so there, before anything hangs.
+set by the first thread that enters, under a lock, and put back by that thread when it leaves. The number of threads that loops
+may take belongs to the calling thread.
 """
 
 from __future__ import annotations
@@ -13,94 +13,64 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-import numba
 import scipy.linalg.cython_blas  # noqa: F401  (the BLAS of compiled loops: loaded now, so that its threads are limited too)
+from numba import config
 from threadpoolctl import ThreadpoolController
 
 SMALL_WORK = 2e6  # multiply-adds below which starting a second thread costs more than it gives
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # threads that wait do not hold a core that others could use
+_here = threading.local()  # of this thread: how deep inside ``one_pool``; how many threads its loops may take
+
+
+# -- how many ----------------------------------------------------------------------------------------------------------
+def threads() -> int:
+    """Threads that a compiled loop may take here: ``NUMBA_NUM_THREADS`` (by default one a core), or ``at_most`` so many."""
+    return getattr(_here, "most", 0) or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
 @contextmanager
-def threads_for(work: float, small: float = SMALL_WORK):
-    """Inside, compiled parallel loops use one thread if ``work`` (multiply-adds) is less than ``small``."""
-    before = numba.get_num_threads()
-    if work >= small or before == 1:
-        yield
-        return
-    numba.set_num_threads(1)
+def at_most(most: int) -> Iterator[None]:
+    """Inside, loops that this thread starts take ``most`` threads or fewer."""
+    before = getattr(_here, "most", 0)
+    _here.most = max(1, min(most, threads()))
     try:
         yield
     finally:
-        numba.set_num_threads(before)
-
-
-# -- compiled parallel loops -------------------------------------------------------------------------------------------
-class _Loops:
-    """What this process knows of numba's threading layer."""
-
-    def __init__(self) -> None:
-        self.one_at_a_time = threading.RLock()
-        self.layer = ""  # not yet asked
-        self.dead = False  # a fork of a process in which GNU's OpenMP ran
-
-    def ask(self) -> str:
-        if not self.layer:
-            numba.get_num_threads()  # starts the layer
-            self.layer = _started()
-        return self.layer
-
-    def forked(self) -> None:
-        self.one_at_a_time = threading.RLock()
-        self.dead = _started() == "omp"
-
-
-def _started() -> str:
-    """The layer that runs in this process, or nothing."""
-    try:
-        return numba.threading_layer()  # type: ignore[attr-defined]
-    except ValueError:
-        return ""
-
-
-_loops = _Loops()
+        _here.most = before
 
 
 @contextmanager
-def parallel_loops() -> Iterator[None]:
-    """Around every call that may run compiled parallel loops (a learner's ``init`` and ``update``).
-
-    Raises
-    ------
-    RuntimeError
-        In a process that was forked from one whose loops ran on OpenMP.
-    """
-    if _loops.dead:
-        raise RuntimeError(
-            "this process was forked from one that had started OpenMP, which cannot go on in a fork; start workers with "
-            "multiprocessing.get_context('spawn') or 'forkserver', or set NUMBA_THREADING_LAYER=workqueue before Python starts"
-        )
-    if (_loops.layer or _loops.ask()) != "workqueue":
+def threads_for(work: float, small: float = SMALL_WORK) -> Iterator[None]:
+    """Inside, loops take one thread if ``work`` (multiply-adds) is less than ``small``."""
+    if work >= small or threads() == 1:
         yield
         return
-    with _loops.one_at_a_time:
+    with at_most(1):
         yield
 
 
-# -- loops without the interpreter's lock, each in a thread of its own ---------------------------------------------------
+# -- loops without the interpreter's lock, each part in a thread of its own ----------------------------------------------
 def share(part: Callable[[int], object], workers: int) -> None:
     """Call ``part(0)`` .. ``part(workers - 1)``, compiled loops without the interpreter's lock, each in its own thread."""
     if workers == 1:
         part(0)
         return
     others = [_pool(workers).submit(part, k) for k in range(1, workers)]
-    part(0)
+    try:
+        part(0)
+    finally:  # they write into arrays of the caller's
+        wait(others)
     for other in others:
         other.result()
+
+
+def in_parts(loop: Callable[[slice], object], length: int) -> None:
+    """Call ``loop(part)`` for slices that make up ``range(length)``, as many as there are threads, each in its own thread."""
+    workers = max(1, min(threads(), length))
+    share(lambda k: loop(slice(length * k // workers, length * (k + 1) // workers)), workers)
 
 
 @functools.cache
@@ -141,12 +111,10 @@ class _Limit:
 
 
 _limit = _Limit()
-_here = threading.local()  # how deep this thread is inside ``one_pool``
-
 
 @contextmanager
 def one_pool(blas_threads: int = 1):
-    """Limit BLAS to ``blas_threads`` while compiled parallel loops run in between; nested uses change nothing.
+    """Limit BLAS to ``blas_threads`` while compiled loops run in between; nested uses change nothing.
 
     The limit is one for the process: while a thread is inside, others find BLAS limited too.
     """
@@ -165,7 +133,6 @@ def one_pool(blas_threads: int = 1):
 def _forked() -> None:
     _pool.cache_clear()  # its threads stayed behind
     _limit.forked(getattr(_here, "depth", 0) > 0)
-    _loops.forked()
 
 
 if hasattr(os, "register_at_fork"):
@@ -173,7 +140,6 @@ if hasattr(os, "register_at_fork"):
 
 
 def describe() -> str:
-    """Threads that numba and BLAS would use, one line."""
+    """Threads that compiled loops and BLAS would use, one line."""
     pools = [f"{p['internal_api']} {p['num_threads']}" for p in _controller().info() if p["user_api"] == "blas"]
-    blas = ", ".join(pools) or "unknown"
-    return f"numba {numba.get_num_threads()} (parallel loops); BLAS {blas} outside, 1 inside spikertrl's loops"
+    return f"compiled loops {threads()}; BLAS {', '.join(pools) or 'unknown'} outside, 1 inside spikertrl's loops"

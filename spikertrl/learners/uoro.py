@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
 from ..derived import derived
 from ..network.wiring import Wiring
 from ..tape import Tape
-from ..threads import share, threads_for
+from ..threads import share, threads, threads_for
 from .base import Length, Plan, Signal
 from .engines.kronecker import rank_one_kernel as kernel
 from .engines.kronecker.groups import groups
@@ -133,7 +132,7 @@ class UORO(Sampled):
         alone = tape.tau * state.norm.size == 1 and table.full  # the gradient is one multiple of theta~
         given = np.zeros_like(state.norm)
         with threads_for(3.0 * state.side.size):
-            workers = min(tape.batch, numba.get_num_threads())
+            workers = min(tape.batch, threads())
             found = np.zeros((workers, 0 if alone else state.side.shape[2]), w.dtype)
             none = np.zeros((tape.tau, tape.batch, 0), w.dtype)
             x = np.concatenate([none, *(group.inputs(tape) for group in groups(w))], 2)

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from tqdm.auto import tqdm
+
+from ..threads import at_most
 
 Row = dict[str, Any]
 WAIT = 0.05  # seconds between two looks at runs that are going on
@@ -77,7 +78,7 @@ def sweep(
     workers : int, optional
         Processes of "joblib" and "dask"; default: cores divided by ``threads``.
     threads : int
-        Threads of numba and BLAS in each run.
+        Threads of compiled loops and BLAS in each run.
     progress : bool
         Show a bar over the runs.
 
@@ -202,16 +203,12 @@ def one_run(function: Callable[..., Any], run: Row, threads: int) -> Row:
     """In the worker: ``result``, or ``error`` and ``traceback``, of one run with so many threads."""
     from threadpoolctl import threadpool_limits
 
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     try:
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), at_most(threads):
             found = function(**run)
         return {"result": _plain(dict(found) if isinstance(found, Mapping) else {"value": found})}
     except Exception as error:
         return _failure(error)
-    finally:
-        numba.set_num_threads(before)
 
 
 def _failure(error: Exception) -> Row:

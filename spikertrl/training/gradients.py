@@ -17,7 +17,7 @@ from ..losses.base import Loss
 from ..simulation.divergence import not_finite
 from ..simulation.run import as_input, borrowed, pieces
 from ..tape import Tape
-from ..threads import one_pool, parallel_loops
+from ..threads import one_pool
 
 if TYPE_CHECKING:
     from ..constraints import Constraints
@@ -84,7 +84,7 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
     x, learner = as_input(net, x), learner_of("gradient", learner)
     value, grad = 0.0, np.zeros_like(net.theta)
     quiet = np.errstate(over="ignore", invalid="ignore")  # looked for and said by name
-    with one_pool(), borrowed(net) as machine, parallel_loops(), quiet:
+    with one_pool(), borrowed(net) as machine, quiet:
         memory = learner.init(net, x.shape[1])
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
@@ -164,7 +164,7 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     names = _names(learners)
     gradients = {name: np.zeros_like(net.theta) for name in names}
     value = 0.0
-    with one_pool(), borrowed(net) as machine, parallel_loops():
+    with one_pool(), borrowed(net) as machine:
         memories = [learner.init(net, x.shape[1]) for learner in learners]
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):

@@ -19,7 +19,7 @@ from ..losses.base import Loss
 from ..optimizers import RATE, Optimizer, optimizer_of
 from ..simulation.divergence import finite
 from ..simulation.run import simulator
-from ..threads import one_pool, parallel_loops
+from ..threads import one_pool
 from . import saved
 from .gradients import descend, fault_of, signal_of
 
@@ -80,7 +80,7 @@ class Online:
         self.constraints, self._keep = constraints, Constraints(net, constraints)
         self._machine = simulator(net)
         self.state = self._machine.start(batch)
-        with one_pool(), parallel_loops():
+        with one_pool():
             self.memory = self.learner.init(net, batch)
         self._keep(net.theta)
         self._opt = self.optimizer.init(net.theta)
@@ -102,7 +102,7 @@ class Online:
             If a state, message or readout stops being finite; ``reset()`` begins anew.
         """
         x = self._input(x_t)
-        with one_pool(), parallel_loops():
+        with one_pool():
             self._learn_nothing()
             self._tape = self._machine.run(self.state, x)
         z = self._tape.z[0]
@@ -124,7 +124,7 @@ class Online:
             raise RuntimeError("learn_one needs a predict_one before it; each prediction can be learned from once")
         loss = self._loss(y_t)
         tape, self._tape = self._tape, None
-        with one_pool(), parallel_loops(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
+        with one_pool(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
             signal = signal_of(self.net, loss, tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
             if fault := fault_of(self.net, signal.value, gradient):
@@ -134,7 +134,7 @@ class Online:
 
     def reset(self, lanes: np.ndarray | None = None) -> None:
         """Start new sequences in some lanes (bool (batch,)), default all: states, events in flight and influence."""
-        with one_pool(), parallel_loops():
+        with one_pool():
             self._learn_nothing()
         self.state.reset_lanes(lanes)
 

@@ -17,7 +17,6 @@ from ..optimizers import Optimizer
 from ..simulation.divergence import SimulationDiverged, not_finite
 from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
-from ..threads import parallel_loops
 from . import checkpoint as storage
 from .fingerprint import describe, of_network
 from .gradients import descend, fault_of, signal_of
@@ -71,8 +70,7 @@ class Session:
         self.keep = Constraints(self.net, self.constraints)
         self.machine = simulator(self.net)
         self.sim = self.machine.start(self.batch)
-        with parallel_loops():
-            self.memory = self.learner.init(self.net, self.batch)
+        self.memory = self.learner.init(self.net, self.batch)
         self.keep(self.net.theta)
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
@@ -140,10 +138,9 @@ class Session:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = self._simulate(x, start)
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
-        with parallel_loops():
-            gradient = self.learner.update(self.memory, tape, signal)
-            if self.watched is not None and self.watched is not self.memory:
-                self.learner.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
+        gradient = self.learner.update(self.memory, tape, signal)
+        if self.watched is not None and self.watched is not self.memory:
+            self.learner.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
         self._check(signal.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())

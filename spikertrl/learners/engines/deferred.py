@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from ...threads import in_parts, threads
 from .adjoint.adjoint import Adjoint
 from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray, lanes_at_a_time: int) -> np.ndarray:
     """Gradient of ``direct`` (steps, B, N) = dL/dy of the last steps kept, through all kept steps and the influence."""
     w, blocks, tape = state.wiring, state.layout, kept.tape()
-    full, _, chunks = tasks(blocks, kept.batch, numba.get_num_threads(), lanes_at_a_time)
+    full, _, chunks = tasks(blocks, kept.batch, threads(), lanes_at_a_time)
     gradient = np.zeros((chunks, w.n_parameters), w.dtype)
     adjoint = Adjoint(w, kept.batch)
     gamma = adjoint.back(tape, kept.padded(direct), 0, gradient[0], kept.theta)
@@ -38,7 +38,7 @@ def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray,
     message = adjoint.ring[(kept.start - 1) % len(adjoint.ring)]
     meet_rows(adjoint.carry, message, state.sent[-1], state.o, state.q, w.tables, rows, adjoint.phi)
     adjoint.own_parameters(gradient[0])
-    state.counts[3] += adjoint.count(gamma) + read_rows(
-        full, kept.batch, lanes(w.dtype), state.columns, state.arrays, rows, gradient
-    )
+    given, done = (kept.batch, lanes(w.dtype), state.columns, state.arrays, rows, gradient), []
+    in_parts(lambda part: done.append(read_rows(full[part], *given)), len(full))
+    state.counts[3] += adjoint.count(gamma) + sum(done)
     return gradient[0] if chunks == 1 else gradient.sum(0)

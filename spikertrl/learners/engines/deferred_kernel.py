@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .blocks.columns import add_gradient
 from .simd.rows import FAST, sum_rows
@@ -28,14 +28,14 @@ def meet_rows(carry, message, sent, o, q, tables, rows, phi):
                 )
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def read_rows(tasks, B, simd_width, blocks, influence, signal, gradient):
     """gradient += signal (B, N) times the rows of whole blocks, which stay as they are. Returns multiply-adds done."""
     first_M, reach_ptr, stride_of, run_ptr = blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr
     runs, theta, M, row_live = blocks.runs, blocks.theta, influence.M, influence.row_live
     position, width = influence.position, influence.width
     N, done = signal.shape[1], 0
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         stride = stride_of[gr]
         g, places, weights = np.empty(stride, M.dtype), np.empty(N, np.int64), np.empty(N, M.dtype)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from ...network.wiring import Wiring
 from ...tape import Tape
-from ...threads import threads_for
+from ...threads import in_parts, threads, threads_for
 from ..base import Signal
 from ..readout import add_readout_gradient, readout_weights, signal_through_decay
 from . import as_matrix, choose, deferred
@@ -163,7 +162,7 @@ def _advance(
     # weight of the readouts' rows before the tape in its losses; of one memory layout, since loops are compiled for each
     past = np.ascontiguousarray(zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype))
     blocks = state.layout
-    full, others, chunks = tasks(blocks, batch, numba.get_num_threads(), values.lanes_at_a_time)
+    full, others, chunks = tasks(blocks, batch, threads(), values.lanes_at_a_time)
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(full), len(others)), 4), np.int64)
     dense = choose.all_to_all(facts, route)
     step = max(1, values.jacobian_list_bytes // max(1, step_jacobian.nbytes(w, blocks, batch, dense)))
@@ -222,9 +221,10 @@ def _sweep_full(
         return
     w = state.wiring
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
-    before, out = Before(sent[D + t0 - 1], senders[D + t0 - 1], o, q), (losses, gradients, counts)
+    before = Before(sent[D + t0 - 1], senders[D + t0 - 1], o, q)
     if choice.route == choose.PRODUCTS:
-        sweep_products(state, tape, shared, before, jacobian, *out, t0, t1, facts.seeds, values.jacobian_bytes)
+        given = (losses, gradients, counts, t0, t1, facts.seeds, values.jacobian_bytes)
+        sweep_products(state, tape, shared, before, jacobian, *given)
         return
     common = (
         state.batch, lanes(w.dtype), w.tables, linear(tape), state.columns, state.arrays, tape.messages, tape.history,
@@ -232,9 +232,11 @@ def _sweep_full(
     )  # fmt: skip
     if choice.route == choose.EVENTS:
         events = event_plan(jacobian, w, tape, t0, *cut(), before.count, losses.powers)
-        sweep_events(shared, *common, events, jacobian, *out, final)
+        given = (*common, events, jacobian, losses, gradients)
+        in_parts(lambda part: sweep_events(shared[part], *given, counts[part], final), len(shared))
     else:
-        sweep_whole(shared, t0, t1, *common, jacobian, *out, final)
+        given = (t0, t1, *common, jacobian, losses, gradients)
+        in_parts(lambda part: sweep_whole(shared[part], *given, counts[part], final), len(shared))
 
 
 def _sweep_others(
@@ -245,10 +247,11 @@ def _sweep_others(
         return
     w, D = state.wiring, len(state.sent)
     most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
-    sweep(
-        shared, t0, t1, state.batch, state.clock, lanes(w.dtype), most, w.tables, linear(tape), state.columns, state.arrays,
-        tape.messages, tape.history, Active(*tape.active(w)), sent[D + t0 - 1], jacobian, losses, gradients, counts, final,
+    given = (
+        t0, t1, state.batch, state.clock, lanes(w.dtype), most, w.tables, linear(tape), state.columns, state.arrays,
+        tape.messages, tape.history, Active(*tape.active(w)), sent[D + t0 - 1], jacobian, losses, gradients,
     )  # fmt: skip
+    in_parts(lambda part: sweep(shared[part], *given, counts[part], final), len(shared))
 
 
 def _work(state: BlockState, tape: Tape, active: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from ....network.projections import Link
 from ....network.wiring import Wiring
 from ....tape import Tape
-from ....threads import threads_for
+from ....threads import in_parts, threads_for
 from ..records import linear
 from ..weights import dense_weights, listed_weights
 from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
@@ -143,7 +143,8 @@ class Adjoint:
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
         else:
             weight, gamma = weight.reshape(len(link.ports), -1), np.ascontiguousarray(gamma)
-            send_sparse(gamma, weight, link.indptr, link.indices, link.delays, source, time, self.ring)
+            given = (gamma, weight, link.indptr, link.indices, link.delays, source, time, self.ring)
+            in_parts(lambda part: send_sparse(*given, part.start, part.stop), len(gamma))
 
     def own_parameters(self, gradient: np.ndarray) -> None:
         """Add what has come together for the units' own parameters, once after the last tape."""
@@ -191,7 +192,8 @@ def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, g
         errors = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
         found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
         y = np.ascontiguousarray(tape.messages)
-        weights_sparse(errors, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
+        given = (errors, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
+        in_parts(lambda part: weights_sparse(*given, part.start, part.stop), link.shape[1])
     if not link.trained.all():
         found *= link.trained[:, None]
     gradient[link.theta] += found.reshape(-1)

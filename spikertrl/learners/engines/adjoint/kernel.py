@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..simd.rows import FAST
 
@@ -70,11 +70,11 @@ def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, first
             ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(errors, weight)
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
-    """ring[time - delay, b, source + pre] += sum over ports of weight gamma, lanes in parallel."""
-    B, ports, posts = gamma.shape
-    for b in prange(B):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring, b0, b1):
+    """ring[time - delay, b, source + pre] += sum over ports of weight gamma, in lanes b0 .. b1 - 1."""
+    _, ports, posts = gamma.shape
+    for b in range(b0, b1):
         for i in range(posts):
             alive = False
             for g in range(ports):
@@ -87,15 +87,15 @@ def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring):
                     ring[(time - delay[e]) % len(ring), b, source + indices[e]] += total
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into):
-    """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources in parallel.
+@njit(cache=True, nogil=True, fastmath=FAST)
+def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into, j0, j1):
+    """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources j0 .. j1 - 1.
 
     Synapses by source (see ``Link.by_source``): silent ones cost nothing. ``y``: messages of all sources, the link's from
     ``first`` on; row ``low`` is the first step of ``gamma`` (steps, B, ports, posts), and ``history`` the longest delay.
     """
     steps, B, ports, _ = gamma.shape
-    for j in prange(len(indptr) - 1):
+    for j in range(j0, j1):
         for row in range(low - history, low + steps):
             for b in range(B):
                 sent = y[row, b, first + j]

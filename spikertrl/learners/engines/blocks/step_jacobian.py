@@ -8,6 +8,7 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
+from ....threads import in_parts
 from ..simd.gemm import PANEL
 from ..weights import full_weights, listed_weights
 from .layout import Layout
@@ -60,16 +61,17 @@ def fill(
     into: StepJacobian, w: Wiring, tape: Tape, theta: np.ndarray, sent: np.ndarray, senders: np.ndarray, t0: int, t1: int
 ) -> StepJacobian:
     """What arrives in steps t0..t1-1 with the parameters theta; ``sent`` and ``senders`` as in ``couple``."""
-    part = (w.tables, t0, t1, tape.batch)
-    past = len(sent) - tape.tau
+    past, rows = len(sent) - tape.tau, (t1 - t0) * tape.batch
     if into.all_to_all:
         weight = full_weights(w, theta)
-        coef = into.coef.reshape((t1 - t0) * tape.batch, -1)
-        couple_all(tape.B, weight, w.heard_ports, past, sent, senders, *part, coef)
+        coef = into.coef.reshape(rows, -1)
+        full = (tape.B, weight, w.heard_ports, past, sent, senders, w.tables, t0, tape.batch, coef)
+        in_parts(lambda part: couple_all(*full, part.start, part.stop), rows)
     else:
         weight = listed_weights(w, theta)
         outgoing = (w.delays, w.out_ptr, w.out_post)
-        couple(tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, *part, into)
+        listed = (tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, w.tables, t0, tape.batch, into)
+        in_parts(lambda part: couple(*listed, part.start, part.stop), rows)
     return into
 
 

@@ -3,83 +3,79 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..simd.gemm import PANEL, panels_of_products
 from ..simd.rows import FAST
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, t1, B, into):
-    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, steps t0..t1-1, all lanes.
+@njit(cache=True, nogil=True, fastmath=FAST)
+def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, B, into, row0, row1):
+    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, of some lanes and steps.
 
-    Fills ``into`` (``StepJacobian``): source unit, its slot, delay and coef (states, entries). Entries of unit i in row
-    ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source (``pre`` and
-    ``lag`` are left out where they are empty); they lie side by side, so that the cache holds them while block after block
-    reads them. ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and
-    which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these ports, -1 for none.
+    Fills rows row0 .. row1 - 1 of ``into`` (``StepJacobian``): source unit, its slot, delay and coef (states, entries).
+    Entries of unit i in row ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then
+    source (``pre`` and ``lag`` are left out where they are empty); they lie side by side, so that the cache holds them while
+    block after block reads them. ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were
+    gradient-active, and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these
+    ports, -1 for none.
     """
     starts, pre, slot, lag, coef = into.starts, into.pre, into.slot, into.lag, into.coef
     S, G, size, local, start_B = tables.S, tables.G, tables.size, tables.local, tables.start_B
     N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
-    workers = min(64, (t1 - t0) * B)
-    for worker in prange(workers):
-        gain, end = np.zeros((S.max(), N, most), coef.dtype), np.zeros(N, np.int64)
-        for row in range(worker, (t1 - t0) * B, workers):
-            t, b = t0 + row // B, row % B
-            line = tape_B[t]
-            for i in range(N):
-                end[i] = row * pairs + pair_ptr[i]
-                base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-                for s in range(S[i]):
-                    for r in range(most):
-                        gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
-            for k in range(len(delays)):
-                past = history + t - delays[k]
-                for a in range(sent[past, b]):
-                    j = senders[past, b, a]
-                    for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
-                        i = out_post[e]
-                        at = end[i]
-                        end[i] = at + 1
-                        slot[at] = a
-                        if named:
-                            pre[at], lag[at] = j, delays[k]
-                        for s in range(S[i]):
-                            total = gain[s, i, 0] * weight[e, 0]
-                            for r in range(1, most):
-                                total += gain[s, i, r] * weight[e, r]
-                            coef[s, at] = total
-            to = row * pairs
-            for i in range(N):
-                begin = row * pairs + pair_ptr[i]
-                starts[row, i] = to
-                for at in range(begin, end[i]):
-                    slot[to] = slot[at]
+    gain, end = np.zeros((S.max(), N, most), coef.dtype), np.zeros(N, np.int64)
+    for row in range(row0, row1):
+        t, b = t0 + row // B, row % B
+        line = tape_B[t]
+        for i in range(N):
+            end[i] = row * pairs + pair_ptr[i]
+            base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+            for s in range(S[i]):
+                for r in range(most):
+                    gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
+        for k in range(len(delays)):
+            past = history + t - delays[k]
+            for a in range(sent[past, b]):
+                j = senders[past, b, a]
+                for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
+                    i = out_post[e]
+                    at = end[i]
+                    end[i] = at + 1
+                    slot[at] = a
                     if named:
-                        pre[to], lag[to] = pre[at], lag[at]
+                        pre[at], lag[at] = j, delays[k]
                     for s in range(S[i]):
-                        coef[s, to] = coef[s, at]
-                    to += 1
-            starts[row, N] = to
+                        total = gain[s, i, 0] * weight[e, 0]
+                        for r in range(1, most):
+                            total += gain[s, i, r] * weight[e, r]
+                        coef[s, at] = total
+        to = row * pairs
+        for i in range(N):
+            begin = row * pairs + pair_ptr[i]
+            starts[row, i] = to
+            for at in range(begin, end[i]):
+                slot[to] = slot[at]
+                if named:
+                    pre[to], lag[to] = pre[at], lag[at]
+                for s in range(S[i]):
+                    coef[s, to] = coef[s, at]
+                to += 1
+        starts[row, N] = to
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def couple_all(tape_B, weight, ports, history, sent, senders, tables, t0, t1, B, coef):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def couple_all(tape_B, weight, ports, history, sent, senders, tables, t0, B, coef, row0, row1):
     """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
     ``weight`` (N, ports, units padded to PANEL) holds zeros where a pair is missing; ``coef`` (steps * lanes, room) is laid out
-    for ``combine_panel`` and is filled.
+    for ``combine_panel``; rows row0 .. row1 - 1 are filled.
     """
-    rows, room = (t1 - t0) * B, coef.shape[1]
-    workers = min(64, rows)
-    places = port_places(ports, weight.shape[2], tables, B, 0, B)
-    for worker in prange(workers):
-        gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
-        for row in range(rows * worker // workers, rows * (worker + 1) // workers):
-            t, b = t0 + row // B, row % B
-            n, units = sent[history + t - 1, b], senders[history + t - 1, b]
-            couple_row(tape_B[t], places[b], weight, n, units, gain, into, row * room)
+    room, places = coef.shape[1], port_places(ports, weight.shape[2], tables, B, 0, B)
+    gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
+    for row in range(row0, row1):
+        t, b = t0 + row // B, row % B
+        n, units = sent[history + t - 1, b], senders[history + t - 1, b]
+        couple_row(tape_B[t], places[b], weight, n, units, gain, into, row * room)
 
 
 @njit(cache=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-import numba
 import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
-from ....threads import share, threads_for
+from ....threads import share, threads, threads_for
 from ...base import Signal
 from ...readout import add_readout_gradient, learning_signal, readout_weights
 from ...signs import as_signs, coins
@@ -103,7 +102,7 @@ def _synapses(state: KroneckerState, tape: Tape) -> tuple[np.ndarray, np.ndarray
     w, empty = state.wiring, tape.theta[:0]
     if not state.factors:
         return empty, empty
-    place = _workspace(state, min(tape.batch, numba.get_num_threads()))[-1]
+    place = _workspace(state, min(tape.batch, threads()))[-1]
     W = dense_weights(w, tape.theta, place)
     return (place, tape.theta[w.syn_theta]) if W is None else (W, empty)
 
@@ -127,7 +126,7 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
              past: tuple[np.ndarray, ...], synapses: tuple[np.ndarray, np.ndarray], direct: np.ndarray, weights: np.ndarray,
              gradient: np.ndarray) -> None:  # fmt: skip
     w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
-    workers = min(tape.batch, numba.get_num_threads())
+    workers = min(tape.batch, threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     work_J, work_E, work_T, index, _ = _workspace(state, workers)
     x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]

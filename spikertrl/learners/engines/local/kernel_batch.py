@@ -7,7 +7,7 @@ some steps is laid out once, then every column runs through these steps with its
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..simd.columns import MOST_READERS, advance_1, advance_2
 from ..simd.rows import FAST
@@ -15,11 +15,14 @@ from ..simd.rows import FAST
 STEPS = 32  # whose coefficients are laid out at a time: they stay in the first-level cache
 
 
-@njit(parallel=True, cache=True)
-def side_by_side(messages, B, found):
-    """messages (rows, B, sources) -> found (groups, rows, sources + 1, width): lanes together, ones behind the last source."""
-    groups, rows, sources, width = found.shape
-    for group in prange(groups):
+@njit(nogil=True, cache=True)
+def side_by_side(messages, B, found, begin, end):
+    """messages (rows, B, sources) -> found (groups, rows, sources + 1, width): lanes together, ones behind the last source.
+
+    Fills groups ``begin`` to ``end - 1``.
+    """
+    _, rows, sources, width = found.shape
+    for group in range(begin, end):
         for row in range(rows):
             for v in range(width):
                 b = group * width + v
@@ -160,7 +163,7 @@ def _advance_any(S, M, at, apart, lines, step, drive, read, Y, message, message_
                         F[to + v] += lines[line + v] * new[s * width + v]
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, first_row, sources, places, M, F, signals, gradient,
           counts):  # fmt: skip
     """Advance the rows over a tape, write the columns' ``gradient`` (group chunks * parameters), count multiply-adds.
@@ -187,7 +190,7 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
     )  # fmt: skip
     flat_direct, flat_powers = direct.reshape(-1), powers.reshape(-1)
     apart = np.array([tape_A.shape[1], tape_B.shape[1], tape_P.shape[1], tape_o.shape[1], tape_q.shape[1]])
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         lines = np.empty(STEPS * coefficients * width, M.dtype)
         nothing = np.zeros(1, M.dtype)[0]
         here = np.empty(5, np.int64)

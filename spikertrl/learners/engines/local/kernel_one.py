@@ -7,7 +7,7 @@ but what they hear, so that a unit's rows stay in the cache over the whole tape.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..simd.rows import FAST
 
@@ -129,7 +129,7 @@ def _read(signal, gradient, runs, theta, synapses, source, start, factor, one, b
     return done
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def sweep(tasks, tables, linear, last_o, last_q, alone, loops, messages, begin, room, places, M, F, signals, gradient, counts):
     """Advance the rows over a tape, write the columns' ``gradient`` (parameters), count multiply-adds.
 
@@ -151,7 +151,7 @@ def sweep(tasks, tables, linear, last_o, last_q, alone, loops, messages, begin, 
     synapses, run_ptr, runs, offset = places.synapses, places.run_ptr, places.runs, places.offset
     most, widest = places.most, places.widest
     tau, apart = len(tape_A), first_C[-1]
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         unit = np.zeros(2, M.dtype)
         unit[1] = 1
         zero, one = unit[0], unit[1]

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 
 from ....network.wiring import Wiring
 from ....resources import require, smaller
 from ....tape import Tape
-from ....threads import threads_for
+from ....threads import in_parts, threads, threads_for
 from ...base import Plan, Signal
 from ...readout import add_readout_gradient, readout_weights, signal_through_decay
 from .. import as_matrix
@@ -116,7 +115,7 @@ def update_local(
         past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
         powers[d] = decay ** np.arange(tape.tau - 1, -1, -1)
     with threads_for(float(len(state.M)) * tape.tau):
-        tasks, chunks = shared_out(w, lane_groups(w, batch)[0], numba.get_num_threads())
+        tasks, chunks = shared_out(w, lane_groups(w, batch)[0], threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
         gradient[:, at.behind :] = 0  # the rest are columns
         if len(w.frozen):
@@ -124,8 +123,8 @@ def update_local(
         loops = Loops(at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta, at.loop_port, tape.theta)
         model = (w.tables, linear(tape), state.o, state.q, alone, loops)
         signals = Signals(direct, past, powers, (decays**tape.tau).astype(w.dtype), at.leaky)
-        rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1), counts
-        (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows)
+        rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1)
+        (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows, counts)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
     state.counts += counts.sum(0)
@@ -134,21 +133,21 @@ def update_local(
     return gradient
 
 
-def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple, counts: np.ndarray) -> None:
     """Advance ``rows`` of a single lane."""
     room = tape.messages.shape[2]
-    arguments = (tasks, *model, tape.messages.reshape(-1), tape.history * room, room, at.places, *rows)
-    kernel.sweep(*arguments)
+    given = (*model, tape.messages.reshape(-1), tape.history * room, room, at.places, *rows)
+    in_parts(lambda part: kernel.sweep(tasks[part], *given, counts[part]), len(tasks))  # pyright: ignore[reportCallIssue]
 
 
-def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple) -> None:
+def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple, counts: np.ndarray) -> None:
     """Advance ``rows`` of several lanes."""
     steps, batch, room = tape.messages.shape
     width = lane_vectors.width(batch, tape.messages.dtype)
     messages = np.empty((-(-batch // width), steps, room + 1, width), tape.messages.dtype)
-    lanes_kernel.side_by_side(tape.messages, batch, messages)
-    arguments = (tasks, batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
-    lanes_kernel.sweep(*arguments)
+    in_parts(lambda part: lanes_kernel.side_by_side(tape.messages, batch, messages, part.start, part.stop), len(messages))
+    given = (batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
+    in_parts(lambda part: lanes_kernel.sweep(tasks[part], *given, counts[part]), len(tasks))  # pyright: ignore[reportCallIssue]
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:

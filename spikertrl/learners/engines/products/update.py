@@ -19,11 +19,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
 from ....tape import Tape
-from ....threads import share
+from ....threads import share, threads
 from ..blocks.step_jacobian import StepJacobian
 from ..records import Active, Before, Losses, linear
 from ..simd.rows import lanes
@@ -44,7 +43,7 @@ def sweep_products(
     """
     w, columns, arrays, linearisation = state.wiring, state.columns, state.arrays, linear(tape)
     active = Active(*tape.active(w))
-    workers, done = numba.get_num_threads(), []
+    workers, done = threads(), []
     edges = lanes_together(np.unique(tasks[:, 2:]), (t1 - t0 + 1) * w.n_units * seeds * w.dtype.itemsize, jacobian_bytes)
     most = int(np.diff(edges).max())
     X = np.empty((most, t1 - t0 + 1, w.n_units, seeds), w.dtype)

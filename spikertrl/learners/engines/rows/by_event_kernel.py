@@ -8,13 +8,13 @@ block's own units, are advanced at every step. For units with one state that is 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_explicit, send_rows, wake, widen
 from ..simd.rows import FAST, prefetch, send_sum, sum_rows, sum_slots
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, plan, jacobian,
                  losses, gradient, counts, last):  # fmt: skip
     """As ``dense_kernel.sweep_whole``, by events. ``plan``: ``EventPlan``; ``jacobian``: ``StepJacobian`` by steps, for own
@@ -50,7 +50,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
     written = 0 if last else L  # leaky outputs whose rows are written
     steps = cuts[-1] - cuts[0]
     flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]

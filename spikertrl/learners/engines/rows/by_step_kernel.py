@@ -15,7 +15,7 @@ own (``dense_kernel``, ``by_event_kernel``).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..blocks.columns import add_gradient, add_immediate, locate_gains, wake
 from ..simd.rows import FAST, sum_rows, sum_slots
@@ -78,7 +78,7 @@ def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address
         Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, influence, messages, history, active, past_active,
           jacobian, losses, gradient, counts, last):  # fmt: skip
     """Advance blocks over steps t0..t1-1 of a tape; write the gradient (lane chunks, parameters); count multiply-adds.
@@ -116,7 +116,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
     L, written = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = coef.reshape(-1)
     states = S[reach]
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]

@@ -8,7 +8,7 @@ where they are not, ``block_kernel`` for everything else).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_explicit, send_rows, wake, widen
 from ..simd.gemm import combine_panel
@@ -131,7 +131,7 @@ def _add_signals(g, units, n, direct, stride, sent, places, weights, wide):
     return m
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(nogil=True, fastmath=FAST, cache=True)
 def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, jacobian,
                 losses, gradient, counts, last):  # fmt: skip
     """As ``by_step_kernel.sweep``; rows arrive by their slots, or all do (``jacobian.all_to_all``), from ``couple_all``.
@@ -164,7 +164,7 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     most = max(past_active.max(), n_active[t0:t1].max())
     summed = written > 0 and t1 - t0 > 1  # by F: decaying sums of the rows that each unit sends
-    for task in prange(len(tasks)):
+    for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]

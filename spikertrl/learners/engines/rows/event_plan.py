@@ -16,6 +16,7 @@ import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
+from ....threads import in_parts
 from ..blocks.step_jacobian import StepJacobian
 from ..records import Active
 from .event_plan_kernel import collect
@@ -66,5 +67,6 @@ def event_plan(
         sent_ptr=np.empty((lots * tape.batch, N + 1), np.int64), sent_slot=np.empty(rows * N, np.int32),
         sent_power=np.empty((len(powers), rows * N), w.dtype),
     )  # fmt: skip
-    collect(t0, tape.batch, w.pair_ptr, tape.A, w.tables, jacobian, before, Active(*tape.active(w)), powers, found)
+    given = (t0, tape.batch, w.pair_ptr, tape.A, w.tables, jacobian, before, Active(*tape.active(w)), powers, found)
+    in_parts(lambda part: collect(*given, part.start, part.stop), lots * tape.batch)
     return found

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..simd.rows import FAST
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powers, plan):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powers, plan, lot0, lot1):
     """Gather what arrives at each unit between its own events, in every stretch cuts[c] .. cuts[c+1]-1 and lane.
+
+    A lot is one stretch in one lane, ``c * lanes + lane``: lots lot0 .. lot1 - 1 are written.
 
     Inputs are the step Jacobian of steps t0.. (``StepJacobian`` of one state) and the gradient-active units. All arrays of
     ``plan`` but the cuts are written; ``sent_power`` (decays, sent rows) holds ``powers[k, t - t0]`` of every row sent.
@@ -23,8 +25,7 @@ def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powe
         plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
     )  # fmt: skip
     N, pairs, steps = len(pair_ptr) - 1, pair_ptr[-1], cuts[-1] - t0
-    lots = (len(cuts) - 1) * B
-    for lot in prange(lots):
+    for lot in range(lot0, lot1):
         c, b = lot // B, lot % B
         begins, ends = cuts[c], cuts[c + 1]
         rank, stamp = np.full((ends - begins, N), -1, np.int32), np.empty(ends - begins + 1, np.int64)

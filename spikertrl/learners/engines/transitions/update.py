@@ -27,12 +27,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
 from ....network.wiring import Wiring
 from ....tape import Tape
-from ....threads import share
+from ....threads import share, threads
 from ..adjoint.adjoint import Adjoint, into_parameters
 from ..blocks.step_jacobian import StepJacobian, none_arrive
 from ..records import Active, Forward
@@ -76,10 +75,10 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobi
     lam, end, cut = error.copy(), last_error(error), room.cut
     arriving = float(tape.active(w)[0].mean()) * len(w.pair_pre) / w.n_units
     work = cut.carried * cut.wide * batch * (w.n_units + arriving)
-    threads = numba.get_num_threads() if work >= room.small_work else 1
-    m, (K, W) = cut.length, tile(cut, batch, threads, room.tile_bytes)
+    workers = threads() if work >= room.small_work else 1
+    m, (K, W) = cut.length, tile(cut, batch, workers, room.tile_bytes)
     together = cut.lanes_together(batch, room.aside_bytes)
-    k0s, inner, counts = np.arange(0, w.n_units, K), cut.room(together), np.zeros((threads, 4), np.int64)
+    k0s, inner, counts = np.arange(0, w.n_units, K), cut.room(together), np.zeros((workers, 4), np.int64)
     weight = full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
     arrivals = lists or none_arrive(w, 0)
     common = (
@@ -88,11 +87,11 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobi
     )  # fmt: skip
     for b0 in range(0, batch if cut.number else 0, together):
         b1 = min(b0 + together, batch)
-        _shared(carry, min(threads, (b1 - b0) * len(k0s)), b0, b1, m, k0s, K, W, *common)
+        _shared(carry, min(workers, (b1 - b0) * len(k0s)), b0, b1, m, k0s, K, W, *common)
         if m > 1:
-            _shared(through_sections, min(threads, (b1 - b0) * cut.number), b0, b1, m, end, lam, inner, counts)
+            _shared(through_sections, min(workers, (b1 - b0) * cut.number), b0, b1, m, end, lam, inner, counts)
     state.counts += counts.sum(0)
-    carried_bytes = min(threads, batch * len(k0s)) * 2 * w.n_units * W * w.dtype.itemsize
+    carried_bytes = min(workers, batch * len(k0s)) * 2 * w.n_units * W * w.dtype.itemsize
     state.transition_bytes = max(state.transition_bytes, carried_bytes + inner.nbytes)
     return lam
 

@@ -43,7 +43,3 @@ def smaller(needed: int, free: int, batch: int) -> list[str]:
     if batch > 1 and needed // batch <= free:
         ways.append(f"batch {free * batch // needed}")
     return ways
-
-
-
-

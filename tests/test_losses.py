@@ -125,8 +125,6 @@ def test_losses_compose():
     np.testing.assert_allclose(both.dz["a"], 2 * one.dz["a"])
     np.testing.assert_allclose(both.dz["b"], 0.5 * two.dz["b"])
     np.testing.assert_array_equal(one.dz["a"], a.signal(readouts, {}, 0, T).dz["a"])
-    assert b.at_steps(T).tolist() == [False] * (T - 1) + [True] and (a + b).at_steps(T).all()
-    assert losses.cross_entropy(np.ones((T, B), int), MASK_TB).at_steps(T).tolist() == MASK_TB.any(1).tolist()
     with pytest.raises(TypeError):
         a * b
 
@@ -225,7 +223,6 @@ def test_activity_counts_events_and_not_their_size(sign):
     signal = losses.activity("h", 0.75).signal({}, {"h": y}, 0, 4)
     assert signal.value == pytest.approx(0.25 / 4), "half the units short, one step of four"
     assert signal.dy["h"].ravel().tolist() == pytest.approx([sign * -0.0625, *[-0.0625] * 3])
-    assert losses.activity("h", 0.5).at_steps(3).tolist() == [True] * 3
 
 
 def test_whole_numbers_are_targets_in_the_type_of_the_readout():

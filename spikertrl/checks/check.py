@@ -95,27 +95,3 @@ def check_learner(learner: Learner, *, models: tuple[str, ...] = ("egru", "cuba_
     if isinstance(models, str) or not all(isinstance(name, str | os.PathLike) for name in models):
         raise arguments.refuse("check_learner", "models", models, "a tuple of names or paths")
     return Report(f"learner {learner!r}", tuple(learner_laws(learner, models, seed)))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

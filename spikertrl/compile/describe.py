@@ -133,7 +133,3 @@ def shorten(text: str) -> str:
     fresh = (symbol for symbol in sympy.numbered_symbols("x") if symbol.name not in names)
     shared, short = sympy.cse([sympy.sympify(right, locals=known) for right in rights], fresh)
     return "\n".join(f"{left} = {right}" for left, right in [*shared, *zip(lefts, short, strict=True)])
-
-
-
-

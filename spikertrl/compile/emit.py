@@ -187,7 +187,6 @@ def source(model: Model, step: Step, meta: dict, dtype: str) -> str:
     meta["denominators"] = _denominators(step, hoist.constants)
     meta["hears"] = [any(e != 0 for e in row) for row in derivatives.B]
     meta["spiking"] = bool(step.message.atoms(Event))
-    meta["o"] = [e != 0 for e in derivatives.o]
     head = HEADER.format(
         name=model.name,
         jacobian=derivatives.text(step, ports, trainable).replace("\\", "/"),

@@ -58,6 +58,3 @@ class ActivityLoss(Loss):
         value = self.weight * float((gap**2).sum()) / total
         slope = (2 * self.weight / (total * y[0].size) * gap).astype(y.dtype)
         return Signal(value, {}, {self.population: np.where(y < 0, -slope[:, None, None], slope[:, None, None])})
-
-    def at_steps(self, total: int) -> np.ndarray:
-        return np.ones(total, bool)

@@ -23,15 +23,11 @@ class Signal:
 
 
 class Loss(ABC):
-    """Base of all losses: `signal`, `at_steps`, and the algebra ``a + b``, ``2 * a``."""
+    """Base of all losses: `signal`, and the algebra ``a + b``, ``2 * a``."""
 
     @abstractmethod
     def signal(self, readouts: Arrays, messages: Arrays, start: int, total: int) -> Signal:
         """Share of steps ``start .. start + tau - 1`` out of ``total``; arrays hold these tau steps, (tau, B, n)."""
-
-    @abstractmethod
-    def at_steps(self, total: int) -> np.ndarray:
-        """Boolean (total,): the steps at which this loss has a signal in any lane."""
 
     def __add__(self, other: Loss) -> Loss:
         if not isinstance(other, Loss):
@@ -60,9 +56,6 @@ class _Sum(Loss):
                     into[name] = into[name] + part if name in into else part
         return Signal(sum(one.value for one in signals), dz, dy)
 
-    def at_steps(self, total: int) -> np.ndarray:
-        return np.logical_or.reduce([term.at_steps(total) for term in self.terms])
-
 
 @dataclass(frozen=True, eq=False)
 class _Scaled(Loss):
@@ -72,20 +65,3 @@ class _Scaled(Loss):
     def signal(self, readouts: Arrays, messages: Arrays, start: int, total: int) -> Signal:
         one, k = self.loss.signal(readouts, messages, start, total), self.factor
         return Signal(k * one.value, {n: k * d for n, d in one.dz.items()}, {n: k * d for n, d in one.dy.items()})
-
-    def at_steps(self, total: int) -> np.ndarray:
-        return self.loss.at_steps(total)
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -94,10 +95,6 @@ class ReadoutLoss(Loss):
     readout: str | None = None
     kind: str = "cross_entropy"
 
-    def at_steps(self, total: int) -> np.ndarray:
-        mask = counted_steps(self.at, total, 1) if isinstance(self.at, str) or self.at.ndim == 1 else self.at
-        return np.logical_or.reduce(mask, axis=1)
-
     def signal(self, readouts: Arrays, messages: Arrays, start: int, total: int) -> Signal:
         name = _pick(readouts, self.readout)
         z = readouts[name]
@@ -146,14 +143,20 @@ def _squared_error(z: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.n
     return 0.5 * (gap**2).sum(axis=1), gap
 
 
+@functools.cache
+def _largest_target(dtype: np.dtype) -> float:
+    """Whose square is finite."""
+    return math.sqrt(float(np.finfo(dtype).max))
+
+
 def _check_values(kind: str, labels: np.ndarray, n_out: int, dtype: np.dtype) -> None:
     if kind == "squared_error":
-        if not np.isfinite(labels).all():
-            raise ValueError("squared_error: a target at a counted step is NaN or infinite; leave that step out with at=mask")
         largest = float(np.abs(labels).max(initial=0.0))
-        if largest > math.sqrt(float(np.finfo(dtype).max)):  # its square would be infinite
-            raise ValueError(f"squared_error: a target is as large as {largest:g}, too large for {dtype}; scale it")
-        return
+        if largest <= _largest_target(dtype):
+            return
+        if not np.isfinite(largest):
+            raise ValueError("squared_error: a target at a counted step is NaN or infinite; leave that step out with at=mask")
+        raise ValueError(f"squared_error: a target is as large as {largest:g}, too large for {dtype}; scale it")
     low, high, n = labels.min(), labels.max(), max(n_out, 2)
     if low < 0 or high >= n:
         wrong = low if low < 0 else high

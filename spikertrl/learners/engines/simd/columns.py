@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .writer import BYTES
+from .writer import BYTES, Vectors, size_of
 
 MOST_STATES, MOST_READERS = 2, 2  # for which there are loops in registers
 PANEL = 3  # columns that share every coefficient that is loaded, and whose sums do not wait for each other
@@ -55,60 +55,59 @@ def _advance(states: int) -> Callable[..., None]:
     return intrinsic(typed)
 
 
-class _Columns:
+class _Columns(Vectors):
     """Emits the code: columns in panels, then one by one."""
 
     def __init__(self, builder, element, states: int, arguments: list) -> None:
+        super().__init__(builder, element)
         self.b, self.states = builder, states
         self.M, self.at, self.apart, self.lines, self.step, self.drive, self.read, self.Y, self.heard, *rest = arguments
         self.late, self.steps, self.readers, self.F, self.into, self.F_apart, self.count, self.sums = rest
-        self.align = 4 if isinstance(element, ir.FloatType) else 8
-        self.size = BYTES // self.align
-        self.vector = ir.VectorType(element, self.size)
 
     def write(self) -> None:
         """All columns; the loop is written out for every number of readers."""
         b = self.b
-        whole = b.mul(b.udiv(self.count, _size(PANEL)), _size(PANEL))
-        for begin, end, panel in ((_size(0), whole, PANEL), (whole, self.count, 1)):
-            with cgutils.for_range_slice(b, begin, end, _size(panel)) as (c, _):
+        whole = b.mul(b.udiv(self.count, size_of(PANEL)), size_of(PANEL))
+        for begin, end, panel in ((size_of(0), whole, PANEL), (whole, self.count, 1)):
+            with cgutils.for_range_slice(b, begin, end, size_of(panel)) as (c, _):
                 for known in range(1, MOST_READERS + 1):
-                    with b.if_then(b.icmp_signed("==", self.readers, _size(known))):
+                    with b.if_then(b.icmp_signed("==", self.readers, size_of(known))):
                         self._panel(c, panel, known)
 
     def _panel(self, c, panel: int, readers: int) -> None:
         """``panel`` columns from c on over all steps."""
         b, S = self.b, self.states
-        columns = [b.add(c, _size(i)) for i in range(panel)]
-        shifts = [b.mul(one, _size(self.size)) for one in columns]
-        rows = [[b.add(b.add(self.at, shift), b.mul(_size(s), self.apart)) for s in range(S)] for shift in shifts]
+        columns = [b.add(c, size_of(i)) for i in range(panel)]
+        shifts = [b.mul(one, size_of(self.size)) for one in columns]
+        rows = [[b.add(b.add(self.at, shift), b.mul(size_of(s), self.apart)) for s in range(S)] for shift in shifts]
         heard = [b.load(b.gep(self.heard, [one])) for one in columns]
         m = [[cgutils.alloca_once(b, self.vector) for _ in range(S)] for _ in columns]
         sums = [[cgutils.alloca_once(b, self.vector) for _ in range(readers)] for _ in columns]
-        kept = [[b.add(b.add(self.into, shift), b.mul(_size(r), self.F_apart)) for r in range(readers - 1)] for shift in shifts]
+        apart = [b.mul(size_of(r), self.F_apart) for r in range(readers - 1)]
+        kept = [[b.add(b.add(self.into, shift), one) for one in apart] for shift in shifts]
         for i in range(panel):
             for s in range(S):
-                b.store(self._load(self.M, rows[i][s]), m[i][s])
-            b.store(ir.Constant(self.vector, [0.0] * self.size), sums[i][0])
+                b.store(self.load(self.M, rows[i][s]), m[i][s])
+            b.store(self.zeros(), sums[i][0])
             for r in range(readers - 1):
-                b.store(self._load(self.F, kept[i][r]), sums[i][r + 1])
+                b.store(self.load(self.F, kept[i][r]), sums[i][r + 1])
         with cgutils.for_range(b, self.steps) as loop:
             self._one_step(loop.index, heard, m, sums)
         for i in range(panel):
             for s in range(S):
-                b.store(b.load(m[i][s]), self._pointer(self.M, rows[i][s]), align=self.align)
+                self.store(b.load(m[i][s]), self.M, rows[i][s])
             for r in range(readers - 1):
-                b.store(b.load(sums[i][r + 1]), self._pointer(self.F, kept[i][r]), align=self.align)
+                self.store(b.load(sums[i][r + 1]), self.F, kept[i][r])
             total = b.gep(self.sums, [columns[i]])
             b.store(b.fadd(b.load(total), self._across(b.load(sums[i][0]))), total)
 
     def _one_step(self, t, heard, m, sums) -> None:
         b, S = self.b, self.states
         here = b.mul(t, self.step)
-        a = [[self._line(here, _size(0), s * S + r) for r in range(S)] for s in range(S)]
+        a = [[self._line(here, size_of(0), s * S + r) for r in range(S)] for s in range(S)]
         drive = [self._line(here, self.drive, s) for s in range(S)]
         for i, place in enumerate(heard):
-            y = self._load(self.Y, b.add(place, b.mul(t, self.late)))
+            y = self.load(self.Y, b.add(place, b.mul(t, self.late)))
             old = [b.load(one) for one in m[i]]
             for s in range(S):
                 new = b.fmul(drive[s], y, flags=_FLAGS)
@@ -128,13 +127,7 @@ class _Columns:
 
     def _line(self, here, first, number: int):
         b = self.b
-        return self._load(self.lines, b.add(here, b.add(first, _size(number * self.size))))
-
-    def _pointer(self, base, index):
-        return self.b.bitcast(self.b.gep(base, [index]), self.vector.as_pointer())
-
-    def _load(self, base, index):
-        return self.b.load(self._pointer(base, index), align=self.align)
+        return self.load(self.lines, b.add(here, b.add(first, size_of(number * self.size))))
 
     def _across(self, value):
         """The sum over the lanes: halves are added until one element is left."""
@@ -146,10 +139,6 @@ class _Columns:
             halves = [b.shuffle_vector(value, undefined, part) for part in (low, high)]
             value = b.fadd(*halves)
         return b.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-
-def _size(value: int) -> ir.Constant:
-    return ir.Constant(ir.IntType(64), value)
 
 
 advance_1: Callable[..., None] = _advance(1)

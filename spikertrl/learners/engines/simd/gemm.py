@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .writer import BYTES, Writer, in_tiles, size_of
+from .writer import BYTES, Vectors, Writer, in_tiles, size_of
 
 PANEL = 4  # rows that share what they read in ``combine_panel``
 PANEL_TILES = (3, 2, 1)  # registers at a time
@@ -77,14 +77,14 @@ def _panels_of_products(typingctx, target, at, left, first_left, right, units, r
     return signature, codegen
 
 
-class _Sums:
+class _Sums(Vectors):
     """Emits the loop over units, once for every small number of terms and once for any."""
 
     def __init__(self, b, element, target, left, right, units, at, first_left, row, first_right, apart, terms, n) -> None:
+        super().__init__(b, element, PANEL)
         self.b, self.target, self.left, self.right, self.units = b, target, left, right, units
         self.at, self.first_left, self.row, self.first_right = at, first_left, row, first_right
         self.apart, self.terms, self.n = apart, terms, n
-        self.panel, self.align = ir.VectorType(element, PANEL), 4 if isinstance(element, ir.FloatType) else 8
 
     def write(self, count: int) -> None:
         """For ``count`` terms, if there are so many, or else for more."""
@@ -93,7 +93,7 @@ class _Sums:
             return
         with self.b.if_else(self.b.icmp_signed("==", self.terms, size_of(count))) as (then, otherwise):
             with then:
-                held = [self._load(self.left, self.first_left, size_of(r)) for r in range(count)]  # for all units
+                held = [self._term(self.left, self.first_left, size_of(r)) for r in range(count)]  # for all units
                 self._units(lambda first: self._few(held, first))
             with otherwise:
                 self.write(count + 1)
@@ -103,28 +103,25 @@ class _Sums:
         with cgutils.for_range(b, self.n) as loop:
             unit = b.sext(b.load(b.gep(self.units, [loop.index])), ir.IntType(64))
             found = total(b.add(b.mul(unit, self.row), self.first_right))
-            b.store(found, self._pointer(self.target, b.add(self.at, b.mul(loop.index, size_of(PANEL)))), align=self.align)
+            self.store(found, self.target, b.add(self.at, b.mul(loop.index, size_of(PANEL))))
 
     def _few(self, held: list, first):
-        total = self.b.fmul(held[0], self._load(self.right, first, size_of(0)), flags=CONTRACT)
+        total = self.b.fmul(held[0], self._term(self.right, first, size_of(0)), flags=CONTRACT)
         for r in range(1, len(held)):
-            product = self.b.fmul(held[r], self._load(self.right, first, size_of(r)), flags=CONTRACT)
+            product = self.b.fmul(held[r], self._term(self.right, first, size_of(r)), flags=CONTRACT)
             total = self.b.fadd(total, product, flags=CONTRACT)
         return total
 
     def _many(self, first):
-        b, total = self.b, cgutils.alloca_once(self.b, self.panel)
-        b.store(ir.Constant(self.panel, [0.0] * PANEL), total)
+        b, total = self.b, cgutils.alloca_once(self.b, self.vector)
+        b.store(self.zeros(), total)
         with cgutils.for_range(b, self.terms) as loop:
-            left, right = self._load(self.left, self.first_left, loop.index), self._load(self.right, first, loop.index)
+            left, right = self._term(self.left, self.first_left, loop.index), self._term(self.right, first, loop.index)
             b.store(b.fadd(b.load(total), b.fmul(left, right, flags=CONTRACT), flags=CONTRACT), total)
         return b.load(total)
 
-    def _pointer(self, base, index):
-        return self.b.bitcast(self.b.gep(base, [index]), self.panel.as_pointer())
-
-    def _load(self, base, first, r):
-        return self.b.load(self._pointer(base, self.b.add(first, self.b.mul(r, self.apart))), align=self.align)
+    def _term(self, base, first, r):
+        return self.load(base, self.b.add(first, self.b.mul(r, self.apart)))
 
 
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)

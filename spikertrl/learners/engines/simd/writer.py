@@ -1,4 +1,4 @@
-"""Emits LLVM code for sums of rows in vector registers (see ``vector``)."""
+"""Emits LLVM code for sums of rows in vector registers (see ``rows``)."""
 
 from __future__ import annotations
 
@@ -27,27 +27,45 @@ def in_tiles(builder, tiles: tuple[int, ...], size: int, width, write: Callable)
         begin = end
 
 
-class Writer:
+class Vectors:
+    """Emits loads and stores of vectors of so many elements; ``size``: as many as a register holds, unless given."""
+
+    def __init__(self, builder, element, size: int = 0) -> None:
+        self.builder, self.element = builder, element
+        self.align = 4 if isinstance(element, ir.FloatType) else 8
+        self.size = size or BYTES // self.align
+        self.vector = ir.VectorType(element, self.size)
+
+    def pointer(self, base, index):
+        """Where the vector that begins at an element lies."""
+        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
+
+    def load(self, base, index):
+        """The vector that begins at an element."""
+        return self.builder.load(self.pointer(base, index), align=self.align)
+
+    def store(self, value, base, index) -> None:
+        """Write a vector."""
+        self.builder.store(value, self.pointer(base, index), align=self.align)
+
+    def zeros(self) -> ir.Constant:
+        """A vector of zeros."""
+        return ir.Constant(self.vector, [0.0] * self.size)
+
+
+class Writer(Vectors):
     """Emits the code: whole tiles of columns, then single registers. ``rows`` and ``scales``: one per row written together."""
 
     def __init__(self, builder, element, target, source, weights, place, at, scale, n) -> None:
-        self.builder, self.element, self.target, self.source, self.weights = builder, element, target, source, weights
+        super().__init__(builder, element)
+        self.target, self.source, self.weights = target, source, weights
         self.place, self.n, self.rows, self.scales = place, n, [at], [scale]
         self.weight_at = lambda index: [index]
         self.copy_at, self.copy_scale = None, None  # where in the source a multiple of the row is written, too
-        self.align = 4 if isinstance(element, ir.FloatType) else 8
-        self.size = BYTES // self.align
-        self.vector = ir.VectorType(element, self.size)
 
     def row(self, width) -> None:
         """All columns."""
         in_tiles(self.builder, TILES, self.size, width, self.tile)
-
-    def _pointer(self, base, index):
-        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
-
-    def _load(self, base, index):
-        return self.builder.load(self._pointer(base, index), align=self.align)
 
     def _splat(self, scalar):
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -64,24 +82,24 @@ class Writer:
             self._begin(at, scale, line, offsets)
         with cgutils.for_range(b, self.n) as loop:
             place = self.place(loop.index)
-            loaded = [self._load(self.source, b.add(place, offset)) for offset in offsets]
+            loaded = [self.load(self.source, b.add(place, offset)) for offset in offsets]
             for where, line in zip(self.weight_at(loop.index), sums, strict=True):
                 weight = self._splat(b.load(b.gep(self.weights, [where])))
                 for s, row in zip(line, loaded, strict=True):
                     b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
         for at, line in zip(self.rows, sums, strict=True):
             for s, offset in zip(line, offsets, strict=True):
-                b.store(b.load(s), self._pointer(self.target, b.add(at, offset)), align=self.align)
+                self.store(b.load(s), self.target, b.add(at, offset))
                 if self.copy_at is not None:
                     copy = b.fmul(self._splat(self.copy_scale), b.load(s), flags=flags)
-                    b.store(copy, self._pointer(self.source, b.add(self.copy_at, offset)), align=self.align)
+                    self.store(copy, self.source, b.add(self.copy_at, offset))
 
     def scaled(self, column, begin, read: bool) -> None:
         """One register of a row: its scale times what the source has from ``begin`` on, or zeros."""
-        b, value = self.builder, ir.Constant(self.vector, [0.0] * self.size)
+        b, value = self.builder, self.zeros()
         if read:
-            value = b.fmul(self._splat(self.scales[0]), self._load(self.source, b.add(begin, column)))
-        b.store(value, self._pointer(self.target, b.add(self.rows[0], column)), align=self.align)
+            value = b.fmul(self._splat(self.scales[0]), self.load(self.source, b.add(begin, column)))
+        self.store(value, self.target, b.add(self.rows[0], column))
 
     def _begin(self, at, scale, line, offsets) -> None:
         """Sums start as scale * old row; with scale 0 the old row is not read."""
@@ -90,8 +108,8 @@ class Writer:
         with b.if_else(fresh) as (then, otherwise):
             with then:
                 for s in line:
-                    b.store(ir.Constant(self.vector, [0.0] * self.size), s)
+                    b.store(self.zeros(), s)
             with otherwise:
                 factor = self._splat(scale)
                 for s, offset in zip(line, offsets, strict=True):
-                    b.store(b.fmul(factor, self._load(self.target, b.add(at, offset)), flags=("contract",)), s)
+                    b.store(b.fmul(factor, self.load(self.target, b.add(at, offset)), flags=("contract",)), s)

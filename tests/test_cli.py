@@ -239,5 +239,5 @@ def test_info(tmp_path, monkeypatch):
     (tmp_path / "cell.py").write_bytes(b"x" * 2_000_000)
     lines = dict(line.split(maxsplit=1) for line in call("info").stdout.splitlines())
     assert lines["cache"] == f"{tmp_path} (1 files, 2.0 MB)"
-    assert int(lines["cores"]) >= 1 and "numba" in lines["threads"]
+    assert int(lines["cores"]) >= 1 and "compiled loops" in lines["threads"]
     assert {"spikertrl", "python", "numpy", "numba", "brian2"} <= lines.keys()

@@ -259,7 +259,7 @@ ERRORS = {
     "arrow in a name": (lambda n: n.add_input("a<-b", 2), "name must be text without '<-'"),
     "size": (lambda n: n.add_population("k", egru, 0), "'k': size must be a positive integer, got 0"),
     "kind": (lambda n: n.add_input("k", 2, kind="digital"), "kind must be 'analog' or 'event', got 'digital'"),
-    "not a model": (lambda n: n.add_population("k", "egru", 3), "model must be a Model, got str; see spikertrl.models.names"),
+    "not a model": (lambda n: n.add_population("k", 3.0, 3), "model must be a Model, got float; see spikertrl.models.names"),
     "parameter": (lambda n: n.add_population("k", egru, 3, thetta=1), r"egru has no parameter 'thetta'; it has \['theta'\]"),
     "initial": (lambda n: n.add_population("k", egru, 3, initial={"d": 1}), r"egru has no state 'd'; it has \['c'\]"),
     "unit": (

@@ -160,11 +160,12 @@ def refusal(kind: type[Exception], action: Callable[[], object]) -> str:
 
 
 def main() -> None:
-    """All of it."""
-    comms = groups()
+    """All of it; a rank that is alone only takes the plain learner's gradients, for which loops are compiled."""
+    comms = groups() if WORLD.size > 1 else []
     gradients_are_the_same(comms)
     training_is_the_same(comms)
-    doors_are_shut()
+    if comms:
+        doors_are_shut()
 
 
 def plain_dense(dtype: str) -> srl.Network:

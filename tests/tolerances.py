@@ -14,3 +14,5 @@ MOVED = 1e-3
 DIFFERENCES = 1e-6
 # One step from the same state: a dozen roundings of 1e-16, relative to the largest value of the variable.
 ONE_STEP = 2e-15
+# Rounding in every step, as a multiple of what a single last place at the start has grown to.
+EVERY_STEP = 10

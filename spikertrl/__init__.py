@@ -1,30 +1,27 @@
 """spikertrl: event-driven recurrent networks that learn while they run."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from .compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
-
-# isort: split
-from . import checks, constraints, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
-from .brian.write.network import BrianNetwork
-from .brian.write.to_brian import to_brian
-from .explanation import explain
-from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
-from .model import Model, Parameter, Port, State
-from .network import Network
-from .nir import NIRError, from_nir, to_nir
-from .nir import units as nir_models
-from .parallel.runs import Sweep, sweep
-from .simulation import Record, Run, simulate
-from .training.fit import evaluate, fit
-from .training.gradients import compare, gradient
-from .training.load import load
-from .training.online import Online
-
 if TYPE_CHECKING:
+    from . import checks, constraints, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
     from .brian.read.errors import BrianImportError
     from .brian.read.from_brian import from_brian
     from .brian.read.imported import ImportedNetwork
+    from .brian.write.network import BrianNetwork
+    from .brian.write.to_brian import to_brian
+    from .explanation import explain
+    from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
+    from .model import Model, Parameter, Port, State
+    from .network import Network
+    from .nir import NIRError, from_nir, to_nir
+    from .nir import units as nir_models
+    from .parallel.runs import Sweep, sweep
+    from .simulation import Record, Run, simulate
+    from .training.fit import evaluate, fit
+    from .training.gradients import compare, gradient
+    from .training.load import load
+    from .training.online import Online
 
 __version__ = "0.1.0"
 
@@ -80,12 +77,47 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("BrianImportError", "ImportedNetwork", "from_brian"):  # only then is Brian2 imported, which takes a while
-        from .brian.read import from_brian as importing
+# Where each name is, imported when it is first asked for: the command line and a script that needs little start fast.
+_HOME = {
+    "brian.read.errors": ("BrianImportError",),
+    "brian.read.from_brian": ("from_brian",),
+    "brian.read.imported": ("ImportedNetwork",),
+    "brian.write.network": ("BrianNetwork",),
+    "brian.write.to_brian": ("to_brian",),
+    "explanation": ("explain",),
+    "learners": ("BPTT", "KFRTRL", "OK", "RFLO", "RTRL", "UORO", "EProp", "Immediate", "RandomPaths", "SnAp"),
+    "model": ("Model", "Parameter", "Port", "State"),
+    "network": ("Network",),
+    "nir": ("NIRError", "from_nir", "to_nir"),
+    "parallel.runs": ("Sweep", "sweep"),
+    "simulation": ("Record", "Run", "simulate"),
+    "training.fit": ("evaluate", "fit"),
+    "training.gradients": ("compare", "gradient"),
+    "training.load": ("load",),
+    "training.online": ("Online",),
+}
 
-        return getattr(importing, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    home = next((module for module, names in _HOME.items() if name in names), None)
+    if home is not None:
+        found = getattr(importlib.import_module(f".{home}", __name__), name)
+    elif name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    else:
+        found = _module("nir.units" if name == "nir_models" else name)
+    globals()[name] = found
+    return found
+
+
+def _module(name: str) -> Any:
+    """A module of the package by its name."""
+    try:
+        return importlib.import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ import typer
 app = typer.Typer(
     help="Event-driven recurrent networks that learn while they run.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -6,6 +6,9 @@ new states). For differential equations the order is Brian2's, cut after the sta
 
 from __future__ import annotations
 
+from . import quiet_brian  # noqa: F401 - first, so that importing Brian2 leaves the process as it was
+
+# isort: split
 import ast
 import math
 import re

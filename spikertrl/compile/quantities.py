@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from . import quiet_brian  # noqa: F401 - first, so that importing Brian2 leaves the process as it was
+
+# isort: split
 import difflib
 from typing import Any
 

@@ -1,5 +1,8 @@
 """Learners: one algorithm per file, all under the contract of ``base``."""
 
+from ..compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
+
+# isort: split
 from .base import Learner, Signal
 from .bptt import BPTT, Immediate
 from .eprop import EProp

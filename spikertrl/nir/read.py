@@ -119,6 +119,9 @@ def _remembered(node: Any, name: str, given: Any) -> Any:
 
 def _add_population(net: Network, name: str, node: Any, size: int, method: str, surrogate: Surrogate | None) -> None:
     """A unit node, its parameters with units where the model has them."""
+    from ..compile import quiet_brian  # noqa: F401
+
+    # isort: split
     from brian2 import hertz, second
 
     model, values = nir_model(kind(node), method), parameters(name, node, size)

@@ -1,5 +1,8 @@
 """Simulation, step by step and event by event, and what a run records."""
 
+from ..compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
+
+# isort: split
 from .divergence import SimulationDiverged
 from .recording import Events, Record, Run
 from .run import simulate

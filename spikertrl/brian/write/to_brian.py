@@ -61,6 +61,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     >>> len(ours) > 20, np.array_equal(ours.time, theirs.time), np.array_equal(ours.unit, theirs.unit)
     (True, True, True)
     """
+    from ...compile import quiet_brian  # noqa: F401
     from . import build as export_build
 
     arguments.network("to_brian", net)

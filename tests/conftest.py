@@ -13,3 +13,5 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
+
+from interpreted import interpreted  # noqa: E402, F401  (a fixture)

@@ -44,15 +44,15 @@ def assert_same(found: tuple, expected: tuple) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.fixture(scope="module")
-def plain() -> tuple:
+@pytest.fixture
+def plain(interpreted: None) -> tuple:
     states, value, gradient = expected = figures(unit("v", "w", "x"))
     assert np.ptp(states) > 0.5 and value > 0 and np.count_nonzero(gradient) > 15
     return expected
 
 
 @pytest.mark.parametrize("first", range(0, len(NASTY), 14))
-def test_nasty_names_give_the_numbers_of_plain_ones(first: int) -> None:
+def test_nasty_names_give_the_numbers_of_plain_ones(first: int, interpreted: None) -> None:
     """Six states, six parameters and two ports at a time; sums may be taken in another order."""
     names = NASTY[first : first + 14]
     found = figures(unit(" ".join(names[:6]), " ".join(names[6:12]), " ".join(names[12:])))
@@ -67,6 +67,10 @@ def test_as_state_as_parameter_as_port_and_as_temporary(names: str, plain: tuple
     assert_same(figures(unit(*names.split())), plain)
 
 
+def test_compiled_too() -> None:
+    assert_same(figures(unit("s", "min", "x", "inf")), figures(unit("v", "w", "x")))
+
+
 def test_parameters_of_a_surrogate_may_have_names_of_the_model(plain: tuple) -> None:
     """``w`` and ``range`` of the surrogate are not those of the unit."""
     psi = Surrogate("own", "w * max(0, 1 - abs(v) / range)", {"w": 0.7, "range": 1.0}, 1.0)
@@ -74,7 +78,7 @@ def test_parameters_of_a_surrogate_may_have_names_of_the_model(plain: tuple) -> 
     assert_same(figures(unit("range", "w", "x", surrogate=psi)), plain)
 
 
-def test_refractory_units_with_names_of_the_generator() -> None:
+def test_refractory_units_with_names_of_the_generator(interpreted: None) -> None:
     """The form with differential equations: names of the code around it, and a state after the step under its own name."""
 
     def lif(v: str, tau: str) -> Model:

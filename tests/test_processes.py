@@ -79,7 +79,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(("how", "used"), [("spawn", "used"), ("fork", "fresh"), ("fork", "used")])
+@pytest.mark.parametrize(("how", "used"), [("spawn", "used"), ("fork", "used")])
 def test_children_learn(how, used, tmp_path) -> None:
     if sys.platform == "win32" and how == "fork":
         pytest.skip("Windows has no fork")

@@ -21,9 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from spikertrl.model import ModelError
+
 SURVIVED, REFUSED = "survived", "refused clearly"
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("os.system", "os.exec", "os.posix_spawn", "os.startfile", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen")
+RUN = ("os.system", "os.exec", "os.posix_spawn", "os.startfile", "subprocess.Popen", "pickle.find_class")
 
 
 # -- attempts ----------------------------------------------------------------------------------------------------------
@@ -59,6 +61,8 @@ def fuzz(name: str, default: int, attempt: Callable[[int], str]) -> Tally:
     print(flush=True)
     for seed in range(first, first + count):
         tally.add(seed, tried(attempt, seed))
+        if (seed + 1 - first) % 20 == 0:
+            print(tally, flush=True)
     print(tally, flush=True)
     assert not tally.faults, f"{tally}\n" + "\n".join(f"seed {seed}: {what}" for seed, what in tally.faults.items())
     return tally
@@ -77,8 +81,12 @@ def tried(attempt: Callable[..., str], *arguments: object) -> str:
 def said_by_us(error: BaseException) -> bool:
     """Whether an error was raised by a line of the package, in so many words, and not by what the package called."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    inside = (ROOT / "spikertrl") in Path(last.filename).parents or "_models" in last.filename
-    return inside and ("raise" in (last.line or "") or "refuse(" in (last.line or ""))
+    if (ROOT / "spikertrl") not in Path(last.filename).parents:
+        return False
+    hidden = error.__cause__ if isinstance(error, ModelError) else None  # what broke while a model's file was run
+    if hidden is not None and (ROOT / "spikertrl") in Path(traceback.extract_tb(hidden.__traceback__)[-1].filename).parents:
+        return said_by_us(hidden)
+    return "raise" in (last.line or "") or "refuse(" in (last.line or "")
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------

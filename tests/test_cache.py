@@ -59,7 +59,9 @@ def test_damaged_source_is_made_anew_once(folder: Path) -> None:
 def test_damaged_code_is_compiled_anew_once(kind: str, folder: Path) -> None:
     step()
     (path,) = folder.glob(f"**/*kept_float64*advance-*.{kind}")
-    for damage in (b"", path.read_bytes()[:100], bytes(500), b"junk"):
+    whole = path.read_bytes()
+    flips = [whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1 :] for k in (200, len(whole) // 2, len(whole) - 1)]
+    for damage in (b"", whole[:100], bytes(500), b"junk", *flips):
         path.write_bytes(damage)
         cache._told.clear()
         with pytest.warns(RuntimeWarning, match="a file of compiled code in .* is damaged and is made anew"):
@@ -68,6 +70,17 @@ def test_damaged_code_is_compiled_anew_once(kind: str, folder: Path) -> None:
             warnings.simplefilter("error")
             assert step() == 2.0
         (path,) = folder.glob(f"**/*kept_float64*advance-*.{kind}")
+
+
+def test_code_from_before_there_were_checksums_is_read(folder: Path) -> None:
+    step()
+    for path in folder.glob("**/*kept_float64*"):
+        if path.suffix in (".nbi", ".nbc"):
+            data, mark, _ = path.read_bytes().rpartition(cache.SealedFiles.MARK)
+            assert mark
+            path.write_bytes(data)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("**/*.nbc")}
+    assert step() == 2.0 and {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_place_that_is_a_file_is_done_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@
 A file of generated source ends in a checksum of itself, so one that is empty, cut, or of another model is seen before it is
 run, and written anew with one warning. It is written beside its place and moved there, so that processes that start at once see
 a whole file or none. Numba's files of compiled code are guarded in the same way, for the functions of this package and of its
-cells alone: what cannot be read is compiled again; and the stamp by which numba tells an edited file covers the files of the
-package that the function calls, too, because their code is compiled into it. Where nothing can be written, the work is done
-without a cache.
+cells alone: a checksum follows what numba writes, and what disagrees with it or cannot be read is compiled again; and the stamp
+by which numba tells an edited file covers the files of the package that the function calls, too, because their code is compiled
+into it. Where nothing can be written, the work is done without a cache.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import pickle
 import sys
 import tempfile
 import types
@@ -158,6 +159,36 @@ class Locator(caching._CacheLocator):
         return str(self.function.__code__.co_firstlineno)
 
 
+class SealedFiles(caching.IndexDataCacheFile):
+    """Numba's index and its files of code, each with a checksum at its end, which a pickle's reader does not see."""
+
+    MARK = b"spikertrl seal "
+
+    def _dump(self, obj: Any) -> bytes:
+        data = super()._dump(obj)
+        return data + self.MARK + hashlib.sha256(data).digest()
+
+    def _load_index(self) -> Any:
+        try:
+            with open(self._index_path, "rb") as file:
+                pickle.load(file)  # numba's version
+                self._verify(file.read())
+        except FileNotFoundError:
+            return {}
+        return super()._load_index()
+
+    def _load_data(self, name: str) -> Any:
+        with open(self._data_path(name), "rb") as file:
+            self._verify(file.read())
+        return super()._load_data(name)
+
+    def _verify(self, found: bytes) -> None:
+        """ValueError where the checksum disagrees; files from before there was one have none."""
+        data, mark, digest = found.rpartition(self.MARK)
+        if mark and hashlib.sha256(data).digest() != digest:
+            raise ValueError("the checksum disagrees")
+
+
 def guard() -> None:
     """Make numba keep the code of this package and its cells in the way that the module's text says."""
     if Locator in caching.CacheImpl._locator_classes:
@@ -174,6 +205,7 @@ def _guarded(real: Callable, reads: bool) -> Callable:
     def call(self: Any, *arguments: Any) -> Any:
         if not isinstance(self._impl.locator, Locator):
             return real(self, *arguments)
+        self._cache_file.__class__ = SealedFiles
         try:
             return real(self, *arguments)
         except Exception as error:

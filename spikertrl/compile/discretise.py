@@ -24,6 +24,7 @@ from brian2.equations.unitcheck import check_units_statements
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.rendering import SympyNodeRenderer
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
+from sympy.core.function import UndefinedFunction
 
 from ..language import arithmetic, statements
 from ..model import Model, ModelError
@@ -116,6 +117,11 @@ class _Reader(SympyNodeRenderer):
 
     def render_Name(self, node: ast.Name) -> Any:
         return real(node.id) if node.id in self.own else super().render_Name(node)
+
+    def render_func(self, node: ast.Name) -> Any:
+        """Functions have real values, those of truth values too: ``v > int(i > 2)`` is a comparison."""
+        found = super().render_func(node)
+        return sympy.Function(found.__name__, real=True) if isinstance(found, UndefinedFunction) else found
 
 
 def expression(text: str, variables: dict[str, Any]) -> sympy.Expr:

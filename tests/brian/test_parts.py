@@ -147,8 +147,9 @@ def test_a_message_that_carries_a_state() -> None:
 
 def test_regular_operations_before_and_after_the_update() -> None:
     group = b2.NeuronGroup(
-        4, "dv/dt = (I - v)/(10*ms) : 1\nI : 1\nhigh : 1", threshold="v > 1", reset="v = 0", method="euler", name="cells"
-    )
+        4, "dv/dt = (I - v)/(10*ms) : 1\nI : 1\nhigh : 1", threshold="v > 1 + 0.1*int(i > 1)", reset="v = 0",
+        method="euler", name="cells",
+    )  # fmt: skip
     group.run_regularly("high = clip(high + 0.01*v, 0, 2)", when="after_groups")
     group.run_regularly("I = 1.2 + 0.2*i - 0.1*high", when="start")
     both([group], group)

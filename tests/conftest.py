@@ -1,5 +1,6 @@
 """Settings every test runs under: no window is opened, and random examples have no deadline (the first call may compile)."""
 
+import logging
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,3 +16,5 @@ settings.register_profile(
 settings.load_profile("default")
 
 from interpreted import interpreted  # noqa: E402, F401  (a fixture)
+
+logging.getLogger("spikertrl.compile").setLevel(logging.ERROR)  # how long compiling takes is no matter of the tests

@@ -19,6 +19,7 @@ from types import ModuleType
 
 from ..model import Model, ModelError
 from .cache import cache_folder, stored
+from .notice import compiling
 
 DTYPES = ("float32", "float64")
 SURROGATE = "surrogate."  # before the name of a surrogate's parameter in ``Cell.phi``; no name of a model has a dot
@@ -118,9 +119,14 @@ def compile_model(model: Model, dtype: str = "float32") -> Cell:
     with _one_at_a_time:  # Brian2 and the cache know no threads
         if key not in _cells:
             path = cache_folder() / f"{model.name}_{dtype}_{model.fingerprint}_{_version()}.py"
-            path = stored(path, lambda: _source(model, dtype))
+            path = stored(path, lambda: _told_source(model, dtype))
             _cells[key] = _load(path, model, dtype)
     return replace(_cells[key], model=model)  # parameter values of the surrogate are not part of the code
+
+
+def _told_source(model: Model, dtype: str) -> str:
+    with compiling(model.name):
+        return _source(model, dtype)
 
 
 def _source(model: Model, dtype: str) -> str:

@@ -153,7 +153,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         if len(session.history) >= steps:
             logger.warning("%s holds %d steps already, of steps=%d nothing is left to do", path, len(session.history), steps)
     history = session.history
-    bar = tqdm(total=steps, initial=len(history), disable=not progress, unit="step", dynamic_ncols=True)
+    bar, resumed_at = _bar(steps, len(history), progress), len(history)
     with bar, one_pool(), _finish_step_first() as interrupted, _keep_history(session):
         while len(history) < steps:
             watch = bool(zeros_every) and (len(history) + 1) % zeros_every == 0
@@ -171,7 +171,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                     callback(net, history)
                 finished = stop is not None and stop(history)
             bar.set_postfix(_postfix(history), refresh=False)
-            bar.update()
+            _count(bar, first=done == resumed_at + 1)
             halt = interrupted()  # asked once: what comes later waits for the end of the next step
             if path and (done % checkpoint_every == 0 or done == steps or finished or halt):
                 session.save(path)
@@ -253,6 +253,21 @@ def evaluate(net: Network, task: Task, x: np.ndarray, labels: np.ndarray) -> dic
 def _zeros_row(net: Network, memory: Any) -> dict[str, float]:
     found = zeros(net, memory)
     return {"zeros": found.all, "zeros_mask": found.mask, "zeros_columns": found.columns, "zeros_rows": found.rows}
+
+
+def _bar(steps: int, done: int, progress: bool) -> Any:
+    return tqdm(total=steps, initial=done, disable=not progress, unit="step", dynamic_ncols=True)
+
+
+def _count(bar: Any, first: bool) -> None:
+    """Count a step; the first one, in which much is compiled, without its time: it says nothing about those to come."""
+    if not first or bar.disable:
+        bar.update()
+        return
+    bar.n += 1
+    bar.initial = bar.last_print_n = bar.n
+    bar.refresh()
+    bar.unpause()
 
 
 def _postfix(history: History) -> dict[str, str]:

@@ -111,6 +111,7 @@ def test_nested_where_is_cut() -> None:
     ("update", "message"),
     [
         ("a = 9**9\nb = 9**a\nv = b*I_x", r"'b = 9\*\*a' has no value"),
+        ("v = v + I_x/(I_x*0)", "'v = v . I_x/.I_x.0.' has no value: it divides by zero"),
         ("a = 2\nv = I_x/(a - 2)", r"'v = I_x/\(a - 2\)' has no value: it divides by zero"),
         ("a = 9**200\nb = a*a\nv = I_x*b", "'b = a.a' has no value"),
         ("a = 0\nv = I_x*log(a)", "'v = I_x.log.a.' has no value: it divides by zero or takes the logarithm of zero"),

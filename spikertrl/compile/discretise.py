@@ -209,7 +209,7 @@ def _check_powers(expr: sympy.Expr, env: dict[str, sympy.Expr]) -> None:
 # -- update statements -------------------------------------------------------------------------------------------------
 def _update_step(model: Model) -> Step:
     variables = _variables(model)
-    check_units_statements(_plain(model.update), dict(variables))
+    _check_units(model, model.update, variables)
     parse_expression_dimensions(model.message, variables)
     message = expression(model.message, variables)
     lines = [(name, right) for name, _, right, _ in statements(model.update, _raise(model))]
@@ -246,6 +246,16 @@ def _plain(text: str) -> str:
     return "\n".join(f"{name} = {right}" for name, _, right, _ in statements(text, lambda why: None))
 
 
+def _check_units(model: Model, text: str, variables: dict[str, Any]) -> None:
+    """Units of statements; Brian2 simplifies them first, to infinity where they divide by what is always zero."""
+    try:
+        check_units_statements(_plain(text), dict(variables))
+    except AssertionError as error:
+        if not re.search(r"'(zoo|nan|oo)'", str(error)):
+            raise
+        _raise(model)(f"{text.strip()[:150]!r} has no value: it divides by zero or takes the logarithm of zero")
+
+
 def _raise(model: Model) -> Callable[[str], None]:
     def fail(why: str) -> None:
         raise ModelError(f"model {model.name!r}: {why}")
@@ -258,7 +268,7 @@ def _ode_step(model: Model) -> Step:
     variables = _variables(model)
     for part in (model.receive, model.reset):
         if part:
-            check_units_statements(_plain(part), dict(variables))
+            _check_units(model, part, variables)
     for part in filter(None, (model.threshold, model.refractory)):
         parse_expression_dimensions(part, variables)
     refractory = bool(model.refractory)

@@ -34,6 +34,7 @@ from .network.network import Network
 __all__ = ["Between", "Constraint", "Constraints", "Dale", "between", "dale", "non_negative"]
 
 Constraint = Callable[[np.ndarray, np.ndarray, Any], Any]
+"""``(values, post, pre)``: changes ``values`` in place."""
 Given = Mapping[str, Constraint | Mapping[str, Constraint]]
 
 
@@ -105,6 +106,7 @@ def between(low: float, high: float) -> Between:
 
 
 non_negative = Between(0.0, math.inf)
+"""No value below 0; those that are become 0."""
 
 
 class Constraints:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 import spikertrl as srl
@@ -33,3 +36,11 @@ def test_tables_are_short_and_say_what_there_is() -> None:
 
 def test_names_that_are_listed_are_public() -> None:
     assert {"from_brian", "Network", "fit", "tasks"} <= set(dir(srl)) and not {"Any", "TYPE_CHECKING"} & set(dir(srl))
+
+
+def test_files_of_a_folder_are_reached_by_their_names() -> None:
+    """In a process that has imported nothing else of the package."""
+    code = "import spikertrl as srl; print(srl.training.history.early_stop.__name__, srl.parallel.runs.Sweep.__name__)"
+    code += "; print(hasattr(srl.training, 'nothing'), hasattr(srl, 'nothing'))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "early_stop Sweep\nFalse False\n", found.stderr

@@ -140,3 +140,16 @@ def test_reach_follows_a_chain_to_its_end() -> None:
     net = Network().add_population("h", srl.models.rnn, 4).connect("h", "h", mask=np.eye(4, k=-1, dtype=bool))
     pointer, units = reachable(net.wiring)
     assert [units[a:b].tolist() for a, b in itertools.pairwise(pointer)] == [[0, 1, 2, 3], [1, 2, 3], [2, 3], [3]]
+
+
+def test_a_late_connection_without_synapses_adds_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(6, 2, 2))
+    found = []
+    for also in (False, True):
+        net = srl.Network("float64").add_input("x", 2)
+        net.add_population("h", srl.models.egru, 3, theta=0.05).connect("x", "h")
+        if also:
+            net.connect("x", "h", mask=np.zeros((3, 2)), delay=5, name="none")
+        found.append(srl.simulate(net.initialize(0), x).messages["h"])
+    np.testing.assert_array_equal(*found)
+    assert found[0].any()

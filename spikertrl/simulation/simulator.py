@@ -226,6 +226,8 @@ class Simulator:
 
     def _multiply(self, projection: Projection, link: Link, theta: np.ndarray, buffers: Buffers, begin: int, end: int) -> None:
         """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
+        if not projection.n_synapses:  # the window of messages is not made for a delay that nobody has
+            return
         post, pre = link.shape
         low = self.wiring.history + begin - int(projection.delay)
         y = buffers.queue.values[low : low + end - begin, :, link.source : link.source + pre].reshape(-1, pre)

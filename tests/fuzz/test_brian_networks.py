@@ -45,7 +45,10 @@ def attempt(seed: int) -> str:
         brian.run(STEPS * b2.defaultclock.dt)
     except Exception:
         return REFUSED  # by Brian2, for its own reasons
-    run = srl.simulate(net, net.brian_inputs(STEPS, replace={g.name: spikes[g.name] for g in sources}))
+    try:
+        run = srl.simulate(net, net.brian_inputs(STEPS, replace={g.name: spikes[g.name] for g in sources}))
+    except FloatingPointError:
+        return REFUSED  # said by population, unit and step
     return compared(run, groups, spikes, states)
 
 

@@ -1,4 +1,4 @@
-"""Compiled loops that fill the effective couplings of a tape (see ``couplings``)."""
+"""Compiled loops that fill the step Jacobian of a tape (see ``step_jacobian``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..simd.rows import FAST
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, B, into, row0, row1):
-    """Effective couplings sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, of some lanes and steps.
+    """Entries sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, of some lanes and steps.
 
     Fills rows row0 .. row1 - 1 of ``into`` (``StepJacobian``): source unit, its slot, delay and coef (states, entries).
     Entries of unit i in row ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then

@@ -1,7 +1,7 @@
 """Compiled loops of the Kronecker learners: a group's factors through the steps of a tape, lane by lane.
 
-One lane and step: list the rows that arrive (gradient-active sources only), lay out their couplings J, multiply J with the rows
-by BLAS (or row by row where the mask is sparse), add the units' own path, mix with the immediate term, send new rows.
+One lane and step: list the rows that arrive (gradient-active sources only), lay out the step Jacobian J, multiply J with the
+rows by BLAS (or row by row where the mask is sparse), add the units' own path, mix with the immediate term, send new rows.
 """
 
 from __future__ import annotations

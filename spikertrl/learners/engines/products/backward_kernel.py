@@ -1,4 +1,4 @@
-"""Compiled loops that send the seeds of states, losses and readouts back over a tape (see ``product``)."""
+"""Compiled loops that send the seeds of states, losses and readouts back over a tape (see ``update``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL = 32  # seeds up to which a call of BLAS costs more than the product itsel
 
 @njit(fastmath=FAST, cache=True)
 def _arrive(G, X, lane, k, n, starts, row, slot, coef, first, all_to_all, table):
-    """G (n senders, seeds) = transposed couplings of a step times X[lane, k] (units, seeds). Returns couplings used."""
+    """G (n senders, seeds) = transposed step Jacobian times X[lane, k] (units, seeds). Returns entries used."""
     N, seeds = X.shape[2], X.shape[3]
     if all_to_all:
         for i in range(N):

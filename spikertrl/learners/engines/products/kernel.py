@@ -1,4 +1,4 @@
-"""Compiled loops that take the influence over a whole tape, once its Jacobians are multiplied (see ``product``)."""
+"""Compiled loops that take the influence over a whole tape, once its Jacobians are multiplied (see ``update``)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from ..simd.rows import FAST, sum_rows, sum_slots
 
 @njit(fastmath=FAST, cache=True, inline="always")
 def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights):
-    """Rows that really arrive at state s of a unit: their places in E and their couplings. Returns how many."""
+    """Rows that really arrive at state s of a unit: their places in E and entries of the step Jacobian. Returns how many."""
     n = 0
     for e in range(entries, end):
         r = 0 if D == 1 else (now - lag[e]) % D

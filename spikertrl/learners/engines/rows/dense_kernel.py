@@ -20,7 +20,7 @@ NEAR_BYTES, PART_BYTES = 32 << 10, 768  # rows sent that exceed the first-level 
 
 @njit(fastmath=FAST, cache=True)
 def _advance(M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, A, live, lives, starts, flat_coef, slots, E, n):
-    """Rows of all units: M <- A M + couplings @ E, which has n rows. Returns multiply-adds done."""
+    """Rows of all units: M <- A M + step Jacobian @ E, which has n rows. Returns multiply-adds done."""
     done, N = 0, len(size)
     part = max(wide, 1) if n * wide * M.itemsize <= NEAR_BYTES else PART_BYTES // M.itemsize
     for x in range(0, max(wide, 1), part):

@@ -34,7 +34,7 @@ class EventPlan(NamedTuple):
     count: np.ndarray  # arrivals
     scale: np.ndarray  # leak since the unit's last event
     arriving: np.ndarray  # (entries) place in the store
-    weight: np.ndarray  # (entries) coupling times the leak that followed
+    weight: np.ndarray  # (entries) entry of the step Jacobian times the leak that followed
     sent_ptr: np.ndarray  # (segments * lanes, N + 1) rows that each unit has sent in a segment
     sent_slot: np.ndarray
     sent_power: np.ndarray  # (decays, rows sent) what a readout keeps of them until the end of the tape

@@ -1,4 +1,4 @@
-"""Compiled loop that writes down when rows of the influence are brought up to date, and from what (see ``schedule``)."""
+"""Compiled loop that writes down when rows of the influence are brought up to date, and from what (see ``event_plan``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where every unit hears every sender: rows as products of matrices, four at a time, and the couplings laid out for that."""
+"""Where every unit hears every sender: products of matrices, four rows at a time, and the step Jacobian laid out for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled loops that carry the state transitions of a sequence forward (see ``transition``)."""
+"""Compiled loops that carry the state transitions of a sequence forward (see ``update``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _identity(P, W, column, K, k0, N):
 
 @njit(fastmath=FAST, cache=True)
 def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef, into):
-    """Phi(t, t-1) of units k0 .. k0 + K - 1, from lists: leaks, and couplings times the gains of the step before."""
+    """Phi(t, t-1) of units k0 .. k0 + K - 1, from lists: leaks, and the step Jacobian times the gains of the step before."""
     inside = 0
     for a in range(n):
         into[a] = -1

@@ -105,3 +105,46 @@ def add_gradient(gradient, g, b, r0, r1, runs, theta, position):
         if position[b, run] >= 0:
             for x in range(runs[run], runs[run + 1]):
                 gradient[theta[x]] += g[position[b, run] + x - runs[run]]
+
+
+# -- leaky readouts: what they were told before the tape is read first, what the tape tells them is written last -------------
+@njit(cache=True)
+def heard_units(losses, outputs, units):
+    """Which of the ``units`` the first so many leaky ``outputs`` hear."""
+    heard = np.zeros(len(units), np.bool_)
+    for o in range(outputs):
+        for u in range(len(units)):
+            heard[u] |= losses.out_weight[losses.leaky[o], units[u]] != 0
+    return heard
+
+
+@njit(fastmath=FAST, cache=True)
+def read_readouts(g, Z, at, stride, past, places, weights, wide):
+    """g += ``past`` (outputs) times the readouts' rows from Z[at] on. Returns how many were read."""
+    m = 0
+    for o in range(len(past)):
+        if past[o] != 0:
+            places[0], weights[0] = at + o * stride, past[o]
+            sum_rows(g, 0, g.dtype.type(1), Z, places, weights, 1, wide)
+            m += 1
+    return m
+
+
+@njit(fastmath=FAST, cache=True)
+def write_readouts(Z, at, stride, losses, outputs, F, units, summed, places, weights, wide):
+    """Rows of the first so many leaky ``outputs`` from Z[at] on <- their leak times the old ones + readout weights times F.
+
+    F (decays, units, stride): sums of the rows that each of the ``units`` has sent, where it has ``summed`` any. Returns how
+    many rows were read.
+    """
+    rows = 0
+    for o in range(outputs):
+        m = 0
+        for u in range(len(units)):
+            if summed[u]:
+                place = (losses.kind[o] * len(units) + u) * stride
+                places[m], weights[m] = place, losses.out_weight[losses.leaky[o], units[u]]
+                m += 1
+        sum_rows(Z, at + o * stride, losses.kept[o], F, places, weights, m, wide)
+        rows += m + 1
+    return rows

@@ -10,7 +10,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_explicit, send_rows, wake, widen
+from ..blocks.columns import (
+    AHEAD,
+    add_gradient,
+    add_immediate,
+    heard_units,
+    locate_gains,
+    read_readouts,
+    send_explicit,
+    send_rows,
+    wake,
+    widen,
+    write_readouts,
+)
 from ..simd.rows import FAST, prefetch, send_sum, sum_rows, sum_slots
 
 
@@ -43,13 +55,12 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
         plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
     )  # fmt: skip
     starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
-    direct, leaky, kind, kept, past, out_weight = (
-        losses.direct, losses.leaky, losses.kind, losses.kept, losses.past, losses.out_weight,
-    )  # fmt: skip
-    N, L, K, t0 = len(size), len(leaky), len(sent_power), cuts[0]
+    direct, past = losses.direct, losses.past
+    N, L, K, t0 = len(size), len(losses.leaky), len(sent_power), cuts[0]
     written = 0 if last else L  # leaky outputs whose rows are written
     steps = cuts[-1] - cuts[0]
     flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
+    every = np.arange(N)
     for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -63,10 +74,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
         room = max(store, K * N, N, 1)
         places, weights = np.zeros(room, np.int64), np.zeros(room, dtype)
         gain = np.empty(c1 - c0, np.int64)
-        speaks = np.zeros(N, np.bool_)
-        for o in range(written):
-            for i in range(N):
-                speaks[i] |= out_weight[leaky[o], i] != 0
+        heard = heard_units(losses, written, every)
         propagate, immediate, emit, read = 0, 0, 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             base = B * first_M[gr] + b * N * stride
@@ -77,11 +85,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
             summed[:] = False
-            for o in range(L):
-                if past[b, o] != 0:
-                    places[0], weights[0] = z_base + o * stride, past[b, o]
-                    sum_rows(g, 0, one, Z, places, weights, 1, wide)
-                    read += w
+            read += w * read_readouts(g, Z, z_base, stride, past[b], places, weights, wide)
             before = past_active[b]
             for c in range(len(cuts) - 1):
                 begins, ends = cuts[c], cuts[c + 1]
@@ -170,21 +174,14 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                         sum_slots(M, base + i * stride, leak, sent, 0, stride, arriving, at, weight, at, n, wide)
                         propagate += (n + (leak != 0)) * w
                     at, n = sent_ptr[lot, i], sent_ptr[lot, i + 1] - sent_ptr[lot, i]
-                    if n and speaks[i]:
+                    if n and heard[i]:
                         for k in range(K):
                             sum_slots(F, (k * N + i) * stride, one if summed[i] else zero, sent, 0, stride, sent_slot, at,
                                        flat_power, k * sent_power.shape[1] + at, n, wide)  # fmt: skip
                         summed[i] = True
                         read += K * n * w
                 before = n_active[ends - 1, b]
-            for o in range(written):
-                m = 0
-                for i in range(N):
-                    if summed[i]:
-                        places[m], weights[m] = (kind[o] * N + i) * stride, out_weight[leaky[o], i]
-                        m += 1
-                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
-                read += (m + 1) * w
+            read += w * write_readouts(Z, z_base, stride, losses, written, F, every, summed, places, weights, wide)
             width[b, gr] = w
             add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..blocks.columns import add_gradient, add_immediate, locate_gains, wake
+from ..blocks.columns import add_gradient, add_immediate, heard_units, locate_gains, read_readouts, wake, write_readouts
 from ..simd.rows import FAST, sum_rows, sum_slots
 
 
@@ -109,9 +109,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
     n_active, active_units, active_slot = active.count, active.units, active.slot
     starts, pre, sent, lag, coef = jacobian.starts, jacobian.pre, jacobian.slot, jacobian.lag, jacobian.coef
     powers = losses.powers
-    direct, leaky, kind, kept, past, out_weight = (
-        losses.direct, losses.leaky, losses.kind, losses.kept, losses.past, losses.out_weight,
-    )  # fmt: skip
+    direct, leaky, kept, past, out_weight = losses.direct, losses.leaky, losses.kept, losses.past, losses.out_weight
     N, D = len(S), len(slot) // max(1, B * len(reach))  # D: steps that rows are in flight at most
     L, written = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = coef.reshape(-1)
@@ -138,10 +136,8 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
         summed = written > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
         F = np.zeros(len(powers) * units * stride if summed else 0, dtype)
-        touched, heard = np.zeros(units, np.bool_), np.zeros(units, np.bool_)
-        for u in range(units if summed else 0):
-            for o in range(L):
-                heard[u] |= out_weight[leaky[o], reach[first + u]] != 0
+        reached = reach[first : first + units]
+        touched, heard = np.zeros(units, np.bool_), heard_units(losses, L if summed else 0, reached)
         places, rows_now, units_now = np.zeros(most, np.int64), np.zeros(N, np.int64), np.zeros(N, np.int64)
         weights, signals = np.zeros(most, dtype), np.zeros(N, dtype)
         # of each column, in the order of sources: its place in tape_B (or tape_P) in one lane; states; how far these lie apart
@@ -164,11 +160,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
             wide = (w + simd_width - 1) // simd_width * simd_width
             locate_gains(gain, c0, c1, term, b, B)
             g[:] = 0
-            for o in range(L):
-                if past[b, o] != 0:
-                    places[0], weights[0] = z_base + o * stride, past[b, o]
-                    sum_rows(g, 0, one, Z, places, weights, 1, wide)
-                    read += w
+            read += w * read_readouts(g, Z, z_base, stride, past[b], places, weights, wide)
             for u in range(units if summed else 0):
                 if touched[u]:
                     touched[u] = False
@@ -289,14 +281,8 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
                 if m:
                     sum_rows(g, 0, one, E, rows_now, signals, m, wide)
                     read += m * w
-            for o in range(L if summed else 0):
-                m = 0
-                for u in range(units):
-                    if touched[u]:
-                        places[m], weights[m] = (kind[o] * units + u) * stride, out_weight[leaky[o], reach[first + u]]
-                        m += 1
-                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
-                read += (m + 1) * w
+            outputs = L if summed else 0
+            read += w * write_readouts(Z, z_base, stride, losses, outputs, F, reached, touched, places, weights, wide)
             width[b, gr] = w
             add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate

@@ -10,7 +10,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..blocks.columns import AHEAD, add_gradient, add_immediate, locate_gains, send_explicit, send_rows, wake, widen
+from ..blocks.columns import (
+    AHEAD,
+    add_gradient,
+    add_immediate,
+    heard_units,
+    locate_gains,
+    read_readouts,
+    send_explicit,
+    send_rows,
+    wake,
+    widen,
+    write_readouts,
+)
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, combine, combine_slots, sum_rows
 
@@ -101,12 +113,12 @@ def _note_explicit(units, n, q, b, B, k0, k1, size, local, start_q, Q, col_ptr, 
 
 
 @njit(fastmath=FAST, cache=True)
-def _sum_sent(F, touched, speaks, units, n, powers, step, stride, sent, places, weights, wide):
+def _sum_sent(F, touched, heard, units, n, powers, step, stride, sent, places, weights, wide):
     """F <- F + decay^(steps left) E for the readouts, of one step. Returns rows added."""
     one, done, N, K = F.dtype.type(1), 0, len(touched), len(powers)
     for a in range(n):
         j = units[a]
-        if speaks[j]:
+        if heard[j]:
             for k in range(K):
                 at = (k * N + j) * stride
                 if not touched[j]:
@@ -155,28 +167,23 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
     past_active, past_units, past_o, past_q = previous.count, previous.units, previous.o, previous.q
     starts, slot, coef, all_to_all = jacobian.starts, jacobian.slot, jacobian.coef, jacobian.all_to_all
     powers = losses.powers
-    direct, leaky, kind, kept, past, out_weight = (
-        losses.direct, losses.leaky, losses.kind, losses.kept, losses.past, losses.out_weight,
-    )  # fmt: skip
+    direct, leaky, kept, past, out_weight = losses.direct, losses.leaky, losses.kept, losses.past, losses.out_weight
     N, L, K = len(size), len(leaky), len(powers)
     written = 0 if last else L  # leaky outputs whose rows are written
     flat_coef = coef.reshape(-1)
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     most = max(past_active.max(), n_active[t0:t1].max())
     summed = written > 0 and t1 - t0 > 1  # by F: decaying sums of the rows that each unit sends
+    every = np.arange(N)
     for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
         c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
         stride = stride_of[gr]
         dtype = M.dtype
-        one = dtype.type(1)
         sent, g = np.empty(most * stride, dtype), np.zeros(stride, dtype)
         F = np.empty(K * N * stride if summed else 0, dtype)
-        touched, speaks = np.zeros(N, np.bool_), np.zeros(N, np.bool_)
-        for o in range(written):
-            for i in range(N):
-                speaks[i] |= out_weight[leaky[o], i] != 0
+        touched, heard = np.zeros(N, np.bool_), heard_units(losses, written, every)
         places, weights, scales = np.zeros(max(K, 1) * N, np.int64), np.zeros(max(K, 1) * N, dtype), np.zeros(N, dtype)
         gain = np.empty(c1 - c0, np.int64)
         # the rows sent in the last step, if they are not stored
@@ -201,11 +208,7 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
             )  # fmt: skip
             g[:] = 0
             touched[:] = False
-            for o in range(L):
-                if past[b, o] != 0:
-                    places[0], weights[0] = z_base + o * stride, past[b, o]
-                    sum_rows(g, 0, one, Z, places, weights, 1, wide)
-                    read += w
+            read += w * read_readouts(g, Z, z_base, stride, past[b], places, weights, wide)
             for t in range(t0, t1):
                 row, units, n = (t - t0) * B + b, active_units[t, b], n_active[t, b]
                 if all_to_all:
@@ -252,21 +255,15 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
                     placed, runs, position,
                 )  # fmt: skip
                 if summed:
-                    read += w * _sum_sent(F, touched, speaks, units, n, powers, t - t0, stride, sent, places, weights, wide)
+                    read += w * _sum_sent(F, touched, heard, units, n, powers, t - t0, stride, sent, places, weights, wide)
                 for o in range(0 if summed else written):
                     for a in range(n):
                         places[a], weights[a] = a * stride, out_weight[leaky[o], units[a]]
                     sum_rows(Z, z_base + o * stride, kept[o], sent, places, weights, n, wide)
                     read += (n + 1) * w
                 read += w * _add_signals(g, units, n, direct[t, b], stride, sent, places, weights, wide)
-            for o in range(L if summed else 0):
-                m = 0
-                for i in range(N):
-                    if touched[i]:
-                        places[m], weights[m] = (kind[o] * N + i) * stride, out_weight[leaky[o], i]
-                        m += 1
-                sum_rows(Z, z_base + o * stride, kept[o], F, places, weights, m, wide)
-                read += (m + 1) * w
+            outputs = L if summed else 0
+            read += w * write_readouts(Z, z_base, stride, losses, outputs, F, every, touched, places, weights, wide)
             width[b, gr] = w
             add_gradient(gradient[chunk], g, b, r0, r1, runs, theta, position)
         counts[task, 0] += propagate

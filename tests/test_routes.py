@@ -109,9 +109,10 @@ def test_the_reason_is_written_down(caplog) -> None:
 
 @pytest.mark.parametrize("tau", [None, 5, 1])
 def test_zeros_while_training_are_those_of_the_textbook(tau: int | None) -> None:
-    """The demo's spiral run: whole sequences go by transitions, and their influence is never touched."""
+    """The demo's spiral run: whole sequences go by transitions, asked for or not, and their influence is never touched."""
     found, thetas = [], []
-    for learner, every in ((srl.RTRL(), 2), (srl.RTRL(dense=True), 2), (srl.RTRL(), None)):
+    first = srl.RTRL(route=None if tau else "transitions")
+    for learner, every in ((first, 2), (srl.RTRL(dense=True), 2), (srl.RTRL(), None)):
         net = spiral_network()
         history = srl.fit(net, srl.tasks.spiral(0), learner, srl.optimizers.adam(3e-3), steps=4, batch=4, tau=tau,
                           zeros_every=every, progress=False)  # fmt: skip

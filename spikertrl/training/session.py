@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ class Session:
         """
         began = time.perf_counter()
         sequence = self.task.kind == "sequence"
-        self.watched = self.memory if watch and not sequence else self.learner.init(self.net, self.batch) if watch else None
+        self.watched = self.memory if watch and not sequence else self._watcher.init(self.net, self.batch) if watch else None
         x, labels = self.task.batch(self.batch)
         x = as_input(self.net, x)
         if x.shape[1] != self.batch:
@@ -134,13 +134,18 @@ class Session:
             )
         self.sim.reset_lanes(fresh[part.start])
 
+    @property
+    def _watcher(self) -> Learner:
+        """The learner, without a route that was asked for: not every route brings the influence up to date."""
+        return replace(self.learner, route=None) if getattr(self.learner, "route", None) else self.learner  # type: ignore[type-var]
+
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = self._simulate(x, start)
         signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
         gradient = self.learner.update(self.memory, tape, signal)
         if self.watched is not None and self.watched is not self.memory:
-            self.learner.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
+            self._watcher.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
         self._check(signal.value, gradient)
         fired = int(np.count_nonzero(tape.units(self.net.wiring)))
         active = int(tape.active(self.net.wiring)[0].sum())

@@ -52,11 +52,17 @@ def test_loops_over_units_become_vector_instructions(name):
 
 @pytest.mark.parametrize("model", ["egru", "rnn"])
 def test_what_is_no_number_stays_so(model):
-    net = srl.Network().add_input("x", 1).add_population("h", srl.models.load(model), 5).connect("x", "h").connect("h", "h")
-    net = net.add_readout("z", "h", 1).initialize(0)
-    assert np.isfinite(srl.simulate(net, np.ones((3, 1, 1))).z).all()
-    net.view(net.theta)["h"]["bias_u" if model == "egru" else "bias_h"][2] = np.nan
-    assert np.isnan(srl.simulate(net, np.ones((3, 1, 1))).z).all()
+    """The cell alone: a network says so before, or after."""
+    cell = compile_model(srl.models.load(model), "float32")
+    values = {**cell.defaults, "surrogate.gamma": 1.0, "surrogate.width": 1.0}
+    phi = np.repeat(np.array([[values[name]] for name in cell.phi], np.float32), 5, axis=1)
+    constants, message = np.zeros((cell.n_constants, 5), np.float32), np.zeros((1, 5), np.float32)
+    cell.constants(phi, np.float32(1e-3), constants)
+    state, current = np.zeros((1, len(cell.states), 5), np.float32), np.full((1, len(cell.ports), 5), 0.5, np.float32)
+    current[..., 2] = np.nan
+    after = np.zeros_like(state)
+    cell.advance(state, current, phi, constants, after, message)
+    assert np.isnan(after[0, 0]).tolist() == [False, False, True, False, False]
 
 
 FUNCTIONS = {  # of one input: text, and the same in double precision; "exact": correctly rounded, but for rare ties

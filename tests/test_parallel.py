@@ -26,11 +26,11 @@ needs_mpi = pytest.mark.skipif(
 )
 
 
-def mpiexec(script: str, ranks: int) -> str:
-    """What a script says when run by so many processes of one thread each; first by one, so that one compiles for all."""
+def mpiexec(ranks: int) -> str:
+    """What the scripts say when run by so many processes of one thread each; first by one, so that one compiles for all."""
     alone = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
     for n in (1, ranks):
-        command = [str(FOUND), "-n", str(n), sys.executable, "-m", "mpi4py", str(HERE / "ranks" / script)]
+        command = [str(FOUND), "-n", str(n), sys.executable, "-m", "mpi4py", str(HERE / "ranks")]
         done = subprocess.run(command, env=os.environ | alone, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -38,8 +38,9 @@ def mpiexec(script: str, ranks: int) -> str:
 
 @needs_mpi
 def test_ranks_have_the_gradient_of_one_to_the_bit_train_alike_and_fail_together() -> None:
-    said = mpiexec("columns.py", 4).splitlines()
-    assert said == [f"compared {COMPARED}", "trained", "shut"]
+    """Columns over ranks; and lanes over ranks: the mean gradient, to the bit every time."""
+    said = mpiexec(4).splitlines()
+    assert said == ["agree 8", f"compared {COMPARED}", "trained", "shut"]
 
 
 COMPARED = 234  # gradients that the script looks at
@@ -109,11 +110,6 @@ def test_a_part_of_the_columns_takes_the_road_of_all_of_them() -> None:
     assert part.M.nbytes < 0.5 * whole.M.nbytes
     assert part.facts.influence_bytes == whole.M.nbytes
     np.testing.assert_array_equal(part.layout.group, whole.layout.group)
-
-
-@needs_mpi
-def test_lanes_over_ranks_have_the_mean_gradient_and_repeat_to_the_bit() -> None:
-    assert mpiexec("lanes.py", 4).splitlines() == ["agree 8"]
 
 
 def test_lanes_are_shared_out_without_a_gap_or_refused() -> None:

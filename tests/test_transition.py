@@ -64,7 +64,7 @@ def test_equals_the_textbook_and_backpropagation(room, when, density, decay, lan
 
 
 @pytest.mark.parametrize("density", [None, 0.3], ids=["dense", "sparse"])
-@pytest.mark.parametrize("length", [1, 2, 3, 7, STEPS - 1, 40])
+@pytest.mark.parametrize("length", [1, 7, 40])
 def test_segments_of_any_length(length, density):
     for when in ((STEPS - 1,), (0, 3, 9), (5,), tuple(range(STEPS))):
         with override(segment_length=length, aside_bytes=1, transition_rate=1e9):  # lane by lane

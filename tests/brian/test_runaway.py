@@ -46,6 +46,7 @@ def spike_table(spikes: b2.SpikeMonitor) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_what_differs_is_rounding() -> None:
     """The same spikes, and voltages that differ no more than Brian2's own do when they start one unit in the last place off."""
     brian, v, spikes = quadratic(3.0)

@@ -180,6 +180,3 @@ def plain(dtype: str) -> srl.Network:
     net.add_population("h", srl.models.egru, 48, theta=0.3, surrogate=srl.surrogates.triangle(0.7, 0.1))
     return net.connect("x", "h").connect("h", "h", density=0.15, seed=2).add_readout("z", "h", OUTPUTS).initialize(1)
 
-
-if __name__ == "__main__":
-    main()

@@ -48,6 +48,3 @@ def main() -> None:
     if WORLD.rank == 0:
         print(f"agree {done}", flush=True)
 
-
-if __name__ == "__main__":
-    main()

@@ -133,7 +133,7 @@ def _threshold(model: Model, write: Writer, positive: set[str]) -> str:
         return write.expression(model.threshold) if model.threshold else ""
     if model.threshold:
         condition = sympy.sympify(discretise.expression(model.threshold, variables))
-        said = discretise._as_event(condition, sympy.Integer(1))
+        said = discretise._as_event(condition, {})
         ratio = sympy.simplify(event.args[0] / said.args[0]) if isinstance(said, Event) else sympy.Integer(0)
         if ratio.xreplace({real(n): sympy.Symbol(n, positive=True) for n in positive}).is_positive:
             return write.expression(model.threshold)

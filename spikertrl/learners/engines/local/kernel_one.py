@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ..simd.borrowed import borrowed
 from ..simd.rows import FAST
 
 
@@ -151,6 +152,8 @@ def sweep(tasks, tables, linear, last_o, last_q, alone, loops, messages, begin, 
     synapses, run_ptr, runs, offset = places.synapses, places.run_ptr, places.runs, places.offset
     most, widest = places.most, places.widest
     tau, apart = len(tape_A), first_C[-1]
+    M, F, messages, gradient = borrowed(M), borrowed(F), borrowed(messages), borrowed(gradient)
+    theta, runs, offset, leaky = borrowed(theta), borrowed(runs), borrowed(offset), borrowed(leaky)
     for task in range(len(tasks)):
         unit = np.zeros(2, M.dtype)
         unit[1] = 1

@@ -1,5 +1,7 @@
 # Everything runs in .venv, which is made on first use. Needs Python >= 3.11, make and a package registry.
-# Bytecode is made when a module is first imported: most of what is installed never is.
+# Bytecode is made when a module is first imported: most of what is installed never is. Without it every process that a test
+# starts would read all of its imports as text, ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

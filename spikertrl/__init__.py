@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .lazy import module as _module
+
 if TYPE_CHECKING:
     from . import checks, constraints, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
     from .brian.read.errors import BrianImportError
@@ -105,19 +107,9 @@ def __getattr__(name: str) -> Any:
     elif name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     else:
-        found = _module("nir.units" if name == "nir_models" else name)
+        found = _module(__name__, "nir.units" if name == "nir_models" else name)
     globals()[name] = found
     return found
-
-
-def _module(name: str) -> Any:
-    """A module of the package by its name."""
-    try:
-        return importlib.import_module(f".{name}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def __dir__() -> list[str]:

@@ -112,6 +112,7 @@ class _Limit:
 
 _limit = _Limit()
 
+
 @contextmanager
 def one_pool(blas_threads: int = 1):
     """Limit BLAS to ``blas_threads`` while compiled loops run in between; nested uses change nothing.

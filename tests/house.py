@@ -7,7 +7,7 @@ MOST_PARAMETERS = 20
 
 ROOMS = (
     # what others build on
-    "arguments", "derived", "html", "optional", "resources", "fitted", "storage", "threads",
+    "arguments", "derived", "html", "lazy", "optional", "resources", "fitted", "storage", "threads",
     # text
     "language", "surrogates", "model", "models",
     # -> compile

@@ -50,7 +50,7 @@ def test_a_long_compilation_is_told_once(clocks: list[Clock], caplog: pytest.Log
         with notice.compiling("egru"):
             pass
     assert clock.delay == notice.PATIENCE and clock.cancelled and len(clocks) == 1
-    assert [r.getMessage() for r in caplog.records] == ["compiling egru (once, about 15 s)"]
+    assert [r.getMessage() for r in caplog.records] == ["compiling egru (once; later starts take it from the cache)"]
 
 
 def test_short_ones_add_up(clocks: list[Clock], monkeypatch: pytest.MonkeyPatch) -> None:

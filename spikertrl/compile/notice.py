@@ -62,7 +62,7 @@ def _end(begun: tuple[Any, str, float] | None) -> None:
 def _tell(thing: str) -> None:
     if thing not in _told:
         _told.add(thing)
-        logger.warning("compiling %s (once, about 15 s)", thing)
+        logger.warning("compiling %s (once; later starts take it from the cache)", thing)
 
 
 def _thing(file: str) -> str:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from ..lazy import module
 
 
 def __getattr__(name: str) -> Any:
     """A file of this folder, imported when it is first asked for."""
-    try:
-        return importlib.import_module(f".{name}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return module(__name__, name)

@@ -9,6 +9,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl.optimizers import Optimizer
+from tolerances import DIFFERENCES
 
 LEARNERS = [srl.RTRL(), srl.SnAp(1), srl.EProp(), srl.BPTT(truncate=4), srl.RTRL(dense=True)]
 TINY = 1e-9  # the same steps in lanes beside other lanes: sums in another order, times what learning makes of it
@@ -241,3 +242,119 @@ def test_several_readouts_each_with_its_loss() -> None:
     one.predict_one(X[1, 0])
     one.learn_one({"z": [0.5]})
     assert not one.net.view(seen[-1])["c"]["weight"].any() and one.net.view(seen[-1])["z"]["weight"].any()
+
+
+# -- gradients of any direction, and labels that come late -----------------------------------------------------------------
+def textbook(net: srl.Network, x: np.ndarray, dz: np.ndarray) -> np.ndarray:
+    """dz . dz_T/dtheta by finite differences of the whole run."""
+    theta, found = net.theta.copy(), np.zeros(net.theta.size)
+
+    def said(step: float, k: int) -> float:
+        net.theta[...] = theta
+        net.theta[k] += step
+        return float((srl.simulate(net, x).z[-1] * dz).sum())
+
+    for k in range(theta.size):
+        ends = [said(step, k) for step in (-2e-4, -1e-4, 1e-4, 2e-4)]
+        found[k] = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / 12e-4
+    net.theta[...] = theta
+    return found
+
+
+def test_the_gradient_of_a_direction_is_that_of_the_textbook() -> None:
+    """A smooth network: finite differences of the run from its start, several directions at once, leak of the readout included."""
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.rnn, 3).connect("x", "h")
+    net.connect("h", "h", delay=2).add_readout("z", "h", 2, decay=0.5).initialize(1)
+    one, directions = online(net, srl.RTRL()), np.array([[1.0, 0.0], [0.0, 1.0], [0.3, -2.0]])
+    for t in range(6):
+        one.predict_one(X[t, 0])
+        if t == 2:
+            one.gradient_one([0.5, 0.5])
+    before = net.theta.copy()
+    found = one.gradient_one(directions)
+    np.testing.assert_array_equal(net.theta, before)
+    np.testing.assert_allclose(found[2], 0.3 * found[0] - 2 * found[1], rtol=1e-12, atol=1e-15)
+    for row, dz in zip(found, directions, strict=True):
+        expected = textbook(net, X[:6, :1], dz)
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(row, expected, rtol=DIFFERENCES, atol=1e-10)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_a_gradient_that_is_applied_is_what_is_learned(learner: Any) -> None:
+    """learn_one = gradient_one of the loss's direction, then apply; and the steps after it learn the same, too."""
+    one, two = (online(network(), learner, 1, srl.optimizers.adam(1e-2)) for _ in range(2))
+    for t in range(6):
+        z, same = one.predict_one(X[t, 0]), two.predict_one(X[t, 0])
+        one.learn_one([0.7])
+        gradients = two.gradient_one([z - 0.7, z * 0])
+        assert not gradients[1].any()
+        two.apply(gradients[0])
+        np.testing.assert_array_equal(z, same)
+    np.testing.assert_array_equal(one.net.theta, two.net.theta)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=repr)
+def test_labels_that_come_late(learner: Any, tmp_path: Any) -> None:
+    """Labels two steps late give the gradients that they would have given in time, through a file that is read on the way."""
+    kept: list[list[np.ndarray]] = [[], []]
+    timely, late = online(network(), Recording(learner, kept[0])), None
+    for t in range(8):
+        timely.predict_one(X[t, 0])
+        if t != 3:
+            timely.learn_one([t])
+    late = srl.Online(network(), Recording(learner, kept[1]), Still(), srl.losses.squared_error, horizon=2)
+    for t in range(8):
+        late.predict_one(X[t, 0])
+        if t == 6:
+            own = {"learner": late.learner, "optimizer": late.optimizer}
+            late = srl.load(late.save(tmp_path / "late.npz"), **own)
+        if t >= 2 and t != 5:
+            late.learn_one([t - 2], ago=2)
+    late.learn_one([6], ago=1)
+    late.learn_one([7])
+    assert np.abs(kept[0][-1]).max() > 1e-3
+    np.testing.assert_allclose(kept[1], kept[0], rtol=TINY, atol=1e-15)
+
+
+def test_a_late_label_is_learned_with_the_parameters_of_its_step() -> None:
+    """What was updated in between does not change the gradient of a step that waits, and moves from where theta is now."""
+    seen: list[np.ndarray] = []
+    first = online(network(), Recording(srl.RTRL(), seen))
+    for t in range(4):
+        first.predict_one(X[t, 0])
+        expected = first.gradient_one([1.0])
+    late = srl.Online(network(), srl.RTRL(), srl.optimizers.sgd(0.1), srl.losses.squared_error, horizon=1)
+    for t in range(4):
+        late.predict_one(X[t, 0])
+    late.apply(np.ones(late.net.theta.size))
+    np.testing.assert_array_equal(late.gradient_one([1.0]), expected)
+    moved = late.net.theta.copy()
+    late.apply(expected)
+    np.testing.assert_allclose(moved - late.net.theta, 0.1 * expected, rtol=1e-9, atol=1e-12)
+
+
+def test_steps_beyond_the_horizon_and_labels_out_of_order_are_refused() -> None:
+    late = srl.Online(network(), srl.SnAp(1), Still(), srl.losses.squared_error, horizon=2)
+    for t in range(4):
+        late.predict_one(X[t, 0])
+    with pytest.raises(ValueError, match=r"ago is 3; legal: a whole number 0 \.\. 2"):
+        late.learn_one([1.0], ago=3)
+    late.learn_one([1.0], ago=1)
+    for ago in (1, 2):
+        with pytest.raises(RuntimeError, match="once, in their order"):
+            late.learn_one([1.0], ago=ago)
+    late.learn_one([1.0])
+    with pytest.raises(RuntimeError, match="gradient_one needs a predict_one"):
+        late.gradient_one([1.0])
+    late.predict_one(X[4, 0])
+    for dz in (np.ones(2), np.ones((0, 1)), np.ones((2, 1, 1, 1)), "ab"):
+        with pytest.raises(ValueError, match="Online: dz"):
+            late.gradient_one(dz)
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        late.apply(np.full(late.net.theta.size, np.nan))
+    with pytest.raises(ValueError, match="flat like net.theta"):
+        late.apply(np.ones(3))
+    late.reset()
+    with pytest.raises(RuntimeError):
+        late.learn_one([1.0])

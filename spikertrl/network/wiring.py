@@ -101,6 +101,10 @@ class Wiring:
     out_trained: np.ndarray  # (O) bool
     of: Wiring | None = None  # the wiring whose columns these are a part of, see ``parallel``; None: these are all
 
+    def __deepcopy__(self, memo: dict) -> Wiring:
+        """It never changes: copies of what refers to it refer to it, too."""
+        return self
+
     @functools.cached_property
     def firsts(self) -> np.ndarray:
         """The first unit of every population."""

@@ -64,12 +64,12 @@ def load(
     file = storage.read(path, SAVED)
     with storage.refusal(file.path, SAVED):
         what = _kind(file)
-        batch = file.decode(part="batch")
+        lanes = {name: file.decode(part=name) for name in ("batch", "horizon") if name in file.names}
     net = _network(file, "network" if what == "online" else None)
     if what == "network":
         return net
     given = {"learner": learner, "optimizer": optimizer, "loss": loss, "constraints": constraints}
-    return _online.Online(net, batch=batch, **chosen(file, given))._go_on(file)
+    return _online.Online(net, **lanes, **chosen(file, given))._go_on(file)
 
 
 def _kind(file: storage.Stored) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 import os
@@ -50,10 +51,12 @@ class Online:
     batch : int
         Parallel lanes; with more than one, x_t is (batch, channels), z_t (batch, outputs) and labels are (batch,) or
         (batch, outputs).
+    horizon : int
+        Labels may come up to so many steps late, see ``learn_one``. The sensitivities wait as long: so many steps are kept as
+        they were, with the parameters that they were made with.
 
-    A label is that of the step last predicted: one that comes later cannot be learned any more, since the sensitivities have
-    moved on. Hold the input back until its label is known, or let the network answer late: give the label of step t - d as
-    the target of step t.
+    A label is that of the step last predicted, or of one ``ago`` steps before it, within the horizon. Without a horizon a late
+    label cannot be learned any more, since the sensitivities have moved on.
 
     Examples
     --------
@@ -72,7 +75,7 @@ class Online:
     @other_words("Online", {"batch_size": "batch", "lanes": "batch"}, RATE | {"tau": "Online updates at every step"})
     def __init__(
         self, net: Network, learner: Learner, optimizer: Optimizer, loss: LossRule | Mapping[str, LossRule], *, batch: int = 1,
-        constraints: Given | None = None,
+        constraints: Given | None = None, horizon: int = 0,
     ) -> None:  # fmt: skip
         self.net = arguments.network("Online", net)
         self.learner, self.optimizer = learner_of("Online", learner), optimizer_of("Online", optimizer)
@@ -84,7 +87,9 @@ class Online:
             self.memory = self.learner.init(net, batch)
         self._keep(net.theta)
         self._opt = self.optimizer.init(net.theta)
-        self._tape: Tape | None = None
+        self.horizon = whole("Online", "horizon", horizon, 0)
+        self._newest: Tape | None = None  # its arrays are the machine's, until the next step
+        self._waiting: list[Tape] = []  # steps whose labels may still come, oldest first; the influence stands before them
 
     @property
     def steps(self) -> int:
@@ -103,39 +108,127 @@ class Online:
         """
         x = self._input(x_t)
         with one_pool():
-            self._learn_nothing()
-            self._tape = self._machine.run(self.state, x)
-        z = self._tape.z[0]
+            self._pass_over(len(self._waiting) - self.horizon)
+            self._waiting = [tape if tape is not self._newest else tape.copy() for tape in self._waiting]
+            self._newest = self._machine.run(self.state, x)
+        self._waiting.append(self._newest)
+        z = self._newest.z[0]
         return z[0].copy() if self.batch == 1 else z.copy()
 
-    def learn_one(self, y_t: Any) -> float:
+    def learn_one(self, y_t: Any, *, ago: int = 0) -> float:
         """Learn from the label of the step last predicted (a mapping if ``loss`` is one); returns its loss.
+
+        Parameters
+        ----------
+        y_t : array_like
+            (batch,) or (batch, outputs).
+        ago : int
+            The label is of the step so many steps before the last one, at most ``horizon``. Its gradient is that of then: of
+            what was said then, with the parameters of then; it moves the parameters of now. Steps before it are passed over:
+            labels come in the order of their steps.
 
         Raises
         ------
         RuntimeError
-            If no step is waiting for its label.
+            If that step does not wait for its label: it was learned from or passed over, or nothing was predicted yet.
         ValueError
-            If y_t is not (batch,) or (batch, outputs), or names a readout that ``loss`` does not.
+            If y_t is not (batch,) or (batch, outputs), names a readout that ``loss`` does not, or ago is beyond the horizon.
         FloatingPointError
             If the loss or the gradient is not finite, naming the parameter; the parameters stay as they were.
         """
-        if self._tape is None:
-            raise RuntimeError("learn_one needs a predict_one before it; each prediction can be learned from once")
+        before = self._place("learn_one", ago)
         loss = self._loss(y_t)
-        tape, self._tape = self._tape, None
         with one_pool(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
+            tape = self._take(before)
             signal = signal_of(self.net, loss, tape, 0, 1)
             gradient = self.learner.update(self.memory, tape, signal)
-            if fault := fault_of(self.net, signal.value, gradient):
-                raise FloatingPointError(f"Online, step {tape.start}: {fault}; nothing was changed; lower the learning rate")
-            descend(self.net, self.optimizer, self._opt, gradient, self._keep)
+            self._check(tape.start, signal.value, gradient)
+            self._descend(gradient)
         return signal.value
 
+    def gradient_one(self, dz: Any, *, ago: int = 0) -> np.ndarray:
+        """The gradient of a direction of the outputs of the step last predicted, d(sum of dz * z_t)/dtheta; nothing is learned.
+
+        For rules that need a gradient before they know what it is worth, as temporal differences do: keep it, or a trace of
+        it, and give ``apply`` what is to be descended. As ``learn_one`` it can be asked once for a step.
+
+        Parameters
+        ----------
+        dz : array_like
+            (outputs,), or (batch, outputs) with several lanes, whose gradients are added up; or several directions at once,
+            one more axis in front. Every direction beyond the first costs a copy of the learner's memory and an update of it.
+        ago : int
+            As in ``learn_one``.
+
+        Returns
+        -------
+        ndarray
+            Flat, like ``net.theta``; of several directions (directions, parameters).
+
+        Raises
+        ------
+        RuntimeError, FloatingPointError
+            As in ``learn_one``.
+        ValueError
+            If dz has another shape, or ago is beyond the horizon.
+
+        Examples
+        --------
+        >>> import numpy as np, spikertrl as srl
+        >>> net = srl.Network().add_input("x", 1).add_population("h", srl.models.egru, 8).connect("x", "h")
+        >>> net = net.connect("h", "h").add_readout("z", "h", 2).initialize(0)
+        >>> online = srl.Online(net, srl.SnAp(1), srl.optimizers.sgd(0.1), loss=srl.losses.squared_error)
+        >>> z = online.predict_one([1.0])
+        >>> value, policy = online.gradient_one([[1, 0], [0, 1]])       # dz_0/dtheta and dz_1/dtheta
+        >>> online.apply(-value)                                        # descends -value: z_0 grows
+        >>> online.reset()
+        >>> bool(online.predict_one([1.0])[0] > z[0])
+        True
+        """
+        before = self._place("gradient_one", ago)
+        given = arguments.numbers("Online", "dz", dz)
+        full = (self.batch, self.net.wiring.n_outputs)
+        one = full[1:] if self.batch == 1 else full
+        if given.shape not in (one, full) and (given.shape[1:] not in (one, full) or not len(given)):
+            raise ValueError(f"Online: dz has shape {given.shape}; legal: {one}, or several of them along a first axis")
+        directions = given.astype(self.net.dtype).reshape(-1, 1, *full)
+        several = given.shape not in (one, full)
+        with one_pool(), np.errstate(over="ignore", invalid="ignore"):
+            tape = self._take(before)
+            memories = [copy.deepcopy(self.memory) for _ in directions[1:]] + [self.memory]
+            found = [
+                self.learner.update(memory, tape, Signal(0.0, direction))
+                for memory, direction in zip(memories, directions, strict=True)
+            ]
+            for gradient in found:
+                self._check(tape.start, 0.0, gradient)
+        return np.stack(found) if several else found[0]
+
+    def apply(self, gradient: Any) -> None:
+        """One step of the optimizer down a flat gradient, which may be of any step, or a sum of several; then the constraints.
+
+        Raises
+        ------
+        ValueError
+            If it is not of the length of ``net.theta``.
+        FloatingPointError
+            If it is not finite, naming the parameter; the parameters stay as they were.
+        """
+        given = arguments.numbers("Online", "gradient", gradient)
+        if given.shape != self.net.theta.shape:
+            raise ValueError(f"Online: gradient has shape {given.shape}; legal: {self.net.theta.shape}, flat like net.theta")
+        with np.errstate(over="ignore", invalid="ignore"):
+            given = given.astype(self.net.dtype, copy=False)
+            self._check(self.steps, 0.0, given)
+            self._descend(given)
+
     def reset(self, lanes: np.ndarray | None = None) -> None:
-        """Start new sequences in some lanes (bool (batch,)), default all: states, events in flight and influence."""
+        """Start new sequences in some lanes (bool (batch,)), default all: states, events in flight and influence.
+
+        Labels of steps before it cannot be learned any more.
+        """
         with one_pool():
-            self._learn_nothing()
+            self._pass_over(len(self._waiting))
         self.state.reset_lanes(lanes)
 
     def save(self, path: str | os.PathLike[str], *, functions: str = "refuse") -> Path:
@@ -171,7 +264,8 @@ class Online:
         (3, True)
         """
         tree = {"saved": "online", "version": VERSION, "network": self.net.tree(functions), "batch": self.batch}
-        return storage.save(path, tree | saved.settings(self) | self._carried() | {"tape": self._tape}, saved.SAVED)
+        tree["horizon"] = self.horizon
+        return storage.save(path, tree | saved.settings(self) | self._carried() | {"waiting": self._waiting}, saved.SAVED)
 
     def _carried(self) -> dict[str, Any]:
         """What goes on from step to step."""
@@ -186,14 +280,42 @@ class Online:
         with storage.refusal(file.path, file.kind):
             self.state.restore(found["simulation"])
         self.memory, self._opt = found["memory"], found["moments"]
-        self._tape = saved.part_like(file, "tape", None, self.net.wiring)
+        if "waiting" in file.names:
+            self._waiting = saved.part_like(file, "waiting", None, self.net.wiring)
+        else:  # a file from before labels could be late
+            tape = saved.part_like(file, "tape", None, self.net.wiring)
+            self._waiting = [] if tape is None else [tape]
         return self
 
-    def _learn_nothing(self) -> None:
-        """A step that got no label still moves the influence."""
-        if self._tape is not None:
-            tape, self._tape = self._tape, None
+    def _place(self, where: str, ago: Any) -> int:
+        """How many waiting steps lie before the one ``ago`` steps before the last."""
+        ago = whole("Online", "ago", ago, 0, self.horizon)
+        for place, tape in enumerate(self._waiting):
+            if tape.start == self.steps - 1 - ago:
+                return place
+        raise RuntimeError(f"{where} needs a predict_one before it; each prediction can be learned from once, in their order")
+
+    def _take(self, before: int) -> Tape:
+        """Pass over so many waiting steps; the next one."""
+        self._pass_over(before)
+        return self._waiting.pop(0)
+
+    def _pass_over(self, count: int) -> None:
+        """Steps that got no label still move the influence."""
+        for _ in range(count):
+            tape = self._waiting.pop(0)
             self.learner.update(self.memory, tape, Signal(0.0, np.zeros_like(tape.z)))
+
+    def _descend(self, gradient: np.ndarray) -> None:
+        """Move the parameters; a step that still waits keeps those that it was made with."""
+        if self._waiting:
+            newest = self._waiting[-1]
+            newest.theta = newest.theta.copy()
+        descend(self.net, self.optimizer, self._opt, gradient, self._keep)
+
+    def _check(self, step: int, value: float, gradient: np.ndarray) -> None:
+        if fault := fault_of(self.net, value, gradient):
+            raise FloatingPointError(f"Online, step {step}: {fault}; nothing was changed; lower the learning rate")
 
     def _input(self, x_t: Any) -> np.ndarray:
         """x_t as (1, batch, channels)."""

@@ -46,6 +46,10 @@ class Layout:
     full_reach: np.ndarray  # (groups) bool
     of: Layout | None = None  # the layout of the undivided wiring, where this one has a part of its columns
 
+    def __deepcopy__(self, memo: dict) -> Layout:
+        """It never changes: copies of what refers to it refer to it, too."""
+        return self
+
     @property
     def undivided(self) -> Layout:
         """The layout of all columns, which decides how these are computed."""

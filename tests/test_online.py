@@ -262,7 +262,7 @@ def textbook(net: srl.Network, x: np.ndarray, dz: np.ndarray) -> np.ndarray:
 
 
 def test_the_gradient_of_a_direction_is_that_of_the_textbook() -> None:
-    """A smooth network: finite differences of the run from its start, several directions at once, leak of the readout included."""
+    """A smooth network: finite differences of the run from its start, several directions at once, a leaky readout."""
     net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.rnn, 3).connect("x", "h")
     net.connect("h", "h", delay=2).add_readout("z", "h", 2, decay=0.5).initialize(1)
     one, directions = online(net, srl.RTRL()), np.array([[1.0, 0.0], [0.0, 1.0], [0.3, -2.0]])
@@ -353,7 +353,7 @@ def test_steps_beyond_the_horizon_and_labels_out_of_order_are_refused() -> None:
             late.gradient_one(dz)
     with pytest.raises(FloatingPointError, match="is not finite"):
         late.apply(np.full(late.net.theta.size, np.nan))
-    with pytest.raises(ValueError, match="flat like net.theta"):
+    with pytest.raises(ValueError, match="flat like net"):
         late.apply(np.ones(3))
     late.reset()
     with pytest.raises(RuntimeError):

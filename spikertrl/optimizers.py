@@ -202,7 +202,9 @@ class Optimizer(ABC):
         grad = np.asarray(grad, theta.dtype)
         if grad.shape != theta.shape:
             raise ValueError(f"optimizer: grad has shape {grad.shape} and theta {theta.shape}; they must be equal")
-        if not np.isfinite(grad).all():
+        with np.errstate(over="ignore", invalid="ignore"):  # a sum of numbers one of which is not finite is not
+            total = np.add.reduce(grad, None)
+        if not (np.isfinite(total) or np.isfinite(grad).all()):
             wrong = np.flatnonzero(~np.isfinite(grad))
             raise FloatingPointError(
                 f"optimizer: {wrong.size} of {grad.size} entries of the gradient are NaN or infinite, first at index "

@@ -84,28 +84,38 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@functools.cache
+def _blas() -> list[Any]:
+    return [library for library in _controller().lib_controllers if library.user_api == "blas"]
+
+
 class _Limit:
     """The limit on BLAS: set by the first thread that enters, put back by that thread (OpenBLAS may not obey another)."""
 
     def __init__(self) -> None:
-        self.lock, self.limiter, self.owner = threading.Lock(), None, 0
+        self.lock, self.before, self.owner = threading.Lock(), [], 0
 
     def enter(self, blas_threads: int) -> None:
         with self.lock:
-            if self.limiter is None:
-                self.limiter: Any = _controller().limit(limits=blas_threads, user_api="blas")
+            if not self.owner:
                 self.owner = threading.get_ident()
+                found = [(library, library.get_num_threads()) for library in _blas()]
+                self.before: list[tuple[Any, int]] = [pair for pair in found if pair[1] not in (None, blas_threads)]
+                for library, _ in self.before:
+                    library.set_num_threads(blas_threads)
 
     def leave(self) -> None:
         with self.lock:
-            if self.limiter is not None and self.owner == threading.get_ident():
-                self.limiter.restore_original_limits()
-                self.limiter = None
+            if self.owner == threading.get_ident():
+                for library, most in self.before:
+                    library.set_num_threads(most)
+                    getattr(library, "clear_controlling_thread", bool)()  # of OpenBLAS: another thread may set it next
+                self.before, self.owner = [], 0
 
     def forked(self, inside: bool) -> None:
         """In a fork only the thread that forked lives on: what another had set is put back."""
         self.lock = threading.Lock()
-        if self.limiter is not None and not (inside and self.owner == threading.get_ident()):
+        if self.owner and not (inside and self.owner == threading.get_ident()):
             self.owner = threading.get_ident()
             self.leave()
 

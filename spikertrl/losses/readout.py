@@ -113,13 +113,13 @@ class ReadoutLoss(Loss):
             empty = not counted.any()
         if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
             _check_values(self.kind, labels[those], n_out, z.dtype)
-        dz = np.zeros_like(z)
+        dz = np.zeros(z.shape, z.dtype)
         if empty:
             return Signal(0.0, {name: dz})
         said = z[counted]
         values, slope = rule(said.reshape(-1, n_out), labels[start : start + tau][counted].reshape(-1, *item))
         dz[counted] = (slope / count).reshape(said.shape)
-        return Signal(float(values.sum(dtype=np.float64)) / count, {name: dz})
+        return Signal(float(np.add.reduce(values, dtype=np.float64)) / count, {name: dz})
 
 
 # -- rules: readout (N, n_out) and labels of N counted entries -> values (N,), slopes (N, n_out) -----------------------------
@@ -140,7 +140,7 @@ def _binary(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _squared_error(z: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gap = z - targets.astype(z.dtype)
-    return 0.5 * (gap**2).sum(axis=1), gap
+    return 0.5 * np.add.reduce(gap * gap, 1), gap
 
 
 @functools.cache

@@ -46,10 +46,10 @@ class EventQueue:
         self.values[:, lanes] = 0.0
         self.n_fired[:, lanes] = 0
 
-    def feed(self, x: np.ndarray, listed: np.ndarray) -> None:
+    def feed(self, x: np.ndarray, listed: np.ndarray | None) -> None:
         """Put external input x (tau, B, channels) into the piece; channels ``listed`` (bool) are delivered as events."""
         self.values[self.history :, :, : x.shape[2]] = x
-        if listed.any():
+        if listed is not None:
             _list_inputs(self.values, self.fired, self.n_fired, self.history, listed)
 
 

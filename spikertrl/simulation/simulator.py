@@ -24,13 +24,13 @@ Who owns which array, so that any number of users share one network:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from ..compile.cell import SURROGATE
-from ..network.elements import Population, Projection
+from ..network.elements import Population, Projection, Readout
 from ..network.projections import Link
 from ..resources import require
 from ..tape import LINEAR, Tape
@@ -47,6 +47,39 @@ UNASKED = 1 << 26  # bytes that are taken without a look at what is free
 Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
 
 
+class Read(NamedTuple):
+    """A readout in places: which units it reads, its rows of z, its weights (outputs, units) and biases in theta, its leak."""
+
+    units: slice
+    rows: slice
+    shape: tuple[int, ...]
+    weight: slice
+    bias: slice
+    decay: float
+
+
+class Product(NamedTuple):
+    """Messages through the weights of a projection, by BLAS, into the currents of the same steps."""
+
+    link: Link
+    messages: np.ndarray  # (steps, B, pre)
+    currents: np.ndarray  # (steps, B, ports of the target, post)
+
+    def add(self, theta: np.ndarray) -> None:
+        """Add W y."""
+        link, into = self.link, self.currents
+        post, pre = link.shape
+        y, weights = self.messages.reshape(-1, pre), theta[link.theta]
+        if link.is_dense:
+            found = (y @ weights.reshape(-1, pre).T).reshape(*into.shape[:2], -1, post)
+        else:
+            rows = weights.reshape(len(link.ports), -1)
+            masked = (sparse.csr_array((row, link.indices, link.indptr), link.shape) for row in rows)
+            found = np.stack([(weight @ y.T).T.reshape(*into.shape[:2], post) for weight in masked], axis=2)
+        for part, ports in link.runs:
+            into[:, :, ports] += found[:, :, part]
+
+
 class Plan:
     """A version of a network made ready to run: tables that never change, shared by all who run it."""
 
@@ -55,19 +88,28 @@ class Plan:
         w = self.wiring = net.wiring
         self.populations, self.inputs, self.readouts = parts.populations, parts.inputs, parts.readouts
         self.events = event_table(parts, w)
-        pairs = zip(parts.projections, w.links, strict=True)
-        self.blas = [(p, link) for p, link in pairs if not by_event(parts, p)]
-        self.recurrent = [(p, link) for p, link in self.blas if p.source in parts.populations]
+        # of what BLAS delivers; the window of messages is not made for the delay of a projection without synapses
+        pairs = [(p, w.links[k]) for k, p in enumerate(parts.projections) if p.n_synapses and not by_event(parts, p)]
+        self.analog = [(p, link) for p, link in pairs if p.source in parts.inputs]
+        self.recurrent = [(p, link) for p, link in pairs if p.source in parts.populations]
         self.at_once = len(parts.populations) == 1 and not self.recurrent  # all steps of a piece in one compiled loop
-        self.listed = np.zeros(w.n_channels, bool)
+        listed = np.zeros(w.n_channels, bool)
         for projection in parts.projections:
             if projection.source in parts.inputs and by_event(parts, projection):
                 source = parts.inputs[projection.source]
-                self.listed[source.start : source.start + source.size] = True
+                listed[source.start : source.start + source.size] = True
+        self.listed = listed if listed.any() else None
+        self.reads = [self._read(readout) for readout in self.readouts]
         self.decays = sorted({float(d) for d in w.decay if d > 0})
         self.start = {p.name: self._start(p) for p in parts.populations.values()}
         units = tuple((p.name, p.cell.states, p.size) for p in parts.populations.values())
         self.kind = (units, w.n_channels, w.history, tuple(w.decay.tolist()), str(w.dtype))
+
+    def _read(self, readout: Readout) -> Read:
+        source, layout = self.populations[readout.source], self.wiring.layout
+        units, rows = slice(source.start, source.start + source.size), slice(readout.start, readout.start + readout.size)
+        (weight, shape), (bias, _) = layout[readout.name, "weight"], layout[readout.name, "bias"]
+        return Read(units, rows, shape, weight, bias, readout.decay)
 
     def _start(self, p: Population) -> np.ndarray:
         """States before the first step, (states, n)."""
@@ -84,7 +126,7 @@ class Simulator:
         plan = plan or Plan(net)
         self.net: Any = net  # none while nobody uses it: a network does not keep itself alive
         self.plan, self.wiring, self.dtype = plan, plan.wiring, plan.wiring.dtype
-        self.events, self.blas, self.recurrent, self.at_once = plan.events, plan.blas, plan.recurrent, plan.at_once
+        self.events, self.at_once = plan.events, plan.at_once
         self.populations = plan.populations
         self._buffers: dict[tuple[int, int, bool], Buffers] = {}
         self._tables: dict[int, Any] = {}  # lanes -> tables of ``events``, shared by the buffers
@@ -175,9 +217,10 @@ class Simulator:
         """Delivery, units and events, step by step."""
         queue = buffers.queue
         for t, calls in enumerate(buffers.calls):
-            for projection, link in self.recurrent:
-                self._multiply(projection, link, theta, buffers, t, t + 1)
-            deliver(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
+            for product in buffers.recurrent[t]:
+                product.add(theta)
+            if len(self.events.where):
+                deliver(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
             for cell, arguments, pushed in calls:
                 (cell.linearise if linearise else cell.advance)(*arguments)
                 push(*pushed)
@@ -213,55 +256,28 @@ class Simulator:
 
     def _currents(self, buffers: Buffers, theta: np.ndarray) -> None:
         """I for the whole piece before the first event: biases, and analog inputs through BLAS."""
-        view = self.net.view(theta)
-        for p in self.populations.values():
-            rest = np.zeros((len(p.cell.ports), p.size), self.dtype)
-            for g, port in enumerate(p.cell.ports):
-                if p.model.ports[port].bias:
-                    rest[g] = view[p.name][f"bias_{port}"]
-            buffers.inputs[p.name][...] = rest
-        for projection, link in self.blas:
-            if projection.source in self.plan.inputs:
-                self._multiply(projection, link, theta, buffers, 0, buffers.tau)
-
-    def _multiply(self, projection: Projection, link: Link, theta: np.ndarray, buffers: Buffers, begin: int, end: int) -> None:
-        """Add W y for steps begin..end-1 of a projection that is not delivered by events."""
-        if not projection.n_synapses:  # the window of messages is not made for a delay that nobody has
-            return
-        post, pre = link.shape
-        low = self.wiring.history + begin - int(projection.delay)
-        y = buffers.queue.values[low : low + end - begin, :, link.source : link.source + pre].reshape(-1, pre)
-        into, weights = buffers.inputs[projection.target][begin:end], theta[link.theta]
-        if projection.is_dense:
-            found = (y @ weights.reshape(-1, pre).T).reshape(*into.shape[:2], -1, post)
-        else:
-            rows = weights.reshape(len(link.ports), -1)
-            masked = (sparse.csr_array((row, link.indices, link.indptr), link.shape) for row in rows)
-            found = np.stack([(weight @ y.T).T.reshape(*into.shape[:2], post) for weight in masked], axis=2)
-        for part, ports in link.runs:
-            into[:, :, ports] += found[:, :, part]
+        for rest, bias in buffers.biases:
+            rest[...] = 0 if bias is None else theta[bias]
+        for product in buffers.analog:
+            product.add(theta)
 
     def _read(self, state: SimState, buffers: Buffers, theta: np.ndarray) -> np.ndarray:
         """z for the piece, advancing the readouts and their traces."""
-        w, z = self.wiring, buffers.z
+        w, z, tau = self.wiring, buffers.z, buffers.tau
         y = buffers.queue.values[w.history :, :, w.n_channels :]
-        view = self.net.view(theta)
-        for readout in self.plan.readouts:
-            source = self.populations[readout.source]
-            part = y[:, :, source.start : source.start + source.size].reshape(-1, source.size)
-            rows = slice(readout.start, readout.start + readout.size)
-            said = part @ view[readout.name]["weight"].T + view[readout.name]["bias"]
-            z[:, :, rows] = said.reshape(buffers.tau, -1, readout.size)
-            if readout.decay:
+        for units, rows, shape, weight, bias, decay in self.plan.reads:
+            said = y[:, :, units].reshape(-1, shape[1]) @ theta[weight].reshape(shape).T + theta[bias]
+            z[:, :, rows] = said.reshape(tau, -1, shape[0])
+            if decay:
                 previous = state.z[:, rows]
-                for t in range(buffers.tau):
-                    previous = z[t, :, rows] = z[t, :, rows] + self.dtype.type(readout.decay) * previous
+                for t in range(tau):
+                    previous = z[t, :, rows] = z[t, :, rows] + self.dtype.type(decay) * previous
         state.z = z[-1].copy()
         for decay, trace in state.traces.items():
-            powers = (decay ** np.arange(buffers.tau - 1, -1, -1)).astype(self.dtype)
-            trace *= self.dtype.type(decay**buffers.tau)
+            powers = (decay ** np.arange(tau - 1, -1, -1)).astype(self.dtype)
+            trace *= self.dtype.type(decay**tau)
             trace += np.tensordot(powers, y, 1)
-            state.trace_one[decay] *= self.dtype.type(decay**buffers.tau)
+            state.trace_one[decay] *= self.dtype.type(decay**tau)
             state.trace_one[decay] += powers.sum()
         return z
 
@@ -303,10 +319,10 @@ class Buffers:
         self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
         self.z = np.zeros((tau, batch, w.n_outputs), dtype)
         self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in populations.values()}
-        self.inputs: dict[str, np.ndarray] = {}
+        self.biases: list[tuple[np.ndarray, slice | None]] = []  # currents of a port (tau, B, n), and its bias in theta
         self.at_once: tuple = ()  # cell and arguments of all steps together, see ``Simulator.at_once``
         self.calls: list[list[tuple]] = [[] for _ in range(tau)]  # else, of every step and population
-        places = dict.fromkeys(_COUNTS, 0)
+        places, inputs = dict.fromkeys(_COUNTS, 0), {}
         for p in populations.values():
             views = {}
             for name, count in _COUNTS.items():
@@ -314,8 +330,19 @@ class Buffers:
                 first, places[name] = places[name], places[name] + count(p) * p.size
                 if linearise or name == "I":
                     views[name] = flat[:, first * batch : places[name] * batch].reshape(tau, batch, count(p), p.size)
-            self.inputs[p.name] = views["I"]
+            inputs[p.name] = views["I"]
+            for g, port in enumerate(p.cell.ports):
+                bias = w.layout[p.name, f"bias_{port}"][0] if p.model.ports[port].bias else None
+                self.biases.append((views["I"][:, :, g], bias))
             self._make_calls(simulator, p, views, batch, linearise)
+        self.analog = [self._product(*pair, inputs, 0, tau) for pair in simulator.plan.analog]
+        self.recurrent = [[self._product(*pair, inputs, t, t + 1) for pair in simulator.plan.recurrent] for t in range(tau)]
+
+    def _product(self, projection: Projection, link: Link, inputs: dict[str, np.ndarray], begin: int, end: int) -> Product:
+        """For steps begin..end-1."""
+        low = self.queue.history + begin - int(projection.delay)
+        messages = self.queue.values[low : low + end - begin, :, link.source : link.source + link.shape[1]]
+        return Product(link, messages, inputs[projection.target][begin:end])
 
     def _make_calls(
         self, simulator: Simulator, p: Population, views: dict[str, np.ndarray], batch: int, linearise: bool

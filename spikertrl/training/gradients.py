@@ -32,7 +32,7 @@ def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, e
     y = tape.units(w)
     messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
     found = loss.signal(readouts, messages, start, total)
-    dz = np.zeros_like(tape.z)
+    dz = np.zeros(tape.z.shape, tape.z.dtype)
     for readout in net.readouts:
         if readout.name in found.dz:
             dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
@@ -48,11 +48,12 @@ def descend(
 ) -> None:
     """One step of the optimizer on ``net.theta``, in place; what is not trainable stays (weight decay would move it)."""
     frozen = net.wiring.frozen
-    kept = net.theta[frozen]
-    optimizer.update(state, net.theta, gradient)
-    net.theta[frozen] = kept
+    theta, kept = net.theta, net.theta[frozen] if len(frozen) else None
+    optimizer.update(state, theta, gradient)
+    if kept is not None:
+        theta[frozen] = kept
     if constraints is not None:
-        constraints(net.theta)
+        constraints(theta)
 
 
 def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | None = None) -> tuple[float, np.ndarray]:

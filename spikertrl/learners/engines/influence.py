@@ -177,7 +177,7 @@ def _advance(
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
-    state.counts += counts.sum(0)
+    state.counts += np.add.reduce(counts, 0)
     return gradients[0] if chunks == 1 else gradients.sum(0)
 
 

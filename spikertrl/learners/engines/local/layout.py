@@ -55,6 +55,11 @@ class Table:
     coefficients: int
 
     @functools.cached_property
+    def no_loop(self) -> np.ndarray:
+        """``loop_ptr`` where no unit hears itself."""
+        return np.zeros_like(self.loop_ptr)
+
+    @functools.cached_property
     def places(self) -> Places:
         """The same as compiled loops take it."""
         return Places(*(getattr(self, name) for name in Places._fields))

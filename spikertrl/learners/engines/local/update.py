@@ -109,28 +109,34 @@ def update_local(
     weights = readout_weights(w, tape.theta) if feedback is None else feedback
     zbar, direct = signal_through_decay(w, signal, weights)
     # dL/drow before the tape, per decay
-    past, powers = np.empty((len(decays), batch, w.n_units), w.dtype), np.empty((len(decays), tape.tau), w.dtype)
+    past = np.empty((len(decays), batch, w.n_units), w.dtype)
     for d, decay in enumerate(decays):
         alike = w.decay == decay
         past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
-        powers[d] = decay ** np.arange(tape.tau - 1, -1, -1)
     with threads_for(float(len(state.M)) * tape.tau):
         tasks, chunks = shared_out(w, lane_groups(w, batch)[0], threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
         gradient[:, at.behind :] = 0  # the rest are columns
         if len(w.frozen):
             gradient[:, w.frozen] = 0
-        loops = Loops(at.loop_ptr if synaptic else np.zeros_like(at.loop_ptr), at.loop_theta, at.loop_port, tape.theta)
+        loops = Loops(at.loop_ptr if synaptic else at.no_loop, at.loop_theta, at.loop_port, tape.theta)
         model = (w.tables, linear(tape), state.o, state.q, alone, loops)
-        signals = Signals(direct, past, powers, (decays**tape.tau).astype(w.dtype), at.leaky)
+        signals = Signals(direct, past, *_powers(decays, tape.tau, w.dtype), at.leaky)
         rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1)
         (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows, counts)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
-    state.counts += counts.sum(0)
+    state.counts += np.add.reduce(counts, 0)
     state.lane_steps += batch * tape.tau
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
+
+
+def _powers(decays: np.ndarray, tau: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Decays (D) to the number of steps that follow (D, tau), and over all of them (D)."""
+    if not len(decays):
+        return np.empty((0, tau), dtype), np.empty(0, dtype)
+    return (decays[:, None] ** np.arange(tau - 1, -1, -1)).astype(dtype), (decays**tau).astype(dtype)
 
 
 def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple, counts: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -69,11 +70,22 @@ def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> 
     return W
 
 
-def listed_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
-    """Weights of ``couple``, (pairs in outgoing order, ports)."""
-    found = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
-    _spread(found, w.syn_place, theta[w.syn_theta], w)
-    return found
+class Outgoing(NamedTuple):
+    """Pairs of connected units by (delay, source, target); source j's at delay d are out_ptr[d * N + j] and on."""
+
+    weight: np.ndarray  # (pairs, ports that synapses reach)
+    ports: np.ndarray  # (N, most) which ports these are, -1 for none
+    delays: np.ndarray  # (D) ascending
+    out_ptr: np.ndarray  # (D * N + 1)
+    out_post: np.ndarray  # (pairs) target
+    pair_ptr: np.ndarray  # (N + 1) pairs by target: how many entries a unit may have
+
+
+def outgoing(w: Wiring, theta: np.ndarray) -> Outgoing:
+    """Synapses for ``couple``, with their present weights."""
+    weight = np.zeros((len(w.pair_pre), w.heard_ports.shape[1]), w.dtype)
+    _spread(weight, w.syn_place, theta[w.syn_theta], w)
+    return Outgoing(weight, w.heard_ports, w.delays, w.out_ptr, w.out_post, w.pair_ptr)
 
 
 def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:

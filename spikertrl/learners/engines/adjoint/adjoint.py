@@ -20,7 +20,7 @@ from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import in_parts, threads_for
 from ..records import linear
-from ..weights import dense_weights, listed_weights
+from ..weights import dense_weights, outgoing
 from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
 from .tables import dense_links, tables_of
 
@@ -118,7 +118,7 @@ class Adjoint:
         W = None if lists else dense_weights(w, tape.theta)
         if W is None:
             count, units, _ = tape.active(w)
-            weight = listed_weights(w, tape.theta)
+            weight = outgoing(w, tape.theta).weight
             to_active(count, units, w.out_ptr, w.out_post, weight, w.heard_ports, w.G, w.size, w.local, w.start_B, gamma, ybar)
             return
         for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):

@@ -10,7 +10,7 @@ from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import in_parts
 from ..simd.gemm import PANEL
-from ..weights import full_weights, listed_weights
+from ..weights import full_weights, outgoing
 from .layout import Layout
 from .step_jacobian_kernel import couple, couple_all
 
@@ -52,6 +52,13 @@ def allocate(w: Wiring, blocks: Layout, rows: int, dense: bool) -> StepJacobian:
     )
 
 
+def one_row(w: Wiring, listed: bool) -> StepJacobian:
+    """Room for one lane and step as lists without sources and delays, for those who take slots; nothing if not ``listed``."""
+    entries, none = len(w.pair_pre) if listed else 0, np.zeros(0, np.int32)
+    starts, coef = np.zeros((1, w.n_units + 1), np.int64), np.empty((w.max_states, entries), w.dtype)
+    return StepJacobian(starts, none, np.empty(entries, np.int32), none, coef, False)
+
+
 def _entries(w: Wiring, dense: bool) -> int:
     """Entries that one lane may have in a step."""
     return w.n_units * -(-w.n_units // PANEL) * PANEL if dense else len(w.pair_pre)
@@ -68,9 +75,7 @@ def fill(
         full = (tape.B, weight, w.heard_ports, past, sent, senders, w.tables, t0, tape.batch, coef)
         in_parts(lambda part: couple_all(*full, part.start, part.stop), rows)
     else:
-        weight = listed_weights(w, theta)
-        outgoing = (w.delays, w.out_ptr, w.out_post)
-        listed = (tape.B, weight, w.heard_ports, *outgoing, past, sent, senders, w.pair_ptr, w.tables, t0, tape.batch, into)
+        listed = (tape.B, outgoing(w, theta), past, sent, senders, w.tables, t0, tape.batch, into)
         in_parts(lambda part: couple(*listed, part.start, part.stop), rows)
     return into
 

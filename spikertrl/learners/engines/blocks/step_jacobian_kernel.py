@@ -10,57 +10,69 @@ from ..simd.rows import FAST
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def couple(tape_B, weight, ports, delays, out_ptr, out_post, history, sent, senders, pair_ptr, tables, t0, B, into, row0, row1):
+def couple(tape_B, synapses, history, sent, senders, tables, t0, B, into, row0, row1):
     """Entries sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, of some lanes and steps.
 
-    Fills rows row0 .. row1 - 1 of ``into`` (``StepJacobian``): source unit, its slot, delay and coef (states, entries).
-    Entries of unit i in row ``(t - t0) * B + b`` are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then
-    source (``pre`` and ``lag`` are left out where they are empty); they lie side by side, so that the cache holds them while
-    block after block reads them. ``sent`` (history + tau, B) and ``senders`` (history + tau, B, N): how many units were
-    gradient-active, and which. ``weight`` (pairs in outgoing order, ports that synapses reach); ``ports`` (N, most) names these
-    ports, -1 for none.
+    Fills rows row0 .. row1 - 1 of ``into`` (``StepJacobian``), ``(t - t0) * B + b`` each, see ``couple_lane``. ``sent``
+    (history + tau, B) and ``senders`` (history + tau, B, N): how many units were gradient-active, and which; ``history`` of the
+    steps lie before t = 0.
+    """
+    N, most = synapses.ports.shape
+    gain, end = np.zeros((tables.S.max(), N, most), into.coef.dtype), np.zeros(N, np.int64)
+    first = np.zeros(len(synapses.delays), np.int64)
+    for row in range(row0, row1):
+        t = t0 + row // B
+        couple_lane(tape_B[t], row % B, B, synapses, history + t, sent, senders, first, tables, gain, end, into, row)
+
+
+@njit(cache=True, fastmath=FAST)
+def couple_lane(line, b, B, synapses, now, sent, senders, first, tables, gain, end, into, row):
+    """Row ``row`` of ``into``: what arrives at lane b in the step of ``sent[now]``; ``line`` is the tape's B of that step.
+
+    Entries of unit i are ``starts[row, i]`` to ``starts[row, i + 1] - 1``, sorted by delay, then source: source unit, its slot
+    (``first[delay]`` more), delay and coef (states, entries); ``pre`` and ``lag`` are left out where they are empty. Rows lie
+    ``pairs`` apart, so that the cache holds them while block after block reads them. For use: ``gain`` (states, N, ports) and
+    ``end`` (N).
     """
     starts, pre, slot, lag, coef = into.starts, into.pre, into.slot, into.lag, into.coef
+    weight, ports, delays, pair_ptr = synapses.weight, synapses.ports, synapses.delays, synapses.pair_ptr
+    out_ptr, out_post = synapses.out_ptr, synapses.out_post
     S, G, size, local, start_B = tables.S, tables.G, tables.size, tables.local, tables.start_B
     N, pairs, most, named = len(S), len(out_post), ports.shape[1], len(pre) > 0
-    gain, end = np.zeros((S.max(), N, most), coef.dtype), np.zeros(N, np.int64)
-    for row in range(row0, row1):
-        t, b = t0 + row // B, row % B
-        line = tape_B[t]
-        for i in range(N):
-            end[i] = row * pairs + pair_ptr[i]
-            base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-            for s in range(S[i]):
-                for r in range(most):
-                    gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
-        for k in range(len(delays)):
-            past = history + t - delays[k]
-            for a in range(sent[past, b]):
-                j = senders[past, b, a]
-                for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
-                    i = out_post[e]
-                    at = end[i]
-                    end[i] = at + 1
-                    slot[at] = a
-                    if named:
-                        pre[at], lag[at] = j, delays[k]
-                    for s in range(S[i]):
-                        total = gain[s, i, 0] * weight[e, 0]
-                        for r in range(1, most):
-                            total += gain[s, i, r] * weight[e, r]
-                        coef[s, at] = total
-        to = row * pairs
-        for i in range(N):
-            begin = row * pairs + pair_ptr[i]
-            starts[row, i] = to
-            for at in range(begin, end[i]):
-                slot[to] = slot[at]
+    for i in range(N):
+        end[i] = row * pairs + pair_ptr[i]
+        base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
+        for s in range(S[i]):
+            for r in range(most):
+                gain[s, i, r] = line[base + (s * G[i] + ports[i, r]) * size[i]] if ports[i, r] >= 0 else 0
+    for k in range(len(delays)):
+        past = now - delays[k]
+        for a in range(sent[past, b]):
+            j = senders[past, b, a]
+            for e in range(out_ptr[k * N + j], out_ptr[k * N + j + 1]):
+                i = out_post[e]
+                at = end[i]
+                end[i] = at + 1
+                slot[at] = first[k] + a
                 if named:
-                    pre[to], lag[to] = pre[at], lag[at]
+                    pre[at], lag[at] = j, delays[k]
                 for s in range(S[i]):
-                    coef[s, to] = coef[s, at]
-                to += 1
-        starts[row, N] = to
+                    total = gain[s, i, 0] * weight[e, 0]
+                    for r in range(1, most):
+                        total += gain[s, i, r] * weight[e, r]
+                    coef[s, at] = total
+    to = row * pairs
+    for i in range(N):
+        begin = row * pairs + pair_ptr[i]
+        starts[row, i] = to
+        for at in range(begin, end[i]):
+            slot[to] = slot[at]
+            if named:
+                pre[to], lag[to] = pre[at], lag[at]
+            for s in range(S[i]):
+                coef[s, to] = coef[s, at]
+            to += 1
+    starts[row, N] = to
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

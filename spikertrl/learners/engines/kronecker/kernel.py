@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
-from ..simd.scalar import add, add_scaled, multiply, ratio
+from ..blocks.step_jacobian_kernel import couple_lane
+from ..simd.scalar import add, multiply, ratio
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
@@ -46,55 +47,25 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, tape_B, J
                 if gain == 0 or not linked[g, i]:
                     continue
                 if one_matrix:
-                    weight = W[0, g, i]
-                    for k in range(N):
-                        to[k] += gain * weight[k]
+                    add(to, gain, W[0, g, i])
                 else:
                     for k in range(nl):
                         to[k] += gain * W[list_delay[k], g, i, list_unit[k]]
 
 
 @njit(cache=True)
-def couple_folded(t, b, B, synapses, tables, linear, J):
-    """J (N, N) where every unit has one state and all rows arrive: own path and rows' dO/ds included."""
-    W, linked, tape_A, tape_B, o = synapses.W, synapses.linked, linear.A, linear.B, linear.o
-    S, G, size, local = tables.S, tables.G, tables.size, tables.local
-    start_A, start_B, start_o = tables.start_A, tables.start_B, tables.start_o
-    N, sends = len(S), np.empty(len(S), J.dtype)
+def fold(t, b, B, tables, linear, J):
+    """J (N, N) of units with one state becomes what their states do, not their rows: times rows' dO/ds, plus the own path."""
+    tape_A, o, size, local, start_A, start_o = linear.A, linear.o, tables.size, tables.local, tables.start_A, tables.start_o
+    N = len(J)
+    sends = np.empty(N, J.dtype)
     for j in range(N):
         sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
     for i in range(N):
-        base = start_B[i] * B + b * G[i] * size[i] + local[i]
-        J[i] = 0
-        for g in range(G[i]):
-            if linked[g, i]:
-                add_scaled(J[i], tape_B[t, base + g * size[i]], W[0, g, i], sends)
+        row = J[i]
+        for j in range(N):
+            row[j] *= sends[j]
         J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
-
-
-@njit(cache=True)
-def couple_sparse(t, b, B, slot, synapses, tables, tape_B, ptr, index, values):
-    """The same by pairs: to unit i come the listed rows index[ptr[i]:ptr[i+1]] with values (S, pairs), all three written."""
-    which, weight, syn_port = synapses.which, synapses.weight, synapses.syn_port
-    pair_ptr, pair_pre, pair_syn = synapses.pair_ptr, synapses.pair_pre, synapses.pair_syn
-    S, G, size, local, start_B = tables.S, tables.G, tables.size, tables.local, tables.start_B
-    found = 0
-    for i in range(len(S)):
-        base = start_B[i] * B + b * S[i] * G[i] * size[i] + local[i]
-        ptr[i] = found
-        for e in range(pair_ptr[i], pair_ptr[i + 1]):
-            k = slot[which[e], pair_pre[e]]
-            if k < 0:
-                continue
-            for s in range(S[i]):
-                value = values[s, found] * 0
-                for c in range(pair_syn[e], pair_syn[e + 1]):
-                    value += tape_B[t, base + (s * G[i] + syn_port[c]) * size[i]] * weight[c]
-                values[s, found] = value
-            index[found] = k
-            found += 1
-    ptr[len(S)] = found
-    return found
 
 
 @njit(cache=True)
@@ -239,9 +210,10 @@ def _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, 
 
 
 @njit(cache=True)
-def _multiply_rows(dense, J, ptr, index, values, tables, rows, into):
+def _multiply_rows(dense, J, listed, tables, rows, into):
     """``into`` (R, n) = J rows, by BLAS or row by row; returns multiply-adds."""
     S, first_state, done, n = tables.S, tables.first_state, 0, rows.shape[1]
+    ptr, index, values = listed.starts[0], listed.slot, listed.coef
     if dense and len(rows) > 0:
         np.dot(J, rows, into)
         return len(into) * len(rows) * n
@@ -272,7 +244,7 @@ def _squares(vector):
 
 
 @njit(nogil=True, cache=True)
-def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tables, linear, sent, columns, signals, terms,
+def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tables, linear, sending, columns, signals, terms,
             work, U, rows, counts):  # fmt: skip
     """One group through the steps of a tape, in lanes worker, worker + workers, ...
 
@@ -284,16 +256,18 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
     """
     u, A, E, Z, o, q = terms.u, terms.A, terms.E, terms.Z, linear.o, linear.q
     x, signs, direct, dz = signals.x, signals.signs, signals.direct, signals.dz
-    work_J, work_E, work_T, index, delays, S = work.J, work.E, work.T, work.index, synapses.delays, tables.S
+    work_J, work_E, work_T, listed, delays, S = work.J, work.E, work.T, work.listed, synapses.delays, tables.S
+    count, senders, sent = sending.count, sending.units, sending.slot
     B, tau = len(U), U.shape[1]
     N, K, R, n, m = len(S), A.shape[1], A.shape[2], A.shape[3], u.shape[2]
     most, together = len(delays) * N, K if kind == OPTIMAL else 1
     list_delay, list_unit = np.empty(most, np.int64), np.empty(most, np.int64)
-    slot, ptr = np.empty((len(delays), N), np.int64), np.empty(N + 1, np.int64)
+    slot, first, end = np.empty((len(delays), N), np.int64), np.zeros(len(delays), np.int64), np.empty(N, np.int64)
+    gain = np.empty((S.max(), N, synapses.outgoing.ports.shape[1]), A.dtype)
     gains, places = np.empty(n * S.max(), A.dtype), np.empty(n * S.max(), np.int64)
     factors, last, scale = np.zeros((K, K), A.dtype), np.zeros(K, A.dtype), np.ones(4, A.dtype)
     ej, hold = np.empty(n, A.dtype), np.empty(K, A.dtype)
-    T, values = work_T[: together * R * n].reshape(together, R * n), work_J.reshape(S.max(), -1)
+    T = work_T[: together * R * n].reshape(together, R * n)
     for b in range(worker, B, workers):
         for t in range(tau):
             row, now = D + t, clock + t
@@ -301,12 +275,16 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
             folded = foldable and nl == N and D == 1
             wide = nl if dense else 0
             J = work_J[: R * wide].reshape(R, wide)
-            if folded:
-                couple_folded(t, b, B, synapses, tables, linear, J)
-            elif dense:
+            if dense:
                 couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, linear.B, J)
             else:
-                couple_sparse(t, b, B, slot, synapses, tables, linear.B, ptr, index, values)
+                for d in range(1, len(delays)):
+                    first[d] = first[d - 1] + count[row - delays[d - 1], b]
+                couple_lane(
+                    linear.B[t], b, B, synapses.outgoing, row, count, senders, first, tables, gain, end, listed, 0
+                )  # fmt: skip
+            if folded:
+                fold(t, b, B, tables, linear, J)
             nd, squared = immediate(t, b, B, columns, tables, linear, gains, places)
             size_x, size_D = math.sqrt(_squares(x[b, t])), math.sqrt(squared)
             for k in range(K):
@@ -318,7 +296,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
                     arrived = work_E[: nl * n].reshape(nl, n)
                     _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, o[t], q[t], columns, A[b, k],
                               E[b], arrived)  # fmt: skip
-                    counts[0] += _multiply_rows(dense, J, ptr, index, values, tables, arrived, into.reshape(R, n))
+                    counts[0] += _multiply_rows(dense, J, listed, tables, arrived, into.reshape(R, n))
                     counts[0] += add_own(t, b, B, tables, linear.A, A[b, k], into.reshape(R, n))
                 if kind == OPTIMAL:
                     continue

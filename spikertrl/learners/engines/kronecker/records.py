@@ -9,19 +9,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..blocks.step_jacobian import StepJacobian
+from ..weights import Outgoing
+
 
 class Synapses(NamedTuple):
-    """Synapses between units; see ``weights.SynapseTables`` and ``network.wiring``."""
+    """Synapses between units; see ``weights.SynapseTables``."""
 
     delays: np.ndarray  # different delays, ascending
-    which: np.ndarray  # (E) index of each pair's delay
     linked: np.ndarray  # (G, N) bool: the port has synapses
     W: np.ndarray  # (delays, G, N, N) weights, or empty
-    weight: np.ndarray  # (synapses) weights, or empty
-    pair_ptr: np.ndarray  # (N + 1)
-    pair_pre: np.ndarray  # (E)
-    pair_syn: np.ndarray  # (E + 1)
-    syn_port: np.ndarray  # (synapses)
+    outgoing: Outgoing  # with weights where W is empty
+
+
+class Sent(NamedTuple):
+    """Gradient-active units of the last D steps before a tape and of its own."""
+
+    slot: np.ndarray  # (D + tau, B, N) place of each unit among them, or -1
+    count: np.ndarray  # (D + tau, B) how many
+    units: np.ndarray  # (D + tau, B, N) the first ``count`` of them
 
 
 class Columns(NamedTuple):
@@ -55,10 +61,10 @@ class Terms(NamedTuple):
 class Work(NamedTuple):
     """Buffers of one thread, flat."""
 
-    J: np.ndarray  # step Jacobian: (R, rows that arrive), or values (states, pairs)
+    J: np.ndarray  # step Jacobian as a matrix (R, rows that arrive)
+    listed: StepJacobian  # or as lists, of one lane and step
     E: np.ndarray  # rows that arrive
     T: np.ndarray  # new terms
-    index: np.ndarray  # (pairs) int64 or empty
 
 
 class AllColumns(NamedTuple):

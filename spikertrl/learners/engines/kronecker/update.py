@@ -13,11 +13,12 @@ from ....threads import share, threads, threads_for
 from ...base import Signal
 from ...readout import add_readout_gradient, learning_signal, readout_weights
 from ...signs import as_signs, coins
+from ..blocks import step_jacobian
 from ..records import Linear
-from ..weights import dense_weights, synapse_tables
+from ..weights import Outgoing, dense_weights, outgoing, synapse_tables
 from . import kernel
 from .groups import Group, groups
-from .records import Columns, Signals, Synapses, Terms, Work
+from .records import Columns, Sent, Signals, Synapses, Terms, Work
 
 _HISTORY_BYTES = 32 << 20  # how much of the factors' past is kept for one product with the errors
 
@@ -82,7 +83,7 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     direct = learning_signal(w, signal, weights)
     gradient = np.zeros(w.n_parameters, w.dtype)
     drawn = _draw(state, tape, kind)
-    sent = np.concatenate((state.sent, tape.active(w)[2]))
+    sent = _sent(state, tape)
     o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
     with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
         synapses = _synapses(state, tape)
@@ -90,21 +91,30 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
             how = kernel.EXACT if group.exact else kind
             _advance(state, tape, signal, how, group, factors, mine, (sent, o, q), synapses, direct, weights, gradient)
     D = len(state.sent)
-    state.sent, state.o, state.q = sent[len(sent) - D :].copy(), tape.o[-1].copy(), tape.q[-1].copy()
+    state.sent, state.o, state.q = sent.slot[len(sent.slot) - D :].copy(), tape.o[-1].copy(), tape.q[-1].copy()
     state.clock = (state.clock + tape.tau) % D
     state.lane_steps += tape.batch * tape.tau
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
 
 
-def _synapses(state: KroneckerState, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
-    """Weights between units as W (delays, G, N, N) and as a list (synapses), one of them empty."""
-    w, empty = state.wiring, tape.theta[:0]
-    if not state.factors:
-        return empty, empty
-    place = _workspace(state, min(tape.batch, threads()))[-1]
+def _sent(state: KroneckerState, tape: Tape) -> Sent:
+    count, units, slot = tape.active(state.wiring)
+    before = state.sent >= 0
+    earlier = np.argsort(~before, axis=2, kind="stable").astype(units.dtype)
+    counts = np.concatenate((before.sum(2, dtype=count.dtype), count))
+    return Sent(np.concatenate((state.sent, slot)), counts, np.concatenate((earlier, units)))
+
+
+def _synapses(state: KroneckerState, tape: Tape) -> Synapses:
+    """Weights between units, as matrices or by pairs."""
+    w, table = state.wiring, synapse_tables(state.wiring)
+    place = _workspace(state, min(tape.batch, threads()))[-1] if state.factors else None
     W = dense_weights(w, tape.theta, place)
-    return (place, tape.theta[w.syn_theta]) if W is None else (W, empty)
+    if W is None:
+        return Synapses(table.delays, table.linked, np.zeros((0, 0, 0, 0), w.dtype), outgoing(w, tape.theta))
+    none = np.zeros((0, w.heard_ports.shape[1]), w.dtype)
+    return Synapses(table.delays, table.linked, W, Outgoing(none, w.heard_ports, w.delays, w.out_ptr, w.out_post, w.pair_ptr))
 
 
 def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
@@ -123,14 +133,14 @@ def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
 
 
 def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
-             past: tuple[np.ndarray, ...], synapses: tuple[np.ndarray, np.ndarray], direct: np.ndarray, weights: np.ndarray,
+             past: tuple[Sent, np.ndarray, np.ndarray], synapses: Synapses, direct: np.ndarray, weights: np.ndarray,
              gradient: np.ndarray) -> None:  # fmt: skip
     w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
     workers = min(tape.batch, threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
-    work_J, work_E, work_T, index, _ = _workspace(state, workers)
+    work_J, work_E, work_T, _ = _workspace(state, workers)
     x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
-    links = Synapses(table.delays, table.which, table.linked, *synapses, w.pair_ptr, w.pair_pre, w.pair_syn, w.syn_port)
+    lists = [step_jacobian.one_row(w, listed=not table.dense) for _ in range(workers)]
     counts = np.zeros((workers, 4), np.int64)
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
@@ -140,12 +150,12 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         jacobians = Linear(*(part[cut] for part in linear), past[1][last], past[2][last])  # type: ignore[call-arg]
         arrived, signs, errors, outer = (np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz))
         arguments = (
-            kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, links, w.tables,
-            jacobians, past[0][t0 : D + cut.stop], Columns(group.unit, group.port, group.phi),
+            kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, synapses, w.tables,
+            jacobians, Sent(*(part[t0 : D + cut.stop] for part in past[0])), Columns(group.unit, group.port, group.phi),
             Signals(arrived, signs, errors, outer, weights[table.leaky], table.decay),
             Terms(factors.u, factors.A, factors.E, factors.Z),
         )  # fmt: skip
-        buffers = [(Work(work_J[k], work_E[k], work_T[k], index[k]), U, rows, counts[k]) for k in range(workers)]
+        buffers = [(Work(work_J[k], lists[k], work_E[k], work_T[k]), U, rows, counts[k]) for k in range(workers)]
         share(partial(_run, workers, arguments, buffers), workers)
         if rows.any():
             if kind == kernel.SIGNED:
@@ -165,11 +175,10 @@ def _workspace(state: KroneckerState, workers: int) -> tuple[np.ndarray, ...]:
         most = len(table.delays) * w.n_units
         widest = max(f.A.shape[3] for f in state.factors)
         terms = max(f.A[0].size for f in state.factors)
-        J = w.n_states * most if table.dense else w.max_states * len(w.pair_pre)
+        J = w.n_states * most if table.dense else 0
         sizes = (J, most * widest, terms)
         W = np.zeros((len(table.delays), *table.linked.shape, w.n_units) if table.dense else (0, 0, 0, 0), w.dtype)
-        index = np.zeros((workers, 0 if table.dense else len(w.pair_pre)), np.int64)
-        state.work = (*(np.zeros((workers, size), w.dtype) for size in sizes), index, W)
+        state.work = (*(np.zeros((workers, size), w.dtype) for size in sizes), W)
     return state.work
 
 

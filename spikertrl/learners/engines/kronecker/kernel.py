@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from ..blocks.step_jacobian_kernel import couple_lane
-from ..simd.scalar import add, multiply, ratio
+from ..simd.scalar import add, add_scaled, multiply, ratio
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
@@ -32,8 +32,12 @@ def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
 
 
 @njit(cache=True)
-def couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, tape_B, J):
-    """J (R, nl) becomes what each listed row does to every state."""
+def couple_dense(t, b, B, nl, list_delay, list_unit, sends, own, synapses, tables, linear, J):
+    """J (R, nl) becomes what each listed row does to every state, times ``sends`` (N) where all rows of one delay arrive.
+
+    ``own``: units have one state, and their own path is added.
+    """
+    tape_A, tape_B, start_A = linear.A, linear.B, tables.start_A
     W, linked, S, G, size = synapses.W, synapses.linked, tables.S, tables.G, tables.size
     local, start_B, first_state = tables.local, tables.start_B, tables.first_state
     N, one_matrix = len(S), W.shape[0] == 1 and nl == len(S)
@@ -47,25 +51,20 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, tape_B, J
                 if gain == 0 or not linked[g, i]:
                     continue
                 if one_matrix:
-                    add(to, gain, W[0, g, i])
+                    add_scaled(to, gain, W[0, g, i], sends)
                 else:
                     for k in range(nl):
                         to[k] += gain * W[list_delay[k], g, i, list_unit[k]]
+        if own:
+            J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
 
 
 @njit(cache=True)
-def fold(t, b, B, tables, linear, J):
-    """J (N, N) of units with one state becomes what their states do, not their rows: times rows' dO/ds, plus the own path."""
-    tape_A, o, size, local, start_A, start_o = linear.A, linear.o, tables.size, tables.local, tables.start_A, tables.start_o
-    N = len(J)
-    sends = np.empty(N, J.dtype)
-    for j in range(N):
+def sent_by_states(t, b, B, tables, o, sends):
+    """``sends`` (N) becomes dO/ds of units with one state."""
+    size, local, start_o = tables.size, tables.local, tables.start_o
+    for j in range(len(sends)):
         sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
-    for i in range(N):
-        row = J[i]
-        for j in range(N):
-            row[j] *= sends[j]
-        J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
 
 
 @njit(cache=True)
@@ -263,7 +262,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
     most, together = len(delays) * N, K if kind == OPTIMAL else 1
     list_delay, list_unit = np.empty(most, np.int64), np.empty(most, np.int64)
     slot, first, end = np.empty((len(delays), N), np.int64), np.zeros(len(delays), np.int64), np.empty(N, np.int64)
-    gain = np.empty((S.max(), N, synapses.outgoing.ports.shape[1]), A.dtype)
+    sends, gain = np.ones(N, A.dtype), np.empty((S.max(), N, synapses.outgoing.ports.shape[1]), A.dtype)
     gains, places = np.empty(n * S.max(), A.dtype), np.empty(n * S.max(), np.int64)
     factors, last, scale = np.zeros((K, K), A.dtype), np.zeros(K, A.dtype), np.ones(4, A.dtype)
     ej, hold = np.empty(n, A.dtype), np.empty(K, A.dtype)
@@ -276,15 +275,15 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
             wide = nl if dense else 0
             J = work_J[: R * wide].reshape(R, wide)
             if dense:
-                couple_dense(t, b, B, nl, list_delay, list_unit, synapses, tables, linear.B, J)
+                if folded:
+                    sent_by_states(t, b, B, tables, o, sends)
+                couple_dense(t, b, B, nl, list_delay, list_unit, sends, folded, synapses, tables, linear, J)
             else:
                 for d in range(1, len(delays)):
                     first[d] = first[d - 1] + count[row - delays[d - 1], b]
                 couple_lane(
                     linear.B[t], b, B, synapses.outgoing, row, count, senders, first, tables, gain, end, listed, 0
                 )  # fmt: skip
-            if folded:
-                fold(t, b, B, tables, linear, J)
             nd, squared = immediate(t, b, B, columns, tables, linear, gains, places)
             size_x, size_D = math.sqrt(_squares(x[b, t])), math.sqrt(squared)
             for k in range(K):

@@ -61,8 +61,8 @@ class Terms(NamedTuple):
 class Work(NamedTuple):
     """Buffers of one thread, flat."""
 
-    J: np.ndarray  # step Jacobian as a matrix (R, rows that arrive)
-    listed: StepJacobian  # or as lists, of one lane and step
+    listed: StepJacobian  # of one lane and step, as lists
+    J: np.ndarray  # or as a matrix (R, rows that arrive)
     E: np.ndarray  # rows that arrive
     T: np.ndarray  # new terms
 

@@ -50,7 +50,7 @@ class KroneckerState:
     clock: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
     lane_steps: int = 0
-    work: tuple[np.ndarray, ...] = field(default=(), init=False, repr=False)
+    work: tuple[list[Work], np.ndarray] | None = field(default=None, init=False, repr=False)
 
     @property
     def batch(self) -> int:
@@ -99,7 +99,10 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
 
 
 def _sent(state: KroneckerState, tape: Tape) -> Sent:
+    """By slot, and packed where the step Jacobian goes by pairs."""
     count, units, slot = tape.active(state.wiring)
+    if synapse_tables(state.wiring).dense:
+        return Sent(np.concatenate((state.sent, slot)), count[:0], units[:0])
     before = state.sent >= 0
     earlier = np.argsort(~before, axis=2, kind="stable").astype(units.dtype)
     counts = np.concatenate((before.sum(2, dtype=count.dtype), count))
@@ -138,9 +141,8 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
     workers = min(tape.batch, threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
-    work_J, work_E, work_T, _ = _workspace(state, workers)
+    buffers, _ = _workspace(state, workers)
     x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
-    lists = [step_jacobian.one_row(w, listed=not table.dense) for _ in range(workers)]
     counts = np.zeros((workers, 4), np.int64)
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
@@ -155,8 +157,8 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
             Signals(arrived, signs, errors, outer, weights[table.leaky], table.decay),
             Terms(factors.u, factors.A, factors.E, factors.Z),
         )  # fmt: skip
-        buffers = [(Work(work_J[k], lists[k], work_E[k], work_T[k]), U, rows, counts[k]) for k in range(workers)]
-        share(partial(_run, workers, arguments, buffers), workers)
+        written = [(work, U, rows, counts[k]) for k, work in enumerate(buffers[:workers])]
+        share(partial(_run, workers, arguments, written), workers)
         if rows.any():
             if kind == kernel.SIGNED:
                 rows /= K
@@ -164,13 +166,13 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
     state.counts += counts.sum(0)
 
 
-def _run(workers: int, arguments: tuple, buffers: list[tuple], worker: int) -> None:
-    kernel.advance(worker, workers, *arguments, *buffers[worker])
+def _run(workers: int, arguments: tuple, written: list[tuple], worker: int) -> None:
+    kernel.advance(worker, workers, *arguments, *written[worker])
 
 
-def _workspace(state: KroneckerState, workers: int) -> tuple[np.ndarray, ...]:
-    """Buffers of the loops, (workers, ...), and W (delays, G, N, N)."""
-    if not state.work or len(state.work[0]) < workers:
+def _workspace(state: KroneckerState, workers: int) -> tuple[list[Work], np.ndarray]:
+    """Buffers of each worker, and W (delays, G, N, N)."""
+    if state.work is None or len(state.work[0]) < workers:
         w, table = state.wiring, synapse_tables(state.wiring)
         most = len(table.delays) * w.n_units
         widest = max(f.A.shape[3] for f in state.factors)
@@ -178,7 +180,8 @@ def _workspace(state: KroneckerState, workers: int) -> tuple[np.ndarray, ...]:
         J = w.n_states * most if table.dense else 0
         sizes = (J, most * widest, terms)
         W = np.zeros((len(table.delays), *table.linked.shape, w.n_units) if table.dense else (0, 0, 0, 0), w.dtype)
-        state.work = (*(np.zeros((workers, size), w.dtype) for size in sizes), W)
+        one = [step_jacobian.one_row(w, listed=not table.dense) for _ in range(workers)]
+        state.work = [Work(lists, *(np.zeros(size, w.dtype) for size in sizes)) for lists in one], W
     return state.work
 
 

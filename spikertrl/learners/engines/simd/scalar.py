@@ -38,6 +38,13 @@ def copy(to, vector):
 
 
 @njit(cache=True)
+def add_scaled(to, factor, vector, each):
+    """to += factor * vector * each."""
+    for e in range(len(to)):
+        to[e] += factor * vector[e] * each[e]
+
+
+@njit(cache=True)
 def ratio(upper, lower):
     """sqrt(upper / lower), 1 where either is zero."""
     return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,33 @@ from ..network.wiring import Wiring
 from ..tape import Tape
 from .base import Signal
 from .engines.simd.scalar import add_outer
+
+
+class Leaks(NamedTuple):
+    """Outputs that leak (decay > 0)."""
+
+    outputs: np.ndarray  # (L) int64
+    kind: np.ndarray  # (L) int64: which of the different decays is theirs
+    decay: np.ndarray  # (L) in the network's type
+    decays: np.ndarray  # (D) the different ones, ascending, float64
+
+    def powers(self, steps: int) -> np.ndarray:
+        """(D, steps) each decay to the number of steps that follow."""
+        if not len(self.decays):
+            return np.empty((0, steps), self.decay.dtype)
+        return (self.decays[:, None] ** np.arange(steps - 1, -1, -1)).astype(self.decay.dtype)
+
+    def over(self, steps: int) -> np.ndarray:
+        """(D) each decay over so many steps."""
+        return (self.decays**steps).astype(self.decay.dtype)
+
+
+@derived
+def leaks(w: Wiring) -> Leaks:
+    """Of a network's readouts."""
+    outputs = np.flatnonzero(w.decay > 0)
+    decays, kind = np.unique(w.decay[outputs], return_inverse=True)
+    return Leaks(outputs, kind.astype(np.int64), w.decay[outputs].astype(w.dtype), decays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +96,13 @@ def signal_through_decay(wiring: Wiring, signal: Signal, weights: np.ndarray) ->
 
 def through_decay(wiring: Wiring, dz: np.ndarray) -> np.ndarray:
     """Adjoint of the readouts' leak inside a piece: zbar(t) = dz(t) + decay * zbar(t+1), (tau, B, O)."""
-    if not _leaks(wiring):
+    leaky = leaks(wiring).outputs
+    if not len(leaky):
         return dz
-    leaky, found = wiring.decay > 0, dz.copy()
-    decay = wiring.decay[leaky].astype(dz.dtype)
+    found, decay = dz.copy(), wiring.decay[leaky].astype(dz.dtype)
     for t in range(len(dz) - 2, -1, -1):
         found[t, :, leaky] += decay[:, None] * found[t + 1, :, leaky]
     return found
-
-
-@derived
-def _leaks(wiring: Wiring) -> bool:
-    return bool((wiring.decay > 0).any())
 
 
 def add_readout_gradient(wiring: Wiring, tape: Tape, signal: Signal, gradient: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from .engines.kronecker.groups import groups
 from .engines.kronecker.records import AllColumns, RankOne, StepSignals
 from .engines.records import linear
 from .engines.weights import dense_weights, synapse_tables
-from .readout import add_readout_gradient, learning_signal, readout_weights
+from .readout import add_readout_gradient, leaks, learning_signal, readout_weights
 from .signs import Sampled, signs
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class UORO(Sampled):
             array[tape.reset] = 0
         state.e[:, :, tape.reset] = 0
         weights = readout_weights(w, tape.theta)
-        direct, leaky = learning_signal(w, signal, weights), synapse_tables(w).leaky
+        direct, leaky = learning_signal(w, signal, weights), leaks(w).outputs
         dz, weights = signal.dz[:, :, leaky], weights[leaky]
         alone = tape.tau * state.norm.size == 1 and table.full  # the gradient is one multiple of theta~
         given = np.zeros_like(state.norm)
@@ -171,7 +171,7 @@ def _step(state: RankOneState, tape: Tape, t: int, x: np.ndarray, W: np.ndarray 
     mu = signs(state.rng, (B, w.n_units, K), w.dtype)  # for dO/dphi, straight into messages
     mu *= table.has_own
     signals = StepSignals(
-        x, nu, mu, np.ascontiguousarray(direct), np.ascontiguousarray(dz), weights, synapse_tables(w).decay
+        x, nu, mu, np.ascontiguousarray(direct), np.ascontiguousarray(dz), weights, leaks(w).decay
     )
     factors, arrived = RankOne(state.s, state.e, state.z, state.side, state.norm), _arrived(state, tape.theta, W)
     arguments = (len(found), t, state.clock, w.tables, linear(tape), table.columns, signals, arrived, factors, given)

@@ -11,7 +11,7 @@ from ...network.wiring import Wiring
 from ...tape import Tape
 from ...threads import in_parts, threads, threads_for
 from ..base import Signal
-from ..readout import add_readout_gradient, readout_weights, signal_through_decay
+from ..readout import add_readout_gradient, leaks, readout_weights, signal_through_decay
 from . import as_matrix, choose, deferred
 from .blocks import kept_steps, step_jacobian
 from .blocks.kept_steps import DeferredSteps
@@ -66,7 +66,7 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool =
     route : str, optional
         The route to take, see ``choose``; the default leaves it to the library.
     """
-    active = float(tape.active(state.wiring)[0].mean())
+    active = _mean(tape.active(state.wiring)[0])
     with threads_for(_work(state, tape, active), choose.tuning().shared_work):
         return _update(state, tape, signal, at_once, choose.forced() or route, active)
 
@@ -157,10 +157,9 @@ def _advance(
     w, batch, values, facts = state.wiring, tape.batch, choose.tuning(), state.facts
     D = len(state.sent)
     sent, senders = _sent(state, tape)
-    leaky = np.flatnonzero(w.decay > 0)
-    decays, kind = np.unique(w.decay[leaky], return_inverse=True)
+    leaky = leaks(w)
     # weight of the readouts' rows before the tape in its losses; of one memory layout, since loops are compiled for each
-    past = np.ascontiguousarray(zbar[0][:, leaky] * w.decay[leaky].astype(w.dtype))
+    past = np.ascontiguousarray(zbar[0][:, leaky.outputs] * leaky.decay)
     blocks = state.layout
     full, others, chunks = tasks(blocks, batch, threads(), values.lanes_at_a_time)
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(full), len(others)), 4), np.int64)
@@ -169,9 +168,8 @@ def _advance(
     for t0 in range(0, tape.tau, step if thetas is None else tape.tau):
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
         jacobian = _step_jacobian(state, tape, sent, senders, t0, t1, dense, thetas)
-        powers = (decays[:, None] ** np.arange(t1 - t0 - 1, -1, -1)).astype(w.dtype)
-        over = (w.decay[leaky] ** (t1 - t0)).astype(w.dtype)  # a readout's leak over these steps
-        losses, final = Losses(direct, leaky, kind, over, past * (t0 == 0), weights, powers), last and t1 == tape.tau
+        kept, powers, final = leaky.over(t1 - t0)[leaky.kind], leaky.powers(t1 - t0), last and t1 == tape.tau
+        losses = Losses(direct, leaky.outputs, leaky.kind, kept, past * (t0 == 0), weights, powers)
         _sweep_full(state, tape, full, sent, senders, jacobian, losses, gradients, counts, final, t0, t1, route)
         _sweep_others(state, tape, others, sent, jacobian, losses, gradients, counts, final, t0, t1)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
@@ -214,7 +212,7 @@ def _sweep_full(
         return cut_steps(now, facts.widest_row * facts.dtype.itemsize, values.store_bytes)
 
     sequence = bool(final and tape.reset.all())
-    earlier, active = (float(now[:-1].mean()), float(now[1:].mean())) if facts.some_full_reach else (0.0, 0.0)
+    earlier, active = (_mean(now[:-1]), _mean(now[1:])) if facts.some_full_reach else (0.0, 0.0)
     choice = choose.route_of_rows(facts, t1 - t0, earlier, active, lambda: len(cut()[0]) - 1, sequence, route)
     state.ran(choice, tape.start + t0)
     if not len(shared):
@@ -252,6 +250,10 @@ def _sweep_others(
         tape.messages, tape.history, Active(*tape.active(w)), sent[D + t0 - 1], jacobian, losses, gradients,
     )  # fmt: skip
     in_parts(lambda part: sweep(shared[part], *given, counts[part], final), len(shared))
+
+
+def _mean(counts: np.ndarray) -> float:
+    return float(np.add.reduce(counts, None)) / counts.size
 
 
 def _work(state: BlockState, tape: Tape, active: float) -> float:

@@ -30,8 +30,6 @@ class SynapseTables:
     runs: np.ndarray
     view: slice | None  # the part of theta that is W
     foldable: bool  # one state a unit: a row that arrives is the state's row times dO/ds
-    leaky: np.ndarray  # (L) outputs with decay
-    decay: np.ndarray  # (L) of them
     eps: float  # singular values below this share of the largest are zero
 
 
@@ -49,11 +47,10 @@ def synapse_tables(w: Wiring) -> SynapseTables:
     dense &= bool(np.diff(place, prepend=-1).all())  # parallel synapses are added one by one
     first = np.flatnonzero(np.concatenate(([True], (np.diff(place) != 1) | (np.diff(theta) != 1)))[: len(place)])
     runs = np.stack((place[first], theta[first], np.diff(np.append(first, len(place)))))
-    leaky, eps = np.flatnonzero(w.decay > 0), 64 * float(np.finfo(w.dtype).eps)
-    foldable, decay = dense and w.max_states == 1, w.decay[leaky].astype(w.dtype)
+    eps, foldable = 64 * float(np.finfo(w.dtype).eps), dense and w.max_states == 1
     whole = len(first) == 1 and len(place) == len(delays) * linked.size * w.n_units
     view = slice(int(theta[0]), int(theta[-1]) + 1) if whole else None
-    return SynapseTables(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, leaky, decay, eps)
+    return SynapseTables(delays.astype(np.int64), which.ravel(), linked, dense, runs, view, foldable, eps)
 
 
 def dense_weights(w: Wiring, theta: np.ndarray, W: np.ndarray | None = None) -> np.ndarray | None:

@@ -138,6 +138,7 @@ def _groups(w: Wiring, hops: int | None, limits: Limits) -> tuple[np.ndarray, np
 
 
 @derived
+@derived
 def tasks(blocks: Layout, batch: int, threads: int, lanes_at_a_time: int) -> tuple[np.ndarray, np.ndarray, int]:
     """(group, lane chunk, first lane, last lane) of every parallel task, of blocks of full reach, and of others; lane chunks.
 

@@ -95,8 +95,7 @@ class BlockState:
     @property
     def columns(self) -> Blocks:
         """Columns and blocks as compiled loops take them."""
-        w, found = self.wiring, self.layout
-        return Blocks(*(getattr(w if name.startswith("col_") else found, name) for name in Blocks._fields))
+        return _columns(self.wiring, self.layout)
 
     @property
     def arrays(self) -> Influence:
@@ -110,6 +109,11 @@ class BlockState:
 
 
 _DEFAULT = choose.limits()
+
+
+@derived
+def _columns(w: Wiring, found: Layout) -> Blocks:
+    return Blocks(*(getattr(w if name.startswith("col_") else found, name) for name in Blocks._fields))
 
 
 @derived

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....derived import derived
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import in_parts
@@ -37,9 +38,14 @@ def none_arrive(w: Wiring, rows: int) -> StepJacobian:
 
 def nbytes(w: Wiring, blocks: Layout, rows: int, dense: bool) -> int:
     """What ``allocate`` will take."""
+    return rows * _row_bytes(w, blocks, dense)
+
+
+@derived
+def _row_bytes(w: Wiring, blocks: Layout, dense: bool) -> int:
     named = not blocks.full_reach.all()
     numbers = 4 * ((not dense) + 2 * named) + w.max_states * w.dtype.itemsize
-    return rows * (8 * (w.n_units + 1) + _entries(w, dense) * numbers)
+    return 8 * (w.n_units + 1) + _entries(w, dense) * numbers
 
 
 def allocate(w: Wiring, blocks: Layout, rows: int, dense: bool) -> StepJacobian:

@@ -11,7 +11,7 @@ from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import share, threads, threads_for
 from ...base import Signal
-from ...readout import add_readout_gradient, learning_signal, readout_weights
+from ...readout import add_readout_gradient, leaks, learning_signal, readout_weights
 from ...signs import as_signs, coins
 from ..blocks import step_jacobian
 from ..records import Linear
@@ -138,11 +138,11 @@ def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
 def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
              past: tuple[Sent, np.ndarray, np.ndarray], synapses: Synapses, direct: np.ndarray, weights: np.ndarray,
              gradient: np.ndarray) -> None:  # fmt: skip
-    w, linear, table = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring)
+    w, linear, table, leaky = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring), leaks(state.wiring)
     workers = min(tape.batch, threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
     buffers, _ = _workspace(state, workers)
-    x, dz = group.inputs(tape), signal.dz[:, :, table.leaky]
+    x, dz = group.inputs(tape), signal.dz[:, :, leaky.outputs]
     counts = np.zeros((workers, 4), np.int64)
     piece = max(1, _HISTORY_BYTES // max(1, B * K * (m + n) * w.dtype.itemsize))
     for t0 in range(0, tape.tau, piece):
@@ -154,7 +154,7 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         arguments = (
             kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, synapses, w.tables,
             jacobians, Sent(*(part[t0 : D + cut.stop] for part in past[0])), Columns(group.unit, group.port, group.phi),
-            Signals(arrived, signs, errors, outer, weights[table.leaky], table.decay),
+            Signals(arrived, signs, errors, outer, weights[leaky.outputs], leaky.decay),
             Terms(factors.u, factors.A, factors.E, factors.Z),
         )  # fmt: skip
         written = [(work, U, rows, counts[k]) for k, work in enumerate(buffers[:workers])]

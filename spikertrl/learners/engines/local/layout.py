@@ -15,6 +15,7 @@ import numpy as np
 
 from ....derived import derived
 from ....network.wiring import PHI, Wiring
+from ...readout import leaks
 from ..simd import columns as lane_vectors
 from .records import Places
 
@@ -26,7 +27,7 @@ class Table:
     ``first_C``, ``first_M`` (N + 1): places, and elements of M in a lane, before each unit; ``synapses`` (N): how many of its
     places; ``runs`` (R, 5): first place in the unit, length, port, place in theta, messages side by side or not.
     ``offset``: how far behind the start of a step the message of a place lies in the record of a single lane. ``loop_*``:
-    synapses of units onto themselves. ``decays`` of the leaky readouts, ``leaky`` (decays, N): units they read.
+    synapses of units onto themselves. ``leaky`` (decays, N): units that readouts with each decay read.
     ``behind``: in theta, where readouts begin. Largest numbers of a unit: ``most`` states, ``widest`` in columns, ``drives``
     (ports and trainable parameters), ``coefficients`` of a step.
     """
@@ -46,7 +47,6 @@ class Table:
     loop_ptr: np.ndarray
     loop_theta: np.ndarray
     loop_port: np.ndarray
-    decays: np.ndarray
     leaky: np.ndarray
     behind: int
     most: int
@@ -99,13 +99,13 @@ def table(w: Wiring) -> Table:
     mine = _onto_themselves(w)
     loop = np.concatenate([np.zeros(0, np.int64), *(np.arange(w.pair_syn[p], w.pair_syn[p + 1]) for p in mine)])
     owner = np.repeat(w.pair_pre[mine], np.diff(w.pair_syn)[mine])
-    decays = np.unique(w.decay[w.decay > 0])
+    decays = leaks(w).decays
     return Table(
         order, w.col_ptr.astype(np.int64), np.append(0, np.cumsum(w.S * np.diff(w.col_ptr))).astype(np.int64),
         np.bincount(unit[learned], minlength=w.n_units).astype(np.int64),
         np.searchsorted(unit[begin], np.arange(w.n_units + 1)), np.stack(runs, 1).astype(np.int64), source, delay,
         source - delay * (w.n_channels + w.n_units), theta, port, kind == -PHI,
-        np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop], decays,
+        np.searchsorted(owner, np.arange(w.n_units + 1)), w.syn_theta[loop], w.syn_port[loop],
         np.array([(w.out_theta[w.decay == d] >= 0).any(0) for d in decays], bool).reshape(len(decays), w.n_units),
         int(w.out_theta.min(initial=w.n_parameters, where=w.out_theta >= 0)),
         most=int(w.S.max()), widest=int(np.diff(w.col_ptr).max()), drives=int((w.G + w.Q).max()),

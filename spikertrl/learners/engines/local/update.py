@@ -16,7 +16,7 @@ from ....resources import require, smaller
 from ....tape import Tape
 from ....threads import in_parts, threads, threads_for
 from ...base import Plan, Signal
-from ...readout import add_readout_gradient, readout_weights, signal_through_decay
+from ...readout import add_readout_gradient, leaks, readout_weights, signal_through_decay
 from .. import as_matrix
 from ..records import linear
 from ..simd import columns as lane_vectors
@@ -63,7 +63,7 @@ def local_plan(w: Wiring) -> Plan:
 
 def local_bytes(w: Wiring, batch: int) -> int:
     """What ``init_local`` will allocate for the influence."""
-    decays = len(np.unique(w.decay[w.decay > 0]))
+    decays = len(leaks(w).decays)
     return math.prod(lane_groups(w, batch)) * w.dtype.itemsize * int((np.diff(w.col_ptr) * (w.S + decays)).sum())
 
 
@@ -82,7 +82,7 @@ def init_local(w: Wiring, batch: int, name: str) -> LocalState:
     return LocalState(
         w, batch,
         M=aligned(groups * int(found.first_M[-1]) * width, w.dtype),
-        F=np.zeros((len(found.decays), groups, w.n_recurrent, width), w.dtype),
+        F=np.zeros((len(found.leaky), groups, w.n_recurrent, width), w.dtype),
         o=np.zeros(int(w.S.sum()) * batch, w.dtype),
         q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
@@ -105,12 +105,12 @@ def update_local(
     w, batch = state.wiring, tape.batch
     if tape.reset.any():
         _reset(state, tape.reset)
-    at, decays = table(w), table(w).decays
+    at, leaky = table(w), leaks(w)
     weights = readout_weights(w, tape.theta) if feedback is None else feedback
     zbar, direct = signal_through_decay(w, signal, weights)
     # dL/drow before the tape, per decay
-    past = np.empty((len(decays), batch, w.n_units), w.dtype)
-    for d, decay in enumerate(decays):
+    past = np.empty((len(leaky.decays), batch, w.n_units), w.dtype)
+    for d, decay in enumerate(leaky.decays):
         alike = w.decay == decay
         past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
     with threads_for(float(len(state.M)) * tape.tau):
@@ -121,7 +121,7 @@ def update_local(
             gradient[:, w.frozen] = 0
         loops = Loops(at.loop_ptr if synaptic else at.no_loop, at.loop_theta, at.loop_port, tape.theta)
         model = (w.tables, linear(tape), state.o, state.q, alone, loops)
-        signals = Signals(direct, past, *_powers(decays, tape.tau, w.dtype), at.leaky)
+        signals = Signals(direct, past, leaky.powers(tape.tau), leaky.over(tape.tau), at.leaky)
         rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1)
         (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows, counts)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
@@ -130,13 +130,6 @@ def update_local(
     state.lane_steps += batch * tape.tau
     add_readout_gradient(w, tape, signal, gradient)
     return gradient
-
-
-def _powers(decays: np.ndarray, tau: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Decays (D) to the number of steps that follow (D, tau), and over all of them (D)."""
-    if not len(decays):
-        return np.empty((0, tau), dtype), np.empty(0, dtype)
-    return (decays[:, None] ** np.arange(tau - 1, -1, -1)).astype(dtype), (decays**tau).astype(dtype)
 
 
 def _sweep_lane(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: tuple, counts: np.ndarray) -> None:

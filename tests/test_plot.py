@@ -111,6 +111,80 @@ def test_raster_refuses(run, options, message):
         plot.raster(run, **options)
 
 
+def test_raster_shows_inputs_below(net):
+    x = (np.random.default_rng(1).random((60, 1, 3)) < 0.5).astype(float)
+    ax = plot.raster(srl.simulate(net, x), inputs=x)
+    points = marks(ax)["x"]
+    assert sorted(zip(points[:, 1], points[:, 0] / 0.5, strict=True)) == sorted((k, t) for t, _, k in np.argwhere(x))
+    assert points[:, 1].max() < marks(ax)["a"][:, 1].min()
+    with pytest.raises(ValueError, match="60 steps of 1 lanes"):
+        plot.raster(srl.simulate(net, x), inputs=x[:5])
+
+
+# -- traces, weights, connections ------------------------------------------------------------------------------------------
+def test_traces_are_the_recorded_states_with_events_and_threshold(net, run):
+    ax = plot.traces(run, "a", [2, 6], lane=1)
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 60]
+    for line, unit in zip(lines, (2, 6), strict=True):
+        v = run.states["a"]["v"][:, 1, unit]
+        assert np.ptp(v) > 0.01, "the test needs a living unit"
+        np.testing.assert_allclose(np.diff(line.get_ydata()), np.diff(v), atol=1e-7)
+    dashed = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "-"]
+    heights = [line.get_ydata()[0] - trace.get_ydata()[0] for line, trace in zip(dashed, lines, strict=True)]
+    assert heights == pytest.approx([0.02 - run.states["a"]["v"][0, 1, unit] for unit in (2, 6)])
+    ticks = [len(c.get_segments()) for c in ax.collections]
+    assert ticks == [len(run.events.of(1, unit, unit + 1)) for unit in (2, 6)] and sum(ticks) > 5
+    assert ax.get_title(loc="left") == "bar: 50 mV" and np.ptp(ax.lines[-1].get_ydata()) == pytest.approx(0.05)
+
+
+def test_traces_follow_units_that_were_recorded_alone(net):
+    x = np.ones((50, 1, 3))
+    some = srl.simulate(net, x, record=srl.Record(units={"a": [6, 2]}, every=5))
+    whole = srl.simulate(net, x)
+    line = next(line for line in plot.traces(some, "a", [2]).lines if len(line.get_xdata()) == 10)
+    np.testing.assert_allclose(np.diff(line.get_ydata()), np.diff(whole.states["a"]["v"][::5, 0, 2]), atol=1e-7)
+    with pytest.raises(ValueError, match=r"units is 3; legal: units recorded of 'a': \[6, 2\]"):
+        plot.traces(some, "a", [3])
+    with pytest.raises(ValueError, match=r"population is None; legal: one whose states were recorded: \['a', 'b'\]"):
+        plot.traces(some)
+
+
+def test_weights_show_synapses_and_gaps(net):
+    ax = plot.weights(net, "b<-b", "h")
+    shown = ax.images[0].get_array()
+    matrix = net.view(net.theta)["b<-b"]["h"].toarray()
+    np.testing.assert_allclose(shown.filled(0), matrix)
+    assert np.array_equal(~shown.mask, matrix != 0) and 0 < shown.mask.sum() < 25
+    assert plot.weights(net, "z").images[0].get_array().shape == (2, 5)
+    with pytest.raises(ValueError, match="port is None; legal: 'u', 'r', 'h'"):
+        plot.weights(net, "b<-b")
+
+
+def test_weight_change_counts_synapses_alone(net):
+    ax = plot.weight_change(net, "b<-b", "h", before=2 * net.theta, bins=7)
+    counts = [patch.get_xy()[:, 1].sum() for patch in ax.patches]
+    assert len(counts) == 2
+    drawn = [np.diff(np.unique(patch.get_xy()[:, 0])).min() for patch in ax.patches]
+    assert drawn[0] == pytest.approx(drawn[1]), "the same bins"
+
+
+def test_connectivity_names_all_parts(net):
+    texts = [text.get_text() for text in plot.connectivity(net).texts]
+    assert {"x\n3 channels", "a\n7 lif", "b\n5 egru", "z\n2 outputs", "all to all\ndelay 2 to 6"} <= set(texts)
+
+
+def test_confusion_counts():
+    rng = np.random.default_rng(0)
+    labels, said = rng.integers(-1, 3, 200), rng.integers(0, 3, 200)
+    ax = plot.confusion(labels, said)
+    for text in ax.texts:
+        column, row = text.get_position()
+        assert int(text.get_text()) == int(((labels == row) & (said == column)).sum())
+    for wrong, message in (([0, 3], "predicted is 3"), ([0, 0.5], "whole numbers")):
+        with pytest.raises(ValueError, match=message):
+            plot.confusion([0, 1], wrong, ["a", "b"])
+
+
 # -- curves ----------------------------------------------------------------------------------------------------------------
 def test_learning_curve_draws_the_values(rows):
     (line,) = plot.learning_curve(rows, smooth=1).lines
@@ -122,6 +196,17 @@ def test_learning_curve_smooths_over_the_raw_values(rows):
     raw, mean = plot.learning_curve(rows, smooth=5).lines
     assert raw.get_ydata() == pytest.approx([r["loss"] for r in rows])
     assert mean.get_ydata()[40] == pytest.approx(np.mean([r["loss"] for r in rows[38:43]]))
+
+
+def test_learning_curve_of_several_runs_is_their_mean_in_a_band(rows):
+    others = [[r | {"loss": k * r["loss"]} for r in rows[: 80 - 10 * k]] for k in (1, 2, 3)]
+    ax = plot.learning_curve({"one": rows, "three": others}, smooth=1)
+    assert ax.lines[1].get_xdata().tolist() == list(range(1, 51)), "as far as all go"
+    assert ax.lines[1].get_ydata() == pytest.approx([2 * r["loss"] for r in rows[:50]])
+    (band,) = ax.collections
+    edges = band.get_paths()[0].vertices
+    assert edges[edges[:, 0] == 10][:, 1].max() == pytest.approx(0.3)
+    assert edges[edges[:, 0] == 10][:, 1].min() == pytest.approx(0.1)
 
 
 def test_learning_curve_skips_rows_without_the_metric(rows):

@@ -1,11 +1,16 @@
 """Figures: every function draws on Axes and returns them."""
 
+from .confusion import confusion
 from .curves import learning_curve, loss_against_macs, save, sparsity, surrogate
 from .learners import alignment, influence, savings
+from .network import connectivity, weight_change, weights
 from .raster import raster
+from .traces import traces
 
 __all__ = [
     "alignment",
+    "confusion",
+    "connectivity",
     "influence",
     "learning_curve",
     "loss_against_macs",
@@ -14,4 +19,7 @@ __all__ = [
     "savings",
     "sparsity",
     "surrogate",
+    "traces",
+    "weight_change",
+    "weights",
 ]

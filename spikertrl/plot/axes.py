@@ -94,11 +94,30 @@ def as_history(data: Any) -> History:
     return History([{"step": i + 1, **row} for i, row in enumerate(rows)])
 
 
-def as_histories(data: Any) -> dict[str, History]:
-    """Label -> History, from one history (label "") or from a mapping of them."""
-    if isinstance(data, Mapping) and data and all(_is_history(value) for value in data.values()):
-        return {str(label): as_history(value) for label, value in data.items()}
-    return {"": as_history(data)}
+def as_histories(data: Any) -> dict[str, list[History]]:
+    """Label -> histories, from one history (label ""), from a mapping of them, or from a mapping of lists of them."""
+    if isinstance(data, Mapping) and data and all(_is_history(one) or _are_histories(one) for one in data.values()):
+        many = {str(label): one if _are_histories(one) else [one] for label, one in data.items()}
+        return {label: [as_history(one) for one in runs] for label, runs in many.items()}
+    return {"": [as_history(data)]}
+
+
+def _are_histories(value: Any) -> bool:
+    """A list of histories; a list of rows is one history."""
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, History | list | tuple) for one in value)
+
+
+def together(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Several runs (x, y) on the x of the first, as far as all of them go: x and (runs, len(x)).
+
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> at, values = together([(x, 2 * x), (x[:2], 4 * x[:2])])
+    >>> at.tolist(), values.tolist()
+    ([1.0, 2.0], [[2.0, 4.0], [4.0, 8.0]])
+    """
+    end = min((x[-1] for x, _ in runs if len(x)), default=-np.inf)
+    at = runs[0][0][runs[0][0] <= end] if len(runs) > 1 else runs[0][0]
+    return at, np.array([y if len(runs) == 1 else np.interp(at, x, y) for x, y in runs])
 
 
 def _is_history(value: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import arguments
-from .axes import COLORS, GREY, MARKERS, PALE, as_histories, as_history, axes, legend, running_mean, series, words
+from .axes import COLORS, GREY, MARKERS, PALE, as_histories, as_history, axes, legend, running_mean, series, together, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,15 +42,15 @@ def save(ax: Axes, path: str | Path, dpi: int = 150) -> Path:
     return path
 
 
-
-
 def learning_curve(history: Any, ax: Axes | None = None, metric: str = "loss", *, x: str = "step", smooth: int | None = None,
                    references: Mapping[str, float] | None = None) -> Axes:  # fmt: skip
     """A column of one or several histories against another.
 
     Parameters
     ----------
-    history : History, rows, columns (name -> values), or mapping label -> any of these
+    history : History, rows, columns (name -> values), or mapping label -> any of these, or label -> list of them
+        Several histories of one label are runs of one thing (seeds): their mean is drawn, with a band from the lowest to the
+        highest.
     metric : str
         Column drawn; rows without it are left out (validation).
     x : str
@@ -70,10 +70,14 @@ def learning_curve(history: Any, ax: Axes | None = None, metric: str = "loss", *
         raise arguments.refuse("learning_curve", "references", references, "a mapping, label -> height")
     heights = {k: arguments.number("learning_curve", f"references[{k!r}]", v) for k, v in (references or {}).items()}
     ax = axes(ax)
-    for k, (label, one) in enumerate(as_histories(history).items()):
-        color, (at, values) = COLORS[k % len(COLORS)], series(one, x, metric)
+    for k, (label, runs) in enumerate(as_histories(history).items()):
+        color, (at, every) = COLORS[k % len(COLORS)], together([series(one, x, metric) for one in runs])
+        values = every.mean(0)
         window = max(1, len(values) // 40) if smooth is None else smooth
-        if window > 1:
+        if len(every) > 1:
+            low, high = (running_mean(edge, window) for edge in (every.min(0), every.max(0)))
+            ax.fill_between(at, low, high, color=color, alpha=0.18, linewidth=0, zorder=1.5)
+        elif window > 1:
             ax.plot(at, values, color=color, alpha=0.22, linewidth=0.7, zorder=1.5)
         marker = MARKERS[k % len(MARKERS)] if len(values) <= 30 else None
         ax.plot(at, running_mean(values, window), color=color, linewidth=1.8, marker=marker, markersize=4, label=label or None)

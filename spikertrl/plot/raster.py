@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import arguments
-from .axes import COLORS, PALE, axes, note
+from ..simulation.run import as_input
+from .axes import COLORS, GREY, PALE, axes, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,34 +20,55 @@ if TYPE_CHECKING:
     from ..simulation.recording import Run
 
 
-def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str]) -> Axes:
-    """Draw the events of one lane of the populations ``shown``, bottom to top."""
-    net = run.net
-    scale, unit = time_scale(net)
-    gap = 0.04 * sum(net.populations[name].size for name in shown) if len(shown) > 1 else 0.0
-    centres, bottom = [], 0.0
-    top = sum(net.populations[name].size for name in shown) + gap * (len(shown) - 1)
-    begin = first_step(run)
+class Band(NamedTuple):
+    """Rows of one population or input: its events as (step, row)."""
+
+    name: str
+    size: int
+    kind: str
+    color: str
+    steps: np.ndarray
+    rows: np.ndarray
+
+
+def _bands(run: Run, lane: int, shown: Sequence[str], x: np.ndarray | None) -> list[Band]:
+    """Inputs, if ``x`` is given, then the populations ``shown``; bottom to top."""
+    net, found = run.net, []
+    for one in net.inputs.values() if x is not None else ():
+        steps, rows = np.nonzero(np.asarray(x)[:, lane, one.start : one.start + one.size])
+        found.append(Band(one.name, one.size, "channels", GREY, steps, rows))
     for name in shown:
-        population, color = net.populations[name], COLORS[list(net.populations).index(name) % len(COLORS)]
+        p = net.populations[name]
+        events = run.events.of(lane, p.start, p.start + p.size)
+        color = COLORS[list(net.populations).index(name) % len(COLORS)]
+        found.append(Band(name, p.size, f"{p.model.name} units", color, events.time, events.unit - p.start))
+    return found
+
+
+def draw_raster(run: Run, lane: int, ax: Axes, shown: Sequence[str], x: np.ndarray | None = None) -> Axes:
+    """Draw the events of one lane: of inputs, if ``x`` is given, and of the populations ``shown``, bottom to top."""
+    bands, (scale, unit) = _bands(run, lane, shown, x), time_scale(run.net)
+    gap = 0.04 * sum(band.size for band in bands) if len(bands) > 1 else 0.0
+    centres, bottom = [], 0.0
+    top = sum(band.size for band in bands) + gap * (len(bands) - 1)
+    begin = 0 if x is not None else first_step(run)
+    height, width = mark(ax, top, run.n_steps - begin)
+    for band in bands:
         if bottom:
             ax.axhline(bottom - gap / 2 - 0.5, color=PALE, linewidth=0.8, zorder=0)
-        events = run.events.of(lane, population.start, population.start + population.size)
-        heights = events.unit - population.start + bottom
-        height, width = mark(ax, top, run.n_steps - begin)
         ax.scatter(
-            (run.start + events.time) * scale, heights, s=height**2, marker="|", linewidths=width, color=color, label=name,
-            rasterized=True,
+            (run.start + band.steps) * scale, band.rows + bottom, s=height**2, marker="|", linewidths=width, color=band.color,
+            label=band.name, rasterized=True,
         )  # fmt: skip
-        centres.append(bottom + (population.size - 1) / 2)
-        bottom += population.size + gap
-    ax.set_yticks(centres, [f"{name}\n{net.populations[name].size} {net.populations[name].model.name} units" for name in shown])
-    for label, name in zip(ax.get_yticklabels(), shown, strict=True):
-        label.set_color(COLORS[list(net.populations).index(name) % len(COLORS)])
+        centres.append(bottom + (band.size - 1) / 2)
+        bottom += band.size + gap
+    ax.set_yticks(centres, [f"{band.name}\n{band.size} {band.kind}" for band in bands])
+    for label, band in zip(ax.get_yticklabels(), bands, strict=True):
+        label.set_color(band.color)
     ax.tick_params(axis="y", length=0)
     first, last = run.start + begin - 0.5, run.start + run.n_steps - 0.5
     ax.set(xlim=(first * scale, last * scale), ylim=(-0.5, top - 0.5), xlabel=f"time ({unit})")
-    note(ax, delays(net, shown))
+    note(ax, delays(run.net, shown))
     return ax
 
 
@@ -86,7 +108,8 @@ def _span(projection: Projection, scale: float) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequence[str] | None = None) -> Axes:
+def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequence[str] | None = None, *,
+           inputs: Any = None) -> Axes:  # fmt: skip
     """Events of one lane: a mark per event, a coloured band per population, the delays of the connections above.
 
     Time is in ms if the network has models with differential equations, else in steps.
@@ -97,11 +120,13 @@ def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequenc
     lane : int
     populations : sequence of str, optional
         Which ones, from bottom to top; default all.
+    inputs : array (T, B, channels) or (T, channels), or mapping input name -> (T, B, size), optional
+        The x that was simulated: its values that are not zero are drawn below, a grey band per input.
 
     Raises
     ------
     ValueError
-        For a lane or population the run does not have.
+        For a lane or population the run does not have, or inputs of another shape.
 
     Examples
     --------
@@ -118,4 +143,7 @@ def raster(run: Run, lane: int = 0, ax: Axes | None = None, populations: Sequenc
     shown = known if populations is None else arguments.names("raster", "populations", populations, known)
     if not shown:
         raise arguments.refuse("raster", "populations", populations, f"at least one of {known}")
-    return draw_raster(run, lane, axes(ax), shown)
+    x = None if inputs is None else as_input(run.net, inputs)
+    if x is not None and x.shape[:2] != (run.n_steps, run.batch):
+        raise arguments.refuse("raster", "inputs", inputs, f"what was simulated: {run.n_steps} steps of {run.batch} lanes")
+    return draw_raster(run, lane, axes(ax, (6.4, 3.8) if x is None else (6.4, 4.8)), shown, x)

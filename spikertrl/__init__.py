@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .brian.read.imported import ImportedNetwork
     from .brian.write.network import BrianNetwork
     from .brian.write.to_brian import to_brian
+    from .bridges.to_jax import to_jax
     from .explanation import explain
     from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
     from .model import Model, Parameter, Port, State
@@ -75,12 +76,14 @@ __all__ = [
     "sweep",
     "tasks",
     "to_brian",
+    "to_jax",
     "to_nir",
 ]
 
 
 # Where each name is, imported when it is first asked for: the command line and a script that needs little start fast.
 _HOME = {
+    "bridges.to_jax": ("to_jax",),
     "brian.read.errors": ("BrianImportError",),
     "brian.read.from_brian": ("from_brian",),
     "brian.read.imported": ("ImportedNetwork",),

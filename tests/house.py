@@ -26,6 +26,6 @@ ROOMS = (
     # -> training
     "cost", "explanation", "schedules", "optimizers", "constraints", "tasks", "training", "experiments", "parallel",
     # both ends, figures, laws, and the doors
-    "brian", "nir", "plot", "checks", "demo", "cli", "",
+    "brian", "nir", "bridges", "plot", "checks", "demo", "cli", "",
 )  # fmt: skip
 """A module belongs to the longest name that begins its own; it may import from its own room and from those before it."""

@@ -6,6 +6,8 @@ EXACT64 = 1e-10
 EXACT32 = 1e-4
 # Values (not gradients) of one trajectory computed along two roads in float64: no long sums, no cancellation.
 VALUES64 = 1e-12
+# The same in float32, two dozen steps of it: a rounding is 6e-8.
+VALUES32 = 1e-6
 # A gradient counts as alive when its norm is above this: losses are of order 1 and a dead one gives 0.
 ALIVE = 1e-3
 # A knob counts as moving the result when it changes the gradient by more than this share.

@@ -243,7 +243,7 @@ class Simulator:
                 if name in p.cell.trainable:
                     phi[j] = view[p.name][name]
                 elif name in p.parameters:
-                    phi[j] = _constant(p, name)
+                    phi[j] = constant(p, name)
                 else:
                     phi[j] = p.model.surrogate.parameters[name.removeprefix(SURROGATE)]
             p.cell.constants(phi, self.dtype.type(self.net.dt), self._k[p.name])
@@ -290,7 +290,7 @@ class Simulator:
         return self._buffers[key]
 
 
-def _constant(population: Population, name: str) -> Any:
+def constant(population: Population, name: str) -> Any:
     value = population.parameters[name]
     if callable(value):
         raise ValueError(f"population {population.name!r}: {name} is drawn at random; call net.initialize(seed) first")

@@ -1,0 +1,1 @@
+"""Networks in other packages: JAX, PyTorch, scikit-learn, river."""

@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for units in options.units:
         net = network(units, options.density, options.width)
-        held = srl.parallel.bytes_per_rank(net, srl.RTRL(), COMM.size)
+        held = net.memory(srl.RTRL(), ranks=COMM.size).per_rank
         whole = net.memory(srl.RTRL()).influence
         for tau in options.tau:
             one, shared, active = measure(net, tau, options.rounds, options.updates)

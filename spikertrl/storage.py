@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +28,14 @@ import psutil
 from .fitted import Damage, Zeros, fitted, is_record
 from .resources import available, readable
 
-__all__ = ["CheckpointError", "Damage", "Kind", "Stored", "can_store", "fitted", "read", "refusal", "save", "sealed"]
+__all__ = [
+    "CheckpointError", "Damage", "Kind", "Stored", "can_store", "fitted", "packed", "read", "refusal", "save", "sealed",
+    "unpacked",
+]  # fmt: skip
 
 VERSION = 4  # of the way in which a tree is written
 READABLE = (3, 4)  # versions that this program reads
+MAPPED = 1 << 20  # bytes of an array from which on it may stay in the file
 GENERATORS = {name: getattr(np.random, name) for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")}
 
 
@@ -154,6 +159,8 @@ class _Writer:
             value = np.asarray(value)
         if isinstance(value, np.ndarray):
             return self._array(value, where)
+        if isinstance(value, Zeros):
+            return _blank(value)
         if self.kind.left_out and isinstance(value, self.kind.left_out):
             return {"@": "wiring"}
         if isinstance(value, (list, tuple)):
@@ -186,7 +193,7 @@ class _Writer:
         return {"@": "data", "c": self.kind.name_of(type(value)), "v": fields}
 
 
-def _blank(array: np.ndarray) -> dict[str, Any]:
+def _blank(array: np.ndarray | Zeros) -> dict[str, Any]:
     return {"@": "zeros", "shape": list(array.shape), "dtype": array.dtype.str}
 
 
@@ -236,8 +243,19 @@ class Stored:
         return reader.decode(raw)
 
 
-def read(path: str | os.PathLike[str], kind: Kind) -> Stored:
-    """Read a file into memory.
+def packed(tree: Any, kind: Kind) -> tuple[Any, list[np.ndarray]]:
+    """A tree as ``save`` would write it, to be told to another process: a description, and arrays."""
+    arrays: list[np.ndarray] = []
+    return _Writer(kind, arrays).encode(tree, kind.what), arrays
+
+
+def unpacked(told: tuple[Any, list[np.ndarray]], kind: Kind, left_out: Any = None, like: Any = None) -> Any:
+    """What ``packed`` made, as ``Stored.decode`` gives it."""
+    return Stored(Path(), kind, told[0], {f"a{i}": a for i, a in enumerate(told[1])}).decode(left_out, like)
+
+
+def read(path: str | os.PathLike[str], kind: Kind, mapped: bool = False) -> Stored:
+    """Read a file into memory; or, ``mapped``, its large arrays as views of the file, which take none.
 
     Raises
     ------
@@ -250,7 +268,7 @@ def read(path: str | os.PathLike[str], kind: Kind) -> Stored:
     if not path.exists():
         raise FileNotFoundError(f"no {kind.what} at {path}")
     with refusal(path, kind):
-        content, members = _content(path, kind)
+        content, members = _content(path, kind, mapped)
         if content.get("version") not in READABLE:
             known = ", ".join(map(str, READABLE))
             raise Damage(f"it is of version {content.get('version')!r}, this program reads {known}")
@@ -258,7 +276,7 @@ def read(path: str | os.PathLike[str], kind: Kind) -> Stored:
         return Stored(path, kind, content["tree"], members)
 
 
-def _content(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _content(path: Path, kind: Kind, mapped: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The description and the arrays of a file, every checksum verified."""
     if path.is_dir():
         raise Damage("it is a folder, not a file")
@@ -266,10 +284,14 @@ def _content(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, np.ndarr
         names = [info.filename for info in file.infolist()]
         if "tree.npy" not in names or len(set(names)) != len(names):
             raise Damage(f"it is not a spikertrl {kind.what} (no description inside)")
-        needed, free = sum(info.file_size for info in file.infolist()), available()
+        apart = {i.filename for i in file.infolist() if mapped and i.file_size > MAPPED and not i.compress_type}
+        needed, free = sum(info.file_size for info in file.infolist() if info.filename not in apart), available()
         if needed > free:
             raise Damage(f"it says that it holds {readable(needed)}, {readable(free)} are available")
-        members = {info.filename.removesuffix(".npy"): _array(info.filename, file.read(info)) for info in file.infolist()}
+        members = {
+            info.filename.removesuffix(".npy"): _view(path, file, info) if info.filename in apart
+            else _array(info.filename, file.read(info)) for info in file.infolist()
+        }  # fmt: skip
     content = json.loads(str(members.pop("tree")))
     if not isinstance(content, dict):
         raise Damage(f"it is not a spikertrl {kind.what} (its description is no record)")
@@ -288,14 +310,32 @@ def _verify(content: dict[str, Any], members: dict[str, np.ndarray]) -> None:
 def _array(name: str, data: bytes) -> np.ndarray:
     """An array from the bytes of an .npy file; its header must agree with their number."""
     stream = io.BytesIO(data)
+    shape, order, dtype = _header(name, stream, len(data))
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order=order).copy(order="K")
+
+
+def _view(path: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """An array that stays in the file, once its checksum has been looked at; what is written into it goes nowhere."""
+    with file.open(info) as member:
+        while member.read(MAPPED):
+            pass
+    with path.open("rb") as whole:
+        whole.seek(info.header_offset)
+        name, extra = struct.unpack("<26x2H", whole.read(30))
+        whole.seek(first := info.header_offset + 30 + name + extra)
+        shape, order, dtype = _header(info.filename, whole, first + info.file_size)
+        return np.memmap(path, dtype, "c", whole.tell(), shape, order)
+
+
+def _header(name: str, stream: Any, end: int) -> tuple[tuple[int, ...], Any, np.dtype]:
+    """Shape, order and type from the head of an .npy file, which must agree with the bytes that are left to its ``end``."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(stream)
-    rest = len(data) - stream.tell()
+    rest = end - stream.tell()
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != rest:
         raise Damage(f"its array {name} is damaged: {rest} bytes for shape {shape} of {dtype}")
-    found = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
-    return found.copy(order="K")
+    return shape, "F" if fortran else "C", dtype
 
 
 def _classes_in(tree: Any, kind: Kind) -> dict[str, type]:

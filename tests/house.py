@@ -21,6 +21,7 @@ ROOMS = (
     "learners.engines.weights", "learners.engines.transitions.segments", "learners.engines.transitions.sources",
     "learners.engines.choose", "learners.engines.adjoint", "learners.engines.local.records", "learners.engines.local.layout",
     "learners.engines.as_matrix", "learners.engines.local", "learners.engines.blocks", "learners.engines.kronecker",
+    "learners.engines.divide",
     "learners.engines.rows", "learners.engines.products", "learners.engines.transitions", "learners.engines.deferred_kernel",
     "learners.engines.deferred", "learners.engines.influence", "learners.engines", "learners",
     # -> training

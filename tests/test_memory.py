@@ -31,6 +31,15 @@ def test_tape_is_predicted():
     assert held <= net.memory(srl.RTRL(), batch=4, tau=7).tape <= 1.5 * held
 
 
+def test_lanes_are_shared_out_where_there_are_no_columns():
+    net, learner = network(), srl.UORO()
+    one, three, two = (net.memory(learner, lanes).influence for lanes in (5, 3, 2))
+    assert net.memory(learner, 5, ranks=2).per_rank == (two, three)
+    assert net.memory(learner, 5, ranks=2).influence == three < one
+    with pytest.raises(ValueError, match="5 lanes are too few for 6 ranks"):
+        net.memory(learner, 5, ranks=6)
+
+
 def test_sampled_learners_are_measured():
     net = network()
     assert net.memory(srl.KFRTRL(samples=4)).influence > 3 * net.memory(srl.KFRTRL()).influence > 0
@@ -47,8 +56,10 @@ def test_too_much_is_refused_before_allocation(monkeypatch, learner):
     with pytest.raises(NotEnoughMemory, match=r"needs .* are available") as caught:
         learner.init(net, 8)
     if learner == srl.RTRL():
-        for way in ("density=", "batch ", "SnAp(order=", "KFRTRL"):
+        for way in ("density=", "batch ", "SnAp(order=", "KFRTRL", "ranks, each with"):
             assert way in str(caught.value)
+        ranks = int(str(caught.value).split(" ranks, each with")[0].rpartition(" ")[2])
+        assert [net.memory(learner, 8, ranks=n).influence <= free for n in (ranks - 1, ranks)] == [False, True]
     srl.SnAp(1).init(net, 8)  # what the message offers works
 
 

@@ -16,7 +16,8 @@ import pytest
 import spikertrl as srl
 from networks import drive, single, stacked
 from spikertrl.learners.base import Signal
-from spikertrl.parallel.columns import Part, part_of, places, share_out
+from spikertrl.learners.engines.divide import Part, part_of
+from spikertrl.parallel.columns import places
 from spikertrl.simulation.run import simulator
 
 HERE = Path(__file__).resolve().parent
@@ -26,11 +27,11 @@ needs_mpi = pytest.mark.skipif(
 )
 
 
-def mpiexec(ranks: int) -> str:
+def mpiexec(ranks: int, *script: str) -> str:
     """What the scripts say when run by so many processes of one thread each; first by one, so that one compiles for all."""
     alone = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
     for n in (1, ranks):
-        command = [str(FOUND), "-n", str(n), sys.executable, "-m", "mpi4py", str(HERE / "ranks")]
+        command = [str(FOUND), "-n", str(n), sys.executable, "-m", "mpi4py", *(script or (str(HERE / "ranks"),))]
         done = subprocess.run(command, env=os.environ | alone, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -38,9 +39,16 @@ def mpiexec(ranks: int) -> str:
 
 @needs_mpi
 def test_ranks_have_the_gradient_of_one_to_the_bit_train_alike_and_fail_together() -> None:
-    """Columns over ranks; and lanes over ranks: the mean gradient, to the bit every time."""
+    """Columns over ranks; lanes over ranks: the mean gradient, to the bit every time; what some wrote goes on with others."""
     said = mpiexec(4).splitlines()
-    assert said == ["agree 8", f"compared {COMPARED}", "trained", "shut"]
+    assert said == ["agree 8", "went on 15", f"compared {COMPARED}", "trained", "fits", "shut"]
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_checkpoints_of_every_learner_go_on_with_any_number_of_ranks() -> None:
+    """Columns to the bit; lanes to float sums, and random signs are those of one process."""
+    assert mpiexec(4, str(HERE / "ranks" / "checkpoints.py"), "every").splitlines() == ["went on 156"]
 
 
 COMPARED = 234  # gradients that the script looks at
@@ -52,7 +60,7 @@ def test_parts_put_together_are_the_whole_gradient(learner: srl.learners.Learner
     """The same without processes: one part after the other."""
     net = stacked("egru", "alif", "float32")
     w = net.wiring
-    owner = share_out(learner, w, ranks)
+    owner = learner.share_out(w, ranks)
     states = [learner.init(Part(net, part_of(w, owner == r, r == 0)), 2) for r in range(ranks)]
     machine, whole = simulator(net), learner.init(net, 2)
     sim, x = machine.start(2), drive(12, 2).astype(np.float32)
@@ -70,7 +78,7 @@ def test_every_learned_parameter_has_one_rank_and_fixed_ones_have_none() -> None
     net = srl.Network().add_input("x", 3).add_population("h", srl.models.egru, 12)
     net.connect("x", "h", trainable=("u",)).connect("h", "h").add_readout("z", "h", 2).add_readout("f", "h", 1, trainable=False)
     for ranks in (1, 2, 5):
-        found = np.concatenate(places(net.wiring, share_out(srl.RTRL(), net.wiring, ranks), ranks))
+        found = np.concatenate(places(net.wiring, srl.RTRL().share_out(net.wiring, ranks), ranks))
         learned = np.setdiff1d(np.arange(net.wiring.n_parameters), net.wiring.frozen)
         np.testing.assert_array_equal(np.sort(found), learned)
 
@@ -84,7 +92,7 @@ def test_influence_is_shared_out_evenly_where_units_differ() -> None:
     for learner in (srl.RTRL(), srl.SnAp(1)):
         whole = net.memory(learner).influence
         for ranks in (2, 3):
-            held = srl.parallel.bytes_per_rank(net, learner, ranks)
+            held = net.memory(learner, ranks=ranks).per_rank
             assert max(held) <= 1.15 * whole / ranks
             assert min(held) >= 0.85 * whole / ranks
 
@@ -104,7 +112,7 @@ def test_without_a_communicator_the_learner_is_itself() -> None:
 def test_a_part_of_the_columns_takes_the_road_of_all_of_them() -> None:
     """What decides how to compute looks at all columns: its figures do not depend on the number of ranks."""
     net = single("egru", "float32", units=30)
-    owner = share_out(srl.RTRL(), net.wiring, 3)
+    owner = srl.RTRL().share_out(net.wiring, 3)
     whole = srl.RTRL().init(net, 1)
     part = srl.RTRL().init(Part(net, part_of(net.wiring, owner == 1, False)), 1)
     assert part.M.nbytes < 0.5 * whole.M.nbytes

@@ -14,6 +14,7 @@ from .. import arguments
 from ..network.wiring import Wiring
 from ..tape import Tape
 from .base import Length, Plan, Signal
+from .engines.divide import Columns
 from .engines.local.update import LocalState, init_local, local_bytes, local_plan, update_local
 from .readout import readout_weights
 
@@ -64,7 +65,7 @@ class EPropState:
 
 
 @dataclass(frozen=True)
-class EProp:
+class EProp(Columns):
     """e-prop: the gradient with everything that crosses between units through synapses left out.
 
     Parameters
@@ -86,6 +87,7 @@ class EProp:
 
     feedback: str = "symmetric"
     seed: int = 0
+    order = 1  # a unit keeps its own rows
     claim = "approximate"
 
     def __post_init__(self) -> None:

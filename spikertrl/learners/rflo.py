@@ -15,6 +15,7 @@ import numpy as np
 from .. import arguments
 from ..tape import Tape
 from .base import Length, Plan, Signal
+from .engines.divide import Columns
 from .engines.local.update import local_plan
 from .eprop import FEEDBACK, EPropState, advance, held, start
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RFLO:
+class RFLO(Columns):
     """Leak-only eligibility traces; ``feedback`` as in `EProp`, random weights as in the paper, or "symmetric", "adaptive".
 
     A reset that depends on the state itself is part of its leak; the population option ``reset_gradient=False`` takes it out.
@@ -46,6 +47,7 @@ class RFLO:
 
     feedback: str = "random"
     seed: int = 0
+    order = 1  # a unit keeps its own rows
     claim = "approximate"
 
     def __post_init__(self) -> None:

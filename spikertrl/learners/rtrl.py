@@ -18,6 +18,7 @@ from . import textbook
 from .base import Length, Plan, Signal
 from .engines.blocks.state import kept_bytes, plan
 from .engines.choose import checked
+from .engines.divide import Columns
 from .engines.influence import Influence, init_influence, update_blocks
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RTRL:
+class RTRL(Columns):
     """Exact RTRL, by the fastest of several routes, or by one that is asked for.
 
     Parameters

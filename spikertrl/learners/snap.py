@@ -12,6 +12,7 @@ from ..tape import Tape
 from .base import Length, Plan, Signal
 from .engines.blocks.state import kept_bytes, plan
 from .engines.choose import checked
+from .engines.divide import Columns
 from .engines.influence import Influence, init_influence, update_blocks
 from .engines.local.layout import is_local
 from .engines.local.update import LocalState, init_local, local_plan, update_local
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SnAp:
+class SnAp(Columns):
     """SnAp-n (Menick et al. 2021): keep the rows of units at most n-1 connections away. Exact once n covers the graph.
 
     ``route``: as of ``RTRL``. Most routes need the full reach, and refuse to serve where rows are left out.

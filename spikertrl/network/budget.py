@@ -34,12 +34,15 @@ class Learns(Protocol):
 class Memory:
     """Bytes: ``influence`` (all that the learner carries forward), ``tape`` (one piece), ``parameters`` (theta, its gradient
     and two moments of an optimizer). An upper bound: columns of silent sources and rows of silent units are not resident.
+
+    Of one process, or of the rank that needs most; ``per_rank``: the influence of every rank.
     """
 
     influence: int
     tape: int
     parameters: int
     available: int
+    per_rank: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
@@ -60,17 +63,33 @@ class Memory:
         )
 
 
-def predict(net: Wired, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
+def predict(net: Wired, learner: Learns, batch: int = 1, tau: int = 1, ranks: int | None = None) -> Memory:
     """See ``Network.memory``."""
     learner = learner() if isinstance(learner, type) else learner
+    if ranks is not None and not hasattr(learner, "bytes_per_rank"):
+        if batch < ranks:
+            raise ValueError(f"memory: {learner!r} keeps no columns, and {batch} lanes are too few for {ranks} ranks")
+        whole = predict(net, learner, -(-batch // ranks), tau)
+        return dataclasses.replace(whole, per_rank=tuple(_of_lanes(net, learner, batch, ranks)))
     w, size = net.wiring, net.wiring.dtype.itemsize
     per_unit = w.S * w.S + w.S * w.G + w.S * w.Q + w.S + w.Q + w.G + 1  # A, B, P, o, q, I, y
     tape = (
         size * batch * (tau * (int(per_unit.sum()) + w.n_channels + 2 * w.n_outputs) + w.history * (w.n_channels + w.n_units))
     )
+    each = [_influence(net, learner, batch)] if ranks is None else learner.bytes_per_rank(net, batch, ranks)  # type: ignore[attr-defined]
+    return Memory(max(each), int(tape), 4 * size * w.n_parameters, available(), () if ranks is None else tuple(each))
+
+
+def _influence(net: Wired, learner: Learns, batch: int) -> int:
     told = getattr(learner, "nbytes", None)
-    influence = told(net, batch) if told else batch * _held(learner.init(net, 1), {id(w)})
-    return Memory(int(influence), int(tape), 4 * size * w.n_parameters, available())
+    return int(told(net, batch) if told else batch * _held(learner.init(net, 1), {id(net.wiring)}))
+
+
+def _of_lanes(net: Wired, learner: Learns, batch: int, ranks: int) -> list[int]:
+    """Of every rank's lanes."""
+    lanes = [batch * (r + 1) // ranks - batch * r // ranks for r in range(ranks)]
+    of = {n: _influence(net, learner, n) for n in set(lanes)}
+    return [of[n] for n in lanes]
 
 
 def _held(value: Any, seen: set[int]) -> int:

@@ -328,10 +328,18 @@ class Network:
             self.theta[part] = before[part]
         return self
 
-    def memory(self, learner: Learns, batch: int = 1, tau: int = 1) -> Memory:
+    def memory(self, learner: Learns, batch: int = 1, tau: int = 1, ranks: int | None = None) -> Memory:
         """Bytes that this learner will need for ``batch`` lanes and pieces of ``tau`` steps, before any is taken.
 
         BPTT is not bounded: it keeps one tape per piece of the sequence.
+
+        With ``ranks``: what the rank with most of it will need, if so many share the influence (``srl.parallel.over_columns``;
+        ``per_rank`` has them all), or, of learners that keep no columns, the lanes (``over_lanes``).
+
+        Raises
+        ------
+        ValueError
+            For more ranks than lanes, of a learner that keeps no columns.
 
         Examples
         --------
@@ -340,12 +348,14 @@ class Network:
         >>> net = net.connect("x", "h").connect("h", "h", density=0.1)
         >>> net.memory(srl.SnAp(1)).influence < net.memory(srl.RTRL()).influence
         True
+        >>> round(net.memory(srl.RTRL(), ranks=2).influence / net.memory(srl.RTRL()).influence, 1)
+        0.5
         """
         if not isinstance(learner, type):
             arguments.having("memory", "learner", learner, ("init",), "srl.RTRL(), or another of srl.learners")
         arguments.whole("memory", "batch", batch)
         arguments.whole("memory", "tau", tau)
-        return predict(self, learner, batch, tau)
+        return predict(self, learner, batch, tau, None if ranks is None else arguments.whole("memory", "ranks", ranks))
 
     def save(self, path: str | os.PathLike[str], *, functions: str = "refuse") -> Path:
         """Write the network to one file: structure, models with their text, parameters, dtype, dt. ``srl.load`` reads it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..lazy import module
-from .columns import bytes_per_rank, over_columns
-from .lanes import my_lanes, over_lanes
+from .columns import over_columns
+from .lanes import over_lanes
+from .ranks import my_lanes
 
-__all__ = ["bytes_per_rank", "my_lanes", "over_columns", "over_lanes"]
+__all__ = ["my_lanes", "over_columns", "over_lanes"]
 
 
 def __getattr__(name: str) -> Any:

@@ -82,3 +82,41 @@ def _print_of(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape} checksum {zlib.crc32(np.ascontiguousarray(value).tobytes()):08x}"
     return repr(value)
+
+
+def my_lanes(comm: Any, batch: int) -> slice:
+    """The lanes of this rank, of ``batch`` in all: as many on each, or one more where they do not divide.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer lanes than ranks.
+
+    Examples
+    --------
+    >>> my_lanes(None, 5)
+    slice(0, 5, None)
+    """
+    rank, ranks = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
+    if batch < ranks:
+        raise ValueError(f"my_lanes: {batch} lanes for {ranks} ranks; legal: at least one lane for each")
+    edges = [batch * r // ranks for r in range(ranks + 1)]
+    return slice(edges[rank], edges[rank + 1])
+
+
+def sum_in_order(comm: Any, part: np.ndarray) -> np.ndarray:
+    """Sum of the ranks' vectors, in the order of the ranks: the same bits on all, and every time.
+
+    Each rank sums one piece of the vector and tells it: twice the vector's size travels, however many ranks there are.
+    """
+    ranks = comm.Get_size()
+    piece = -(-len(part) // ranks)
+    padded = np.zeros(piece * ranks, part.dtype)
+    padded[: len(part)] = part
+    pieces = np.empty((ranks, piece), part.dtype)
+    comm.Alltoall(padded, pieces)
+    total = pieces[0].copy()
+    for other in pieces[1:]:
+        total += other
+    comm.Allgather(total, padded)
+    return padded[: len(part)].copy()

@@ -7,8 +7,9 @@ into the same network.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..network.wiring import Wiring
 from ..storage import CheckpointError, Kind
 from ..tape import Tape
 
-__all__ = ["CheckpointError", "load", "save"]
+__all__ = ["CheckpointError", "fits", "load", "opened", "save"]
 
 STATES: dict[str, type] = {  # a class may move or change its name; its name in files stays
     "BlockState": Influence,
@@ -110,11 +111,29 @@ def load(
     CheckpointError
         If it is damaged, no checkpoint, of another version, or does not fit ``like``.
     """
-    file = storage.read(path, CHECKPOINT)
+    with opened(path, wiring, like, check) as found:
+        return fits(found, like)
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike[str], wiring: Wiring | None = None, like: Any = None, check: Callable[[Any], None] | None = None,
+    mapped: bool = False,
+) -> Iterator[Any]:  # fmt: skip
+    """What a checkpoint holds, as it lies there; whatever is found wrong with it inside is said as ``load`` says it.
+
+    ``mapped``: large arrays are views of the file and take no memory.
+    """
+    file = storage.read(path, CHECKPOINT, mapped)
     with storage.refusal(file.path, CHECKPOINT):
         if "saved" in file.names:
             raise storage.Damage("it is no checkpoint of fit but what save wrote; srl.load reads it")
         found = file.decode(wiring, like)
         if check is not None:
             check(found)
-        return storage.fitted(found, like, CHECKPOINT.what, Wiring)
+        yield found
+
+
+def fits(found: Any, like: Any) -> Any:
+    """``found``, which must be of the kind of what the reader has made itself; to be called inside ``opened``."""
+    return storage.fitted(found, like, CHECKPOINT.what, Wiring)

@@ -140,28 +140,25 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     path = Path(checkpoint) if checkpoint else None
     callbacks = [_callable("callbacks", one) for one in callbacks]  # an iterator would be used up after one step
     session.begin()
+    team = session.team
     if validate_every:
         _ = task.valid  # refused now, and not after many steps, if the task holds nothing out
     if zeros_every and not hasattr(session.memory, "influence"):
         raise refuse("fit", "zeros_every", zeros_every, f"None for {learner!r}, which holds no influence matrix")
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise CheckpointError(f"checkpoint {path}: it is a folder; give the path of a file")
-    if path and resume and path.exists():
+    if path and team.by_first(lambda: _prepared(path)) and resume:
         session.load(path, anyway=resume == "anyway")
         if len(session.history) >= steps:
             logger.warning("%s holds %d steps already, of steps=%d nothing is left to do", path, len(session.history), steps)
     history = session.history
-    bar, resumed_at = _bar(steps, len(history), progress), len(history)
+    bar, resumed_at = _bar(steps, len(history), progress and team.first), len(history)
     with bar, one_pool(), _finish_step_first() as interrupted, _keep_history(session):
         while len(history) < steps:
             watch = bool(zeros_every) and (len(history) + 1) % zeros_every == 0
             history.rows.append(session.step(watch))
             done = len(history)
             history.routes = routes_of(session.memory)
-            finished = False
-            with _saved_all_the_same(session, path):
+            finished, error = False, None
+            try:
                 if validate_every and (done % validate_every == 0 or done == steps):
                     history.rows[-1] |= {f"valid_{k}": v for k, v in evaluate(net, task, *task.valid).items()}
                 if watch:
@@ -169,19 +166,33 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                     session.watched = None
                 for callback in callbacks:
                     callback(net, history)
-                finished = stop is not None and stop(history)
-            bar.set_postfix(_postfix(history), refresh=False)
-            _count(bar, first=done == resumed_at + 1)
-            halt = interrupted()  # asked once: what comes later waits for the end of the next step
+                finished = team.first and stop is not None and stop(history)
+            except BaseException as raised:
+                error = raised
+            else:
+                bar.set_postfix(_postfix(history), refresh=False)
+                _count(bar, first=done == resumed_at + 1)
+            # asked once: what comes later waits for the end of the next step
+            halt, finished, failed = team.agree(interrupted(), finished, error is not None)
+            if failed:
+                _save_all_the_same(session, path, error)
             if path and (done % checkpoint_every == 0 or done == steps or finished or halt):
                 session.save(path)
             if halt:
                 raise Interrupted(history, path)
             if finished:
                 break
-        if interrupted():  # while the last checkpoint was written
+        if team.agree(interrupted())[0]:  # while the last checkpoint was written
             raise Interrupted(history, path)
     return history
+
+
+def _prepared(path: Path) -> bool:
+    """Make the folder of a checkpoint; is there one already?"""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise CheckpointError(f"checkpoint {path}: it is a folder; give the path of a file")
+    return path.exists()
 
 
 def _check_arguments(steps: int, batch: int, tau: int | None, resume: bool | str, **every: int | None) -> None:
@@ -212,18 +223,15 @@ def _callable(what: str, value: Any) -> Any:
     return value
 
 
-@contextmanager
-def _saved_all_the_same(session: Session, path: Path | None):
-    """A finished step is saved, whatever validation, callbacks or the stop rule raise after it."""
+def _save_all_the_same(session: Session, path: Path | None, error: BaseException | None) -> None:
+    """A finished step is saved, whatever validation, callbacks or the stop rule raise after it, here or on another rank."""
+    error = error or RuntimeError("fit: another rank failed after this step; its own message says why")
     try:
-        yield
-    except BaseException as error:
-        try:
-            if path:
-                session.save(path)
-        except Exception as second:
-            error.add_note(f"the checkpoint could not be written either: {second}")
-        raise
+        if path:
+            session.save(path)
+    except Exception as second:
+        error.add_note(f"the checkpoint could not be written either: {second}")
+    raise error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +27,27 @@ if TYPE_CHECKING:
 
 def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:
     """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays; with ``ends`` nothing comes after ``total``."""
-    w = net.wiring
-    readouts = {r.name: tape.z[:, :, r.start : r.start + r.size] for r in net.readouts}
-    y = tape.units(w)
+    y = tape.units(net.wiring)
     messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
-    found = loss.signal(readouts, messages, start, total)
-    dz = np.zeros(tape.z.shape, tape.z.dtype)
+    return signal_on(net, loss, tape.z, messages, start, total, ends=ends)
+
+
+def signal_on(
+    net: Network, loss: Loss, z: np.ndarray, messages: Mapping[str, np.ndarray], start: int, total: int, *, ends: bool,
+    lanes: slice = slice(None),
+) -> Signal:  # fmt: skip
+    """A loss's opinion on readouts z (tau, B, O) and messages by population, as far as it concerns some of the lanes."""
+    found = loss.signal({r.name: z[:, :, r.start : r.start + r.size] for r in net.readouts}, messages, start, total)
+    dz = np.zeros(z.shape, z.dtype)
     for readout in net.readouts:
         if readout.name in found.dz:
             dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
-    dy = np.zeros_like(y) if found.dy else None
+    dy = np.zeros((*z.shape[:2], net.wiring.n_units), z.dtype) if found.dy else None
     for name, part in found.dy.items():
         population = net.populations[name]
         dy[:, :, population.start : population.start + population.size] = part  # type: ignore[index]
-    return Signal(float(found.value), dz, dy, last=ends and start + tape.tau == total)
+    here = [None if part is None else np.ascontiguousarray(part[:, lanes]) for part in (dz, dy)]
+    return Signal(float(found.value), *here, last=ends and start + len(z) == total)  # type: ignore[arg-type]
 
 
 def descend(

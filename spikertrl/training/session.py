@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..constraints import Constraints, Given
-from ..cost import cost_of
 from ..learners.base import Learner, Signal
 from ..losses.base import Loss
 from ..optimizers import Optimizer
@@ -19,8 +18,9 @@ from ..simulation.run import as_input, pieces, simulator
 from ..tasks.base import Task
 from . import checkpoint as storage
 from .fingerprint import describe, of_network
-from .gradients import descend, fault_of, signal_of
+from .gradients import descend, fault_of
 from .history import History
+from .team import Team
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -54,8 +54,10 @@ class Session:
     tau: int | None
     regularizer: Loss | None
     constraints: Given | None = None
+    team: Team = field(default_factory=Team)  # who trains together
     machine: Any = None  # simulator of its own
     keep: Any = None  # the constraints, ready for the network
+    lanes: slice = field(init=False)  # those that are simulated here
     sim: Any = None
     memory: Any = None
     watched: Any = None  # a state whose influence is brought up to date, see ``step``
@@ -69,11 +71,15 @@ class Session:
         self.task.check_outputs({readout.name: readout.size for readout in self.net.readouts})
         self.keep = Constraints(self.net, self.constraints)
         self.machine = simulator(self.net)
-        self.sim = self.machine.start(self.batch)
-        self.memory = self.learner.init(self.net, self.batch)
+        self.team = self.learner.team() if hasattr(self.learner, "team") else self.team  # type: ignore[attr-defined]
+        self.lanes = self.team.lanes(self.batch)
+        mine = self.lanes.stop - self.lanes.start
+        self.sim = self.machine.start(mine)
+        self.memory = self.learner.init(self.net, mine)
         self.keep(self.net.theta)
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
+        self.team.check_alike(self.signature)
 
     def step(self, watch: bool = False) -> dict[str, float]:
         """One batch of the task: its row of the history.
@@ -83,7 +89,8 @@ class Session:
         """
         began = time.perf_counter()
         sequence = self.task.kind == "sequence"
-        self.watched = self.memory if watch and not sequence else self._watcher.init(self.net, self.batch) if watch else None
+        beside = watch and sequence
+        self.watched = self._watcher.init(self.net, self.sim.batch) if beside else self.memory if watch else None
         x, labels = self.task.batch(self.batch)
         x = as_input(self.net, x)
         if x.shape[1] != self.batch:
@@ -97,10 +104,11 @@ class Session:
         for part in pieces(len(x), self.tau):
             self._begin_lanes(part)
             with np.errstate(over="ignore", invalid="ignore"):  # looked for and said by name
-                share, n_fired, n_active = self._piece(x[part], loss, part.start, len(x))
+                share, n_fired, n_active = self._piece(np.ascontiguousarray(x[part, self.lanes]), loss, part.start, len(x))
             value, fired, active = value + share, fired + n_fired, active + n_active
         self.task.observe(value)
         self.seconds += time.perf_counter() - began
+        fired, active = self.team.totals(fired, active)
         unit_steps = x.shape[0] * x.shape[1] * self.net.wiring.n_units
         row = {
             "step": len(self.history) + 1,
@@ -109,7 +117,7 @@ class Session:
             "activity": fired / unit_steps,
             "gradient_activity": active / unit_steps,
         }
-        if cost := cost_of(self.memory):
+        if cost := self.team.cost(self.memory):
             row |= {"macs": cost.macs, "macs_dense": cost.macs_dense}
         return row
 
@@ -132,18 +140,22 @@ class Session:
             raise ValueError(
                 f"task {self.task.name}: a lane begins anew inside a piece of {part.stop - part.start} steps; use fit(tau=1)"
             )
-        self.sim.reset_lanes(fresh[part.start])
+        self.sim.reset_lanes(fresh[part.start, self.lanes])
 
     @property
     def _watcher(self) -> Learner:
         """The learner, without a route that was asked for: not every route brings the influence up to date."""
-        return replace(self.learner, route=None) if getattr(self.learner, "route", None) else self.learner  # type: ignore[type-var]
+        inner = self.team.learner(self.learner)
+        if not getattr(inner, "route", None):
+            return self.learner
+        free = replace(inner, route=None)  # type: ignore[type-var]
+        return free if inner is self.learner else replace(self.learner, learner=free)  # type: ignore[type-var]
 
     def _piece(self, x: np.ndarray, loss: Loss, start: int, total: int) -> tuple[float, int, int]:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
-        tape = self._simulate(x, start)
-        signal = signal_of(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
-        gradient = self.learner.update(self.memory, tape, signal)
+        tape = self.team.of_lanes(lambda: self._simulate(x, start))
+        signal = self.team.signal(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
+        gradient = self.team.gradient(self.learner, self.memory, tape, signal)
         if self.watched is not None and self.watched is not self.memory:
             self._watcher.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
         self._check(signal.value, gradient)
@@ -178,7 +190,7 @@ class Session:
     def _signature(self) -> dict[str, Any]:
         """What must agree for a checkpoint to fit, as texts and numbers; made before the first step."""
         return of_network(self.net) | {
-            "learner": _named(self.learner),
+            "learner": _named(self.team.learner(self.learner)),
             "optimizer": describe(self.optimizer),
             "task": self.task.name,
             "task settings": _settings(self.task),
@@ -196,13 +208,15 @@ class Session:
         TrainingDiverged
             Naming what is not finite.
         """
-        content = self._content()
-        kept = {f"state of the learner, {n}": v for n, v in _arrays_of(self.memory).items()}
-        if fault := _not_finite({"sim": content["sim"]["states"], "readouts": self.sim.z, "optimizer": self.opt} | kept):
-            raise TrainingDiverged(f"after step {len(self.history)}: {fault} is not finite; {ADVICE}; this was not saved")
+        self.team.together(self._check_states)
         now = _settings(self.task)
         settings = {k: v for k, v in self.signature["task settings"].items() if now.get(k) == v}  # what moves is no setting
-        storage.save(path, {"signature": self.signature | {"task settings": settings}} | content)
+        self.team.write(path, {"signature": self.signature | {"task settings": settings}} | self._content())
+
+    def _check_states(self) -> None:
+        kept = {f"state of the learner, {n}": v for n, v in _arrays_of(getattr(self.memory, "inner", self.memory)).items()}
+        if fault := _not_finite({"sim": self.sim.states, "readouts": self.sim.z, "optimizer": self.opt} | kept):
+            raise TrainingDiverged(f"after step {len(self.history)}: {fault} is not finite; {ADVICE}; this was not saved")
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -224,7 +238,7 @@ class Session:
             If it belongs to another run, naming every difference with both values, or is damaged.
         """
         like = {name: value for name, value in self._content().items() if name not in ("task", "rows", "seconds")}
-        saved = storage.load(path, self.net.wiring, like, check=lambda tree: self._compare(path, tree, anyway))
+        saved = self.team.read(path, self.net, like, lambda tree: self._compare(path, tree, anyway))
         if fault := _not_finite({name: saved[name] for name in ("theta", "optimizer")}):
             raise storage.CheckpointError(f"checkpoint {path}: its {fault} is not finite; remove it or use resume=False")
         if fault := _no_history(saved["rows"], saved["seconds"]):

@@ -114,8 +114,13 @@ def gradients_are_the_same(comms: list) -> None:
         print(f"compared {done}", flush=True)
 
 
-def trained(learner: srl.learners.Learner) -> np.ndarray:
+def trained(learner: srl.learners.Learner, build: Callable[[str], srl.Network] | None = None) -> np.ndarray:
     """theta after some steps of ``fit`` on a stream."""
+    if build:
+        net = build("float32")
+        task = srl.tasks.arrays(drive(STEPS, 3), np.zeros((STEPS, 3, OUTPUTS), np.float32))
+        srl.fit(net, task, learner, srl.optimizers.adam(1e-2), steps=2, batch=3, tau=3, progress=False)
+        return net.theta
     task = srl.tasks.delayed_xor(3, delay=2)
     net = srl.Network().add_input("x", task.n_in).add_population("h", srl.models.egru, 24, theta=0.1)
     net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", task.n_out).initialize(0)
@@ -133,6 +138,25 @@ def training_is_the_same(comms: list) -> None:
         print("trained", flush=True)
 
 
+def budget_of_two(comms: list) -> None:
+    """What one process refuses, for want of memory, trains on two ranks that have as much each: the bits of one with enough."""
+    net, free = plain("float32"), resources.available
+    needed = [net.memory(srl.RTRL(), 3, ranks=ranks).influence for ranks in (1, 2)]
+    expected = trained(srl.RTRL(), plain)
+    try:
+        resources.available = budget.available = lambda: needed[1] + 1000
+        said = refusal(NotEnoughMemory, lambda: trained(srl.RTRL(), plain))
+        if "2 ranks, each with" not in said or net.memory(srl.RTRL(), 3).fits:
+            print(f"WRONG words: {said}", flush=True)
+        found = None if comms[1] is None else trained(srl.parallel.over_columns(srl.RTRL(), comms[1]), plain)
+        if found is not None and found.tobytes() != expected.tobytes():
+            print("DIFFERS within a budget", flush=True)
+    finally:
+        resources.available = budget.available = free
+    if WORLD.rank == 0:
+        print("fits", flush=True)
+
+
 def doors_are_shut() -> None:
     """Ranks that do not agree, or of which one has no memory left, all say so."""
     net = plain("float32")
@@ -144,7 +168,7 @@ def doors_are_shut() -> None:
     if WORLD.rank == 1:
         resources.available = budget.available = lambda: 300_000
     said = refusal(NotEnoughMemory, lambda: srl.parallel.over_columns(srl.RTRL(), WORLD).init(net, 4))
-    if "ranks would do" not in said or (WORLD.rank != 1) != said.startswith("rank 1: "):
+    if "what would fit" not in said or (WORLD.rank != 1) != said.startswith("rank 1: "):
         print(f"WRONG words: {said}", flush=True)
     if WORLD.rank == 0:
         print("shut", flush=True)
@@ -165,6 +189,7 @@ def main() -> None:
     gradients_are_the_same(comms)
     training_is_the_same(comms)
     if comms:
+        budget_of_two(comms)
         doors_are_shut()
 
 

@@ -20,7 +20,7 @@ from ..simd.rows import aligned, zeros_on_demand
 from ..transitions.sources import columns_of_source
 from . import kept_steps, step_jacobian
 from .kept_steps import DeferredSteps
-from .layout import Layout, layout
+from .layout import Layout, layout, row_costs, shared_out
 
 
 @dataclass
@@ -191,5 +191,20 @@ def _advice(w: Wiring, batch: int, hops: int | None, free: int) -> str:
     orders = [n for n in range(1, 4 if hops is None else hops + 1) if kept_bytes(w, batch, n - 1) <= free]
     if orders:
         ways.append(f"SnAp(order={orders[-1]}), an approximation, with {readable(kept_bytes(w, batch, orders[-1] - 1))}")
+    if ranks := _enough_ranks(w.undivided, batch, hops, free):
+        ways.append(f"{ranks} ranks, each with {readable(free)} of its own (srl.parallel.over_columns)")
     ways += ["KFRTRL or UORO (noisy estimates)"]
     return "what would fit: " + "; ".join(ways)
+
+
+def _enough_ranks(w: Wiring, batch: int, hops: int | None, free: int) -> int:
+    """The least number of ranks on each of which a share of the blocks fits; 0: no number would do."""
+    blocks = layout(w, hops, choose.limits())
+    leaky, D = int((w.decay > 0).sum()), max(w.row_history, 1)
+    each = np.diff(blocks.first_M) + D * np.diff(blocks.first_E) + leaky * np.diff(blocks.first_Z)
+    each = batch * w.dtype.itemsize * each
+    room = free - (block_bytes(w, batch, hops) - int(each.sum()))  # deferred steps are on every rank
+    if room < each.max():
+        return 0
+    ranks = range(-(-int(each.sum()) // room), len(each) + 1)
+    return next(n for n in ranks if np.bincount(shared_out(row_costs(blocks), n), each).max() <= room)

@@ -56,10 +56,8 @@ def test_too_much_is_refused_before_allocation(monkeypatch, learner):
     with pytest.raises(NotEnoughMemory, match=r"needs .* are available") as caught:
         learner.init(net, 8)
     if learner == srl.RTRL():
-        for way in ("density=", "batch ", "SnAp(order=", "KFRTRL", "ranks, each with"):
+        for way in ("density=", "batch ", "SnAp(order=", "KFRTRL"):
             assert way in str(caught.value)
-        ranks = int(str(caught.value).split(" ranks, each with")[0].rpartition(" ")[2])
-        assert [net.memory(learner, 8, ranks=n).influence <= free for n in (ranks - 1, ranks)] == [False, True]
     srl.SnAp(1).init(net, 8)  # what the message offers works
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 
 import spikertrl as srl
@@ -18,6 +19,7 @@ from networks import drive, single, stacked
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines.divide import Part, part_of
 from spikertrl.parallel.columns import places
+from spikertrl.resources import NotEnoughMemory
 from spikertrl.simulation.run import simulator
 
 HERE = Path(__file__).resolve().parent
@@ -101,6 +103,18 @@ def test_what_has_no_columns_is_refused_and_lanes_are_offered() -> None:
     for learner in (srl.BPTT(), srl.UORO(), srl.OK(), srl.KFRTRL(), srl.RTRL(dense=True), srl.RandomPaths()):
         with pytest.raises(TypeError, match=r"keeps no columns.*RTRL, SnAp, EProp, RFLO.*over_lanes"):
             srl.parallel.over_columns(learner, None)
+
+
+def test_a_refusal_names_the_least_number_of_ranks_that_would_do(monkeypatch) -> None:
+    net = srl.Network().add_input("x", 8).add_population("h", srl.models.egru, 96).connect("x", "h")
+    net = net.connect("h", "h", density=0.3)
+    for part in (2, 5):
+        free = net.memory(srl.RTRL(), 8).influence // part
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: type("Free", (), {"available": free})())
+        with pytest.raises(NotEnoughMemory, match=r"\d ranks, each with") as caught:
+            srl.RTRL().init(net, 8)
+        ranks = int(str(caught.value).split(" ranks, each with")[0].rpartition(" ")[2])
+        assert [net.memory(srl.RTRL(), 8, ranks=n).influence <= free for n in (ranks - 1, ranks)] == [False, True]
 
 
 def test_without_a_communicator_the_learner_is_itself() -> None:

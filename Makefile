@@ -5,6 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -b html
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
 .PHONY: demo test fuzz check docs clean
@@ -18,16 +19,17 @@ test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
 fuzz: $(VENV)/.test  ## random networks, damaged files, kills, threads; FUZZ=500 sets the attempts of each, FUZZ_SEED the first seed
 	@$(BIN)/python -m pytest -m slow tests/fuzz -q -s
 
-check: $(VENV)/.check docs  ## lint, types, documentation without a warning
+check: $(VENV)/.check $(VENV)/.docs  ## lint, types, documentation without a warning (its examples are not run)
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+	@$(SPHINX) -D plot_gallery=0 -d docs/_build/unrun docs docs/_build/unrun/html
 
-docs: $(VENV)/.docs  ## HTML in docs/_build/html
-	@$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+docs: $(VENV)/.docs  ## HTML in docs/_build/html; runs the examples, each seconds
+	@$(SPHINX) -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:  ## remove everything that can be made again, except results/
-	rm -rf $(VENV) build dist *.egg-info docs/_build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/examples docs/sg_execution_times.rst .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:

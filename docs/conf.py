@@ -1,4 +1,4 @@
-"""Sphinx settings. Nothing is fetched: no intersphinx, no web fonts."""
+"""Sphinx settings. Nothing is fetched: no intersphinx, no web fonts. ``-D plot_gallery=0`` leaves the examples unrun."""
 
 import sys
 from importlib.metadata import version as installed
@@ -11,8 +11,11 @@ author = "The spikertrl authors"
 copyright = "2026, The spikertrl authors"
 version = release = installed("spikertrl")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "coverage_check", "model_pages"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery",
+    "coverage_check", "model_pages",
+]  # fmt: skip
+exclude_patterns = ["_build", "gallery/README.rst"]
 suppress_warnings = ["ref.python"]  # two records are called Signal, a loss's and a learner's
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
@@ -24,6 +27,17 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "reference_url": {"spikertrl": None},
+    "reset_modules": ("matplotlib",),
+    "remove_config_comments": True,
+}
 
 html_theme = "furo"
 html_title = "spikertrl"

@@ -34,6 +34,22 @@ def test_packages_are_the_folders_on_disk():
     assert set(mapped().values()) == on_disk, "list the folders with code under packages in setup.cfg"
 
 
+def test_the_version_is_one_and_the_recipe_asks_for_what_setup_asks_for():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    version, recipe = config["metadata"]["version"], (ROOT / "recipe" / "meta.yaml").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'version = "{version}"' in recipe and f"\nversion: {version}\n" in citation
+    lines = [line.split(";")[0] for line in config["options"]["install_requires"].split("\n") if ">=" in line]
+    least = {}
+    for name, number in (line.replace(" ", "").split(">=") for line in lines):
+        least[name] = min(least.get(name, number), number, key=lambda n: tuple(map(int, n.split("."))))
+    run_lines = recipe.partition("  run:")[2].partition("test:")[0].split("\n")
+    asked = dict(line.strip(" -").split(" >=") for line in run_lines if ">=" in line)
+    asked["matplotlib"] = asked.pop("matplotlib-base")
+    assert asked.pop("python") == config["options"]["python_requires"].strip(">= ") and asked == least
+
+
 def run(*command: object, cwd: Path, **environment: str) -> str:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PIP_"))} | environment
     done = subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True)

@@ -28,6 +28,7 @@ from .digits import Vary, spoken_digits
 from .given import arrays
 from .mackey_glass import mackey_glass
 from .ngram import ngram_bits
+from .readers import read_dvs, read_shd
 from .series import Series, sunspots
 from .spiral import spiral
 from .text import text
@@ -46,6 +47,8 @@ __all__ = [
     "delayed_xor",
     "mackey_glass",
     "ngram_bits",
+    "read_dvs",
+    "read_shd",
     "spiral",
     "spoken_digits",
     "sunspots",

@@ -1,0 +1,91 @@
+"""Readers of event files, against events written by hand and against the same recordings from another source."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikertrl import experiments as _experiment
+from spikertrl.tasks import arrays, read_dvs, read_shd
+from spikertrl.tasks.digits import _places
+
+h5py = pytest.importorskip("h5py")
+
+
+def data(*names: str) -> Path:
+    """A file of the shared data, or skip."""
+    for folder in _places():
+        if (file := folder.joinpath(*names)).is_file():
+            return file
+    pytest.skip(f"{'/'.join(names)} is not here")
+
+
+def test_dvs_events_are_five_bytes_each(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    x, y, p, t = rng.integers(0, 34, 50), rng.integers(0, 20, 50), rng.integers(0, 2, 50), np.sort(rng.integers(0, 2**23, 50))
+    rows = [bytes((a, b)) + int(c << 23 | d).to_bytes(3, "big") for a, b, c, d in zip(x, y, p.tolist(), t.tolist(), strict=True)]
+    file = tmp_path / "sample.bin"
+    file.write_bytes(b"".join(rows))
+    found = read_dvs(file, 34, 20)
+    np.testing.assert_allclose(found[:, 0], t / 1e3)
+    assert np.array_equal(found[:, 1], (p * 20 + y) * 34 + x)
+    task = arrays([found], [1], channels=2 * 34 * 20, step=100.0)
+    assert task.x.sum() == 50
+    with pytest.raises(ValueError, match=r"34 x 20 pixels; legal: within width=34, height=12"):
+        read_dvs(file, 34, 12)
+    file.write_bytes(b"1234567")
+    with pytest.raises(ValueError, match="7 bytes"):
+        read_dvs(file)
+
+
+def test_heidelberg_files(tmp_path) -> None:
+    times, units = [np.array([0.001, 0.25], np.float16), np.array([0.5], np.float16)], [np.array([3, 699]), np.array([0])]
+    with h5py.File(tmp_path / "shd.h5", "w") as file:
+        for name, values, kind in (("times", times, np.float16), ("units", units, np.uint16)):
+            stored = file.create_dataset(f"spikes/{name}", (2,), h5py.vlen_dtype(kind))
+            for k, value in enumerate(values):
+                stored[k] = value
+        file["labels"] = np.array([7, 0])
+    samples, labels = read_shd(tmp_path / "shd.h5")
+    assert labels.tolist() == [7, 0] and [len(sample) for sample in samples] == [2, 1]
+    np.testing.assert_allclose(samples[0], [[1.0, 3], [250.0, 699]], rtol=1e-3)
+    with h5py.File(tmp_path / "bad.h5", "w") as file:
+        file["labels"] = np.zeros(1)
+    (tmp_path / "text.h5").write_text("no")
+    for name, message in (("bad.h5", "has no 'spikes/times'"), ("text.h5", "is no HDF5 file")):
+        with pytest.raises(ValueError, match=message):
+            read_shd(tmp_path / name)
+
+
+def test_a_camera_file_holds_what_the_collected_recordings_hold(tmp_path) -> None:
+    raw, collected = data("nmnist_small", "nmnist_raw_sample_bs2.zip"), np.load(data("nmnist_small", "nmnist_small_1ms.npz"))
+    with zipfile.ZipFile(raw) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".bs2"))
+        archive.extract(name, tmp_path)
+    label, number = (int(part) for part in Path(name).stem.split("_"))
+    part = "train" if number <= 60000 else "test"
+    k = collected[f"{part}_id"].tolist().index(number)
+    a, z = collected[f"{part}_offsets"][k : k + 2]
+    unit = collected[f"{part}_addr_lo"][a:z].astype(int) + 256 * collected[f"{part}_addr_hi"][a:z].astype(int)
+    found = read_dvs(tmp_path / name)
+    theirs = set(zip(np.cumsum(collected[f"{part}_dt_ms"][a:z].astype(int)).tolist(), unit.tolist(), strict=True))
+    mine = set(zip(np.floor(found[:, 0]).astype(int).tolist(), found[:, 1].astype(int).tolist(), strict=True))
+    assert collected[f"{part}_y"][k] == label and len(theirs) > 100
+    assert mine == theirs, "events of one pixel in one millisecond are one there"
+
+
+def test_event_streams_runs_small(tmp_path, capsys) -> None:
+    folder = data("braille", "braille_taxels.npz").parents[1]
+    given = ["--quick", "--data", str(folder), "--out", str(tmp_path), "--sets", "braille", "--methods", "rtrl", "bptt"]
+    assert _experiment.load("event_streams")(given) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("braille ")]
+    assert rows[-2][3] == rows[-1][2], "exact RTRL has the gradient of BPTT"
+    assert (tmp_path / "braille_confusion.png").exists()
+
+
+def test_event_streams_without_data(tmp_path, capsys) -> None:
+    assert _experiment.load("event_streams")(["--quick", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "braille skipped" in capsys.readouterr().err

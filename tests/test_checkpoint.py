@@ -50,7 +50,11 @@ def written(tmp_path):
 
 
 # -- files of version 3 ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", LEARNERS)
+# Their states are those of another learner here.
+VARIANTS = ("rtrl_dense", "eprop_random", "bptt_truncated", "rflo", "immediate", "ok")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in VARIANTS)) for n in LEARNERS])
 def test_a_file_written_before_the_move_goes_on(name, tmp_path):
     """Equal to the run of the program that wrote it, to the rounding of another processor."""
     path = tmp_path / "c.npz"

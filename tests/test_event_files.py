@@ -26,7 +26,8 @@ def data(*names: str) -> Path:
 def test_dvs_events_are_five_bytes_each(tmp_path) -> None:
     rng = np.random.default_rng(0)
     x, y, p, t = rng.integers(0, 34, 50), rng.integers(0, 20, 50), rng.integers(0, 2, 50), np.sort(rng.integers(0, 2**23, 50))
-    rows = [bytes((a, b)) + int(c << 23 | d).to_bytes(3, "big") for a, b, c, d in zip(x, y, p.tolist(), t.tolist(), strict=True)]
+    events = zip(x, y, (p << 23 | t).tolist(), strict=True)
+    rows = [bytes((a, b)) + last.to_bytes(3, "big") for a, b, last in events]
     file = tmp_path / "sample.bin"
     file.write_bytes(b"".join(rows))
     found = read_dvs(file, 34, 20)

@@ -78,7 +78,10 @@ def run(
     experiment: Annotated[str | None, typer.Argument(help="Name of an experiment; the options after it are its own.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
 ) -> None:
-    """Run an experiment: spikertrl run NAME [its options]; spikertrl run NAME --help shows them."""
+    """Run an experiment: spikertrl run NAME [its options]; spikertrl run NAME --help shows them.
+
+    mpiexec -n 4 spikertrl run NAME shares its learners out over four ranks; the first prints, draws and writes.
+    """
     from . import experiments as _experiment
 
     if list_ or experiment is None:
@@ -87,7 +90,12 @@ def run(
         if not _experiment.names():
             typer.echo(f"no experiments in {_experiment.FOLDER}", err=True)
         raise typer.Exit(0 if list_ else 2)
-    _leave(_experiment.load(experiment)(context.args))
+    main, words = _experiment.load(experiment), context.args
+    if _experiment.ranks_started() > 1:
+        from .parallel.world import run_together
+
+        _leave(run_together(main, words, Path("results") / experiment))
+    _leave(main(words))
 
 
 @app.command()

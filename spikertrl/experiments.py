@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+STARTED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # what launchers tell the processes that they start
 _HERE = Path(__file__).resolve().parent
 FOLDER = next((f for f in (_HERE / "_experiments", _HERE.parent / "experiments") if f.is_dir()), _HERE / "_experiments")
 
@@ -47,3 +49,12 @@ def load(name: str) -> Callable[[Sequence[str]], int | None]:
     if not callable(found := getattr(module, "main", None)):
         raise ValueError(f"experiment {stem!r} has no main(argv); add one to {FOLDER / f'{stem}.py'}")
     return found  # type: ignore[return-value]
+
+
+def ranks_started() -> int:
+    """Ranks of which this process is one, as ``mpiexec`` says; 1 without it.
+
+    >>> ranks_started()
+    1
+    """
+    return max([1, *(int(os.environ[name]) for name in STARTED if os.environ.get(name, "").isdigit())])

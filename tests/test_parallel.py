@@ -16,6 +16,7 @@ import pytest
 
 import spikertrl as srl
 from networks import drive, single, stacked
+from spikertrl import experiments as _experiment
 from spikertrl.learners.base import Signal
 from spikertrl.learners.engines.divide import Part, part_of
 from spikertrl.parallel.columns import places
@@ -43,7 +44,27 @@ def mpiexec(ranks: int, *script: str) -> str:
 def test_ranks_have_the_gradient_of_one_to_the_bit_train_alike_and_fail_together() -> None:
     """Columns over ranks; lanes over ranks: the mean gradient, to the bit every time; what some wrote goes on with others."""
     said = mpiexec(4).splitlines()
-    assert said == ["agree 8", "went on 15", f"compared {COMPARED}", "trained", "fits", "shut"]
+    assert said == ["agree 8", "went on 15", *EXPERIMENT, f"compared {COMPARED}", "trained", "fits", "shut"]
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _experiment.names())
+def test_every_experiment_runs_on_two_ranks_and_the_first_alone_writes_and_prints(name, tmp_path) -> None:
+    """Its small form leaves the files, and says the lines, that it leaves and says in one process."""
+    command = [str(Path(sys.executable).parent / "spikertrl"), "run", name, "--quick", "--out"]
+    alone = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    said = []
+    for ranks in (1, 2):
+        launch = [str(FOUND), "-n", str(ranks), *command, str(tmp_path / str(ranks))]
+        done = subprocess.run(launch, env=os.environ | alone, capture_output=True, text=True, timeout=900, check=False)
+        said.append((done.returncode, len(done.stdout.splitlines()), files(tmp_path / str(ranks))))
+    assert said[0] == said[1], done.stdout + done.stderr
+
+
+def files(folder: Path) -> list[str]:
+    """Of a folder, by their places in it."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 @needs_mpi
@@ -53,6 +74,7 @@ def test_checkpoints_of_every_learner_go_on_with_any_number_of_ranks() -> None:
     assert mpiexec(4, str(HERE / "ranks" / "checkpoints.py"), "every").splitlines() == ["went on 156"]
 
 
+EXPERIMENT = ["RTRL", "UORO", "OverColumns", "OverLanes"]  # what an experiment says alone, and on ranks once
 COMPARED = 234  # gradients that the script looks at
 
 

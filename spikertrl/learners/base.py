@@ -11,6 +11,8 @@ A learner sees the tape and the wiring, never a cell. Every other function is pu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -54,7 +56,11 @@ class Learner(Protocol):
         ...
 
 
-def learner_of(where: str, value: Any) -> Learner:
+spread: ContextVar[Callable[[Learner, int | None], Learner] | None] = ContextVar("spikertrl_spread", default=None)
+"""What becomes of learners (and the lanes that ``fit`` has to share out) where several ranks run one program."""
+
+
+def learner_of(where: str, value: Any, lanes: int | None = None) -> Learner:
     """A learner as it may be given: one, or a class that can do without settings, such as ``srl.RTRL``.
 
     Raises
@@ -69,7 +75,8 @@ def learner_of(where: str, value: Any) -> Learner:
             raise ValueError(f"{where}: learner is the class {value.__name__}; call it with its settings ({error})") from None
     if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
         raise refuse(where, "learner", value, "srl.RTRL(), srl.SnAp(1), another of srl.learners, or one of your own")
-    return value
+    over = spread.get()
+    return value if over is None else over(value, lanes)
 
 
 class Length(NamedTuple):

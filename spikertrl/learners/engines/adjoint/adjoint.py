@@ -22,7 +22,7 @@ from ....threads import in_parts, threads_for
 from ..records import linear
 from ..weights import dense_weights, outgoing
 from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
-from .tables import dense_links, tables_of
+from .tables import dense_links, own_synapses, tables_of
 
 
 @dataclass
@@ -127,12 +127,11 @@ class Adjoint:
 
     def count(self, gamma: np.ndarray) -> int:
         """Multiply-adds with which gamma (as ``back`` returns it) was sent back, and met messages, where synapses are lists."""
-        w, tables, done = self.wiring, tables_of(self.wiring), 0
-        columns, synapses = np.diff(w.col_ptr), np.diff(w.pair_syn[w.pair_ptr])
+        tables, done = tables_of(self.wiring), 0
         for i, n, G in zip(tables.first, tables.size, tables.G, strict=True):
             at = tables.start[i] * self.batch
-            alive = gamma[:, at : at + self.batch * G * n].reshape(-1, G, n).any(1).sum(0)
-            done += int(alive @ (columns[i : i + n] + synapses[i : i + n]))
+            alive = (gamma[:, at : at + self.batch * G * n].reshape(-1, G, n) != 0).any(1).sum(0)
+            done += int(alive @ tables.reads[i : i + n])
         return done
 
     def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int) -> None:
@@ -192,7 +191,7 @@ def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, g
         errors = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
         found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
         y = np.ascontiguousarray(tape.messages)
-        given = (errors, y, low, link.source, int(link.delays.max(initial=0)), *link.by_source, found)
+        given = (errors, y, low, link.source, int(link.delays.max(initial=0)), *own_synapses(w, link), found)
         in_parts(lambda part: weights_sparse(*given, part.start, part.stop), link.shape[1])
     if not link.trained.all():
         found *= link.trained[:, None]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....derived import derived
+from ....network.projections import Link
 from ....network.wiring import BIAS, PHI, Wiring
 
 
@@ -14,7 +15,8 @@ class Tables(NamedTuple):
     """Populations: first unit, size, states, ports. ``start`` (N): like ``start_B``, one value per port; ``gammas``: how many.
 
     ``bias``: per population (port, unit, place in theta) of every bias. ``own``: places in theta of the units' own parameters,
-    ``place``: the same in ``Adjoint.phi``. ``work``: multiply-adds of one step and lane through all synapses.
+    ``place``: the same in ``Adjoint.phi``. ``work``: multiply-adds of one step and lane through all synapses; ``reads`` (N): of
+    a unit's columns, and of the synapses from other units to it.
     """
 
     first: np.ndarray
@@ -27,6 +29,7 @@ class Tables(NamedTuple):
     own: np.ndarray
     place: np.ndarray
     work: int
+    reads: np.ndarray
 
 
 @derived
@@ -43,8 +46,9 @@ def tables_of(w: Wiring) -> Tables:
     unit = w.col_unit[mine]
     place = w.start_q[unit] + w.col_port[mine] * w.size[unit] + w.local[unit]
     start = np.repeat(ends - G * size, size)
+    reads = np.diff(w.col_ptr) + np.diff(w.pair_syn[w.pair_ptr])
     work = sum(link.n_synapses * len(link.ports) for link in w.links)
-    return Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work)
+    return Tables(first, size, S, G, start, int(ends[-1]), tuple(bias), w.col_theta[mine], place, work, reads)
 
 
 @derived
@@ -62,3 +66,13 @@ def dense_links(w: Wiring) -> tuple[np.ndarray, np.ndarray] | None:
     for link, row in zip(sending, ports, strict=True):
         row[: len(link.ports)] = link.ports
     return np.array(rows, np.int64).reshape(-1, 8), ports
+
+
+@derived
+def own_synapses(w: Wiring, link: Link) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """``Link.by_source`` of a link with lists; of a part of the columns (see ``divide``) only those whose weights it learns."""
+    pointer, post, delay, place = link.by_source
+    if w.of is None:
+        return link.by_source
+    kept = (np.diff(w.col_ptr) > 0)[link.target + post]
+    return np.append(0, np.cumsum(kept))[pointer], post[kept], delay[kept], place[kept]

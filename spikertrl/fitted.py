@@ -1,4 +1,8 @@
-"""What a file holds, held against what the reader has made itself: kinds, shapes, lanes."""
+"""What a file holds, held against what the reader has made itself: kinds, shapes, lanes, indices.
+
+A record whose compiled loops take indices out of its arrays has a method ``misfit(other)``: what is out of range in another one
+with arrays of the same shapes, or nothing. Loops look at no bounds, and a file may hold any number.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +59,14 @@ def fitted(found: Any, like: Any, where: str, left_out: type | None = None) -> A
     return found
 
 
+def out_of_range(ranges: dict[str, tuple[Any, Any, Any]]) -> str:
+    """Which of name -> (indices, least, largest) is out of range, or nothing."""
+    for name, (found, least, largest) in ranges.items():
+        if not np.all((least <= np.asarray(found)) & (np.asarray(found) <= largest)):
+            return f"{name} holds indices that do not exist here"
+    return ""
+
+
 GIVEN = ("batch", "hops")  # fields of a state that do not change while it lives
 KINDS: tuple[tuple[Any, Any], ...] = (
     (np.ndarray, (np.ndarray, Zeros)), (bool, bool), (int, int), (float, (int, float)), (str, str), (dict, dict),
@@ -87,4 +99,7 @@ def _fitted_dataclass(found: Any, like: Any, where: str, left_out: type | None) 
             if f.name in GIVEN and like is not None and value != known:
                 raise Damage(f"{where}.{f.name} is {value}, of this run {known}")
             object.__setattr__(found, f.name, fitted(value, known, f"{where}.{f.name}", left_out))
+    misfit = getattr(like, "misfit", None)
+    if misfit is not None and (text := misfit(found)):
+        raise Damage(f"{where}: {text}")
     return found

@@ -440,4 +440,8 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
         raise Damage(f"it names a random generator {state['bit_generator']!r}; known: {', '.join(GENERATORS)}")
     generator = np.random.Generator(kind())
     generator.bit_generator.state = state
+    place, numbers = state.get("buffer_pos", 0), state["state"]  # numpy takes any
+    place, most = (place, 4) if isinstance(numbers, dict) and "pos" not in numbers else (numbers["pos"], 624)
+    if not 0 <= place <= most:
+        raise Damage(f"its random generator is at place {place!r} of its buffer; legal: 0 .. {most}")
     return generator

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import typeof
+from numba.core.dispatcher import Dispatcher
 
 import spikertrl as srl
 from spikertrl.compile import cache, cache_folder, cell, compile_model
+from spikertrl.learners.engines.local import kernel_one
+from spikertrl.learners.engines.rows import by_step_kernel
+from spikertrl.learners.engines.transitions import kernel as transitions
 from spikertrl.model import Model, Port, State
 from spikertrl.simulation.events import deliver
 
@@ -136,6 +142,49 @@ def test_the_stamp_of_a_function_covers_what_it_calls(folder: Path, monkeypatch:
     before = locator.get_source_stamp()
     monkeypatch.setattr(cache, "_content", lambda file: b"edited" if file.endswith("cell_math.py") else b"")
     assert locator.get_source_stamp() != before
+
+
+@pytest.mark.parametrize(
+    ("function", "files"),
+    [
+        (by_step_kernel.sweep, {"columns.py", "rows.py", "writer.py"}),  # a register's width is written by plain Python
+        (kernel_one.sweep, {"borrowed.py", "rows.py", "writer.py"}),
+        (transitions.carry, {"step_jacobian_kernel.py", "gemm.py", "rows.py", "scalar.py", "writer.py"}),
+    ],
+)
+def test_the_stamp_covers_what_is_written_into_a_function(function, files: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants, flags and the Python that emits registers, also where no compiled function of the file is called."""
+    function = function.py_func
+    locator = cache.Locator.from_function(function, function.__code__.co_filename)
+    assert locator is not None and {Path(file).name for file in cache.called_files(function)} == files
+    real, before = cache._content, locator.get_source_stamp()
+    for name in files:
+        monkeypatch.setattr(cache, "_content", lambda file, name=name: b"edited" if Path(file).name == name else real(file))
+        assert locator.get_source_stamp() != before, name
+
+
+def test_every_file_that_compiles_is_covered_with_all_it_imports() -> None:
+    """Held against what Python itself imports: the modules that a file's globals come from."""
+    for name, module in list(sys.modules.items()):
+        compiled = [v for v in vars(module).values() if isinstance(v, Dispatcher)] if name.startswith("spikertrl.") else []
+        own = [v.py_func for v in compiled if v.py_func.__module__ == name]
+        for value in vars(module).values() if own else ():
+            home = sys.modules.get(getattr(getattr(value, "py_func", getattr(value, "_defn", value)), "__module__", None) or "")
+            if home is not None and home.__name__.startswith("spikertrl.") and home is not module:
+                assert str(Path(home.__file__ or "").resolve()) in cache.called_files(own[0]), (name, home.__name__)
+
+
+def test_a_record_whose_fields_were_exchanged_is_other_code(folder: Path) -> None:
+    """Numba's own key holds the name and the types of a record, and a loop reads its fields by their place."""
+
+    def signature(names: str) -> tuple[object, ...]:
+        record = collections.namedtuple("Record", names)
+        return (typeof(record(np.zeros(1), np.zeros(1))),)
+
+    step()
+    found = compile_model(LEAKY, "float64").advance
+    keys = [found._cache._index_key(signature(names), found.targetctx.codegen()) for names in ("a b", "b a", "a b")]
+    assert keys[0][1:] == keys[2][1:] != keys[1][1:]
 
 
 def test_functions_of_others_are_left_alone(tmp_path: Path) -> None:

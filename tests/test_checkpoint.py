@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -304,6 +305,81 @@ def test_a_tape_that_does_not_fit_is_said(change, tmp_path):
     rewrite(path, lambda content: memory_of(content)["v"]["tapes"]["v"][0]["v"].update(change))
     with pytest.raises(CheckpointError, match=r"c\.npz.*[Tt]ape"):
         run(network(), LEARNERS["bptt"], 3, path)
+
+
+def forge(path: Path, change) -> None:
+    """Change the parts of a file, and all its checksums with them."""
+    with np.load(path) as file:
+        content, arrays = json.loads(str(file["tree"])), {k: file[k] for k in file.files if k != "tree"}
+    change(content, arrays)
+    content["sums"] = [storage._sum(arrays[f"a{i}"]) for i in range(len(content["sums"]))]
+    np.savez(path, tree=np.array(json.dumps(storage.sealed(content))), **arrays)
+
+
+INDICES = {"snap2": ("slot", "position", "width", "sent", "senders", "clock"), "kf_rtrl": ("sent", "clock"), "uoro": ("clock",),
+           "immediate": ("fired", "n_fired")}  # fmt: skip
+
+
+@pytest.mark.parametrize(("learner", "name"), [(learner, name) for learner, names in INDICES.items() for name in names])
+def test_indices_that_do_not_exist_are_said(learner, name, tmp_path):
+    """Loops look at no bounds: one number too large ended the process. Just inside of the bounds it goes on."""
+    path = tmp_path / "c.npz"
+    run(network(), LEARNERS[learner], 2, path)
+    whole = path.read_bytes()
+
+    def put(value, content, arrays):
+        sim = dict(next(part for key, part in content["tree"]["v"] if key == "sim")["v"])
+        fields = memory_of(content)["v"] | dict(sim["past"]["v"])
+        if name == "clock":
+            fields[name] = memory_of(content)["v"]["clock"] = value
+        else:
+            arrays[f"a{fields[name]['i']}"].flat[0] = value
+
+    for value in (1000, 2**31 - 1, -2):
+        path.write_bytes(whole)
+        forge(path, functools.partial(put, value))
+        what = f"clock is {value}, a count" if name == "clock" and value < 0 else rf"{name} holds indices that do not exist"
+        with pytest.raises(CheckpointError, match=rf"c\.npz: .*{what}"):
+            run(network(), LEARNERS[learner], 3, path)
+    path.write_bytes(whole)
+    forge(path, functools.partial(put, 0))
+    assert len(run(network(), LEARNERS[learner], 3, path)) == 3
+
+
+def test_kept_steps_that_do_not_fit_are_said(tmp_path):
+    path = tmp_path / "c.npz"
+    with override(deferred_bytes=0, dense_deferred_bytes=0, dense_deferred_steps=12, most_active=1.0):
+        run(network(decay=0.0), srl.RTRL(), 1, path, tau=1, every=3)
+        whole = path.read_bytes()
+        for change in ({"steps": 99}, {"steps": -1}, {"batch": 3}, {"theta": {"@": "array", "i": 0}}, {}):
+            path.write_bytes(whole)
+            rewrite(path, lambda content, change=change: memory_of(content)["v"]["kept"]["v"].update(change))
+            if change:
+                with pytest.raises(CheckpointError, match=r"c\.npz: .*kept"):
+                    run(network(decay=0.0), srl.RTRL(), 2, path, tau=1, every=3)
+        assert len(run(network(decay=0.0), srl.RTRL(), 2, path, tau=1, every=3)) == 2
+
+
+@pytest.mark.parametrize("kind", ["MT19937", "Philox"])
+def test_a_random_generator_beyond_its_buffer_is_refused(kind, tmp_path):
+    """numpy takes any place in the buffer and reads there."""
+    generator = np.random.Generator(getattr(np.random, kind)(0))
+    path = checkpoint.save(tmp_path / "c.npz", {"rng": generator})
+    assert checkpoint.load(path)["rng"].random() == generator.random()
+
+    def change(content):
+        def visit(part):
+            for pair in part["v"]:
+                if pair[0] in ("pos", "buffer_pos"):
+                    pair[1] = 10**6
+                elif isinstance(pair[1], dict) and pair[1]["@"] == "dict":
+                    visit(pair[1])
+
+        visit(content["tree"]["v"][0][1]["v"])
+
+    rewrite(path, change)
+    with pytest.raises(CheckpointError, match="at place 1000000 of its buffer"):
+        checkpoint.load(path)
 
 
 def test_a_folder_and_a_header_of_seven_tebibytes(tmp_path):

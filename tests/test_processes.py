@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fuzzing import ROOT, SURVIVED, fuzz
 from spikertrl.threads import one_pool
 
 
@@ -89,3 +92,53 @@ def test_children_learn(how, used, tmp_path) -> None:
     run = [sys.executable, str(file), how, used]
     found = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert found.stdout.split("\n")[0] == "2 True", found.stderr
+
+
+# -- processes that share a cache --------------------------------------------------------------------------------------------
+PROCESSES = 8
+PROGRAM = """
+import numpy as np, spikertrl as srl
+net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.threshold_rnn, 5)
+net = net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(0)
+x, loss = np.random.default_rng(0).normal(size=(9, 2, 2)), srl.losses.squared_error(np.ones((9, 2, 1)))
+print(srl.gradient(net, srl.RTRL(), x, loss)[1].tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_on_one_cache(tmp_path: Path) -> None:
+    """The first attempt finds no models and no compiled code, the others find files with a bit that has turned."""
+    expected = answers(tmp_path / "own", 1)
+    assert len(expected) == 1 and len(expected[0]) > 100 and expected[0].strip().isalnum()
+
+    def attempt(seed: int) -> str:
+        rng = np.random.default_rng(seed)
+        shared = tmp_path / "shared"
+        for path in [*sorted(shared.glob("**/*.n*")), *sorted(shared.glob("*.py"))]:
+            if rng.random() < 0.3:
+                data = bytearray(path.read_bytes())
+                data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+                path.write_bytes(data)
+        found = answers(shared, PROCESSES)
+        if wrong := [text for text in found if text != expected[0]]:
+            return f"{len(wrong)} of {PROCESSES} differ: {wrong[0][-300:]}"
+        left = [path.name for path in shared.glob("**/*.tmp*")]
+        return f"{left} stay" if left else SURVIVED
+
+    fuzz("processes", 3, attempt)
+
+
+def answers(cache: Path, count: int) -> list[str]:
+    """What so many processes that start at once print."""
+    environment = {
+        **os.environ,
+        "SPIKERTRL_CACHE": str(cache),
+        "NUMBA_CACHE_DIR": str(cache / "code"),
+        "NUMBA_NUM_THREADS": "1",
+    }
+    environment |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    command, pipe = [sys.executable, "-W", "ignore", "-c", PROGRAM], subprocess.PIPE
+    running = [subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(count)]
+    found = [process.communicate(timeout=1800) for process in running]
+    return [told if process.returncode == 0 else f"exit {process.returncode}: {error}"
+            for process, (told, error) in zip(running, found, strict=True)]  # fmt: skip

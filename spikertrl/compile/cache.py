@@ -4,8 +4,9 @@ A file of generated source ends in a checksum of itself, so one that is empty, c
 run, and written anew with one warning. It is written beside its place and moved there, so that processes that start at once see
 a whole file or none. Numba's files of compiled code are guarded in the same way, for the functions of this package and of its
 cells alone: a checksum follows what numba writes, and what disagrees with it or cannot be read is compiled again; and the stamp
-by which numba tells an edited file covers the files of the package that the function calls, too, because their code is compiled
-into it. Where nothing can be written, the work is done without a cache.
+by which numba tells an edited file covers the files of the package that the function's own imports, too, because their code is
+compiled into it; and records that are handed to it are told apart by the order of their fields, too, by which they are read.
+Where nothing can be written, the work is done without a cache.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import functools
 import hashlib
 import os
 import pickle
+import re
 import sys
 import tempfile
 import types
@@ -110,22 +112,39 @@ def _content(file: str) -> bytes:
     return hashlib.sha256(Path(file).read_bytes()).digest()
 
 
-def called_files(function: types.FunctionType) -> set[str]:
-    """Files of the package whose compiled functions a function calls, directly or through another."""
-    found: set[str] = set()
-    waiting = [function]
-    seen = set()
-    while waiting:
-        module = waiting.pop().__globals__
-        if id(module) in seen:
+_IMPORT = re.compile(r"^from (\.*)([\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
+
+
+@functools.cache
+def _imported(file: str) -> frozenset[str]:
+    """Files of the package that a file imports when it is read."""
+    found = set()
+    for dots, name, what in _IMPORT.findall(Path(file).read_text()):
+        parts = name.split(".") if name else []
+        if dots:
+            base = Path(file).parents[len(dots) - 1].joinpath(*parts)
+        elif parts[0] == PACKAGE.name:
+            base = PACKAGE.joinpath(*parts[1:])
+        else:
             continue
-        seen.add(id(module))
-        for value in list(module.values()):
-            inner = getattr(value, "py_func", None)
-            if isinstance(inner, types.FunctionType) and _is_ours(inner.__code__.co_filename):
-                found.add(inner.__code__.co_filename)
-                waiting.append(inner)
-    return found - {function.__code__.co_filename}
+        places = (base, *(base / word for word in re.findall(r"\w+", what)))
+        found |= {str(path) for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()}
+    return frozenset(found)
+
+
+def called_files(function: types.FunctionType) -> set[str]:
+    """Files of the package that a function's own file imports, directly or through another.
+
+    Among them are those of the compiled functions that it calls, of the numbers and flags that it takes, and of the plain
+    Python that writes code into it.
+    """
+    own = str(Path(function.__code__.co_filename).resolve())
+    found, waiting = {own}, [own]
+    while waiting:
+        new = _imported(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found - {own}
 
 
 class Locator(caching._CacheLocator):
@@ -196,6 +215,7 @@ def guard() -> None:
     caching.CacheImpl._locator_classes = [Locator, *caching.CacheImpl._locator_classes]
     caching.Cache.load_overload = _guarded(caching.Cache.load_overload, True)
     caching.Cache.save_overload = _guarded(caching.Cache.save_overload, False)
+    caching.Cache._index_key = _with_fields(caching.Cache._index_key)
 
 
 def _guarded(real: Callable, reads: bool) -> Callable:
@@ -213,6 +233,25 @@ def _guarded(real: Callable, reads: bool) -> Callable:
             return None
 
     return call
+
+
+def _with_fields(real: Callable) -> Callable:
+    """The key of compiled code, with the fields of all records among the arguments; numba's has their name and types."""
+
+    @functools.wraps(real)
+    def key(self: Any, sig: Any, codegen: Any) -> Any:
+        fields = _fields(sig) if isinstance(self._impl.locator, Locator) else ()
+        return (*real(self, sig, codegen), fields) if fields else real(self, sig, codegen)
+
+    return key
+
+
+def _fields(kinds: Any) -> tuple:
+    """Names of the fields of all records among some types, at any depth."""
+    found = []
+    for kind in kinds:
+        found += [*getattr(kind, "fields", ()), *_fields(getattr(kind, "types", ()))]
+    return tuple(found)
 
 
 def _forget(cache: Any, error: Exception, reads: bool) -> None:

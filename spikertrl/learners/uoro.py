@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..derived import derived
+from ..fitted import out_of_range
 from ..network.wiring import Wiring
 from ..tape import Tape
 from ..threads import share, threads, threads_for
@@ -59,6 +60,10 @@ class RankOneState:
     def bytes_held(self) -> int:
         """Bytes of the vectors."""
         return sum(a.nbytes for a in (self.s, self.e, self.z, self.side))
+
+    def misfit(self, other: RankOneState) -> str:
+        """Indices of another state that do not fit this one, see ``fitted``."""
+        return out_of_range({"clock": (other.clock, 0, len(self.e) - 1)})
 
 
 @dataclass(frozen=True, eq=False)

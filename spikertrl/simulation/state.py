@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..fitted import Damage, out_of_range
 from .events import EventQueue
 
 
@@ -59,7 +60,17 @@ class SimState:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take back what ``snapshot`` gave."""
+        """Take back what ``snapshot`` gave.
+
+        Raises
+        ------
+        Damage
+            If it names sources that do not exist: delivery looks at no bounds.
+        """
+        sources, past = self.past.values.shape[2], saved["past"]
+        ranges = {"fired": (past["fired"], 0, sources - 1), "n_fired": (past["n_fired"], 0, sources)}
+        if text := out_of_range(ranges):
+            raise Damage(f"its messages in flight: {text}")
         self.time, self.z, self.reset = int(saved["time"]), saved["z"].copy(), saved["reset"].copy()
         self.states = {k: v.copy() for k, v in saved["states"].items()}
         self.traces = {k: saved["traces"][repr(k)].copy() for k in self.traces}

@@ -25,7 +25,7 @@ from ..learners.textbook import DenseState
 from ..learners.uoro import RankOneState
 from ..network.wiring import Wiring
 from ..storage import CheckpointError, Kind
-from ..tape import Tape
+from ..tape import LINEAR, Tape
 
 __all__ = ["CheckpointError", "fits", "load", "opened", "save"]
 
@@ -70,7 +70,22 @@ def check_tape(found: dict[str, Any], w: Wiring) -> None:
             raise storage.Damage(f"{name} of a tape has shape {there}; right: {shape} of {dtype}")
 
 
-CHECKS = {Tape: check_tape}
+def check_kept(found: dict[str, Any], w: Wiring) -> None:
+    """Raise where steps that were kept do not fit each other or this network."""
+    batch, room, steps = int(found["batch"]), len(found["theta"]), int(found["steps"])
+    count = (w.S * w.S, w.S * w.G, w.S * w.Q, w.S, w.Q)
+    shapes = {"theta": (room, w.n_parameters), "messages": (w.history + room, batch, w.n_channels + w.n_units)}
+    shapes |= {name: (room, batch * int(of_units.sum())) for name, of_units in zip(LINEAR, count, strict=True)}
+    arrays = {"theta": found["theta"], "messages": found["messages"]} | dict(zip(LINEAR, found["arrays"], strict=True))
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or arrays[name].dtype != w.dtype:
+            there = f"{arrays[name].shape} of {arrays[name].dtype}"
+            raise storage.Damage(f"{name} of steps that were kept has shape {there}; right: {shape} of {w.dtype}")
+    if not 0 <= steps <= room:
+        raise storage.Damage(f"{steps} steps were kept where there is room for {room}")
+
+
+CHECKS = {Tape: check_tape, DeferredSteps: check_kept}
 CHECKPOINT = Kind("checkpoint", STATES, older=VERSION_3, left_out=Wiring, checks=CHECKS,
                   advice="remove it, or start anew with resume=False")  # fmt: skip
 

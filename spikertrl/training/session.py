@@ -249,7 +249,8 @@ class Session:
             raise storage.CheckpointError(f"checkpoint {path}: task {self.task.name} cannot go on from it: {error}") from error
         if (lanes := getattr(self.task, "lanes", None)) not in (None, self.batch):
             raise storage.CheckpointError(f"checkpoint {path}: its task has {lanes!r} lanes, this run {self.batch}")
-        self.sim.restore(saved["sim"])
+        with storage.storage.refusal(path, storage.CHECKPOINT):
+            self.sim.restore(saved["sim"])
         self.net.theta = saved["theta"]
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
         self.history = History(saved["rows"])

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from ....derived import derived
+from ....fitted import out_of_range
 from ....network.wiring import Wiring
 from ....resources import readable, require, smaller
 from ...base import Length, Plan
@@ -84,6 +85,25 @@ class BlockState:
         """Bytes of the influence that were really touched."""
         rows = np.diff(self.layout.first_M) // np.maximum(self.layout.stride, 1)
         return int((self.width.astype(np.int64) * rows).sum()) * self.wiring.dtype.itemsize + self.transition_bytes
+
+    def misfit(self, other: BlockState) -> str:
+        """Indices of another state that do not fit this one, see ``fitted``."""
+        if other.limits != self.limits:
+            return f"its units were joined into blocks by {other.limits}, here by {self.limits}"
+        blocks, units = self.layout, self.wiring.n_units
+        runs, groups, reached = np.diff(blocks.runs), len(blocks.stride), np.diff(blocks.reach_ptr)
+        of = np.repeat(np.arange(groups), np.diff(blocks.run_ptr))
+        room, asleep = blocks.stride[of], other.position < 0
+        most = blocks.stride - np.stack([np.bincount(of, runs * lane, groups) for lane in asleep])  # columns that still come
+        if other.kept is not None and other.kept.batch != self.batch:
+            return f"it kept steps of {other.kept.batch} lanes"
+        ranges = {
+            "clock": (other.clock, 0, len(self.sent) - 1), "sent": (other.sent, 0, units),
+            "senders": (other.senders, 0, units - 1), "width": (other.width, 0, most),
+            "position": (other.position, -1, np.where(asleep, 0, room - runs)),
+            "slot": (other.slot, -1, np.repeat(reached, self.batch * len(self.sent) * reached) - 1),
+        }  # fmt: skip
+        return out_of_range(ranges)
 
     def ran(self, choice: choose.Choice, step: int) -> None:
         """Note which route an update takes."""

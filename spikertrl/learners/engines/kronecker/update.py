@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from ....fitted import out_of_range
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import share, threads, threads_for
@@ -60,6 +61,10 @@ class KroneckerState:
     def bytes_held(self) -> int:
         """Bytes of the factors."""
         return sum(a.nbytes for f in self.factors for a in (f.u, f.A, f.E, f.Z))
+
+    def misfit(self, other: KroneckerState) -> str:
+        """Indices of another state that do not fit this one, see ``fitted``."""
+        return out_of_range({"clock": (other.clock, 0, len(self.sent) - 1), "sent": (other.sent, -1, self.wiring.n_units - 1)})
 
 
 def init(w: Wiring, batch: int, terms: int, seed: int) -> KroneckerState:

@@ -7,8 +7,8 @@ Data (none of it comes with the package; a set that is absent is left out):
 * Braille: 27 letters felt 50 times each by a fingertip sensor (Mueller-Cleve et al. 2022), 77 samples in 3 s; takes 40-49 of
   every letter are the test (270), 35-39 are for validation. The four taxels that move become events: a value that has risen or
   fallen by ``STEP`` since the last event sends one up or down (8 channels).
-* psMNIST: the pixels of a digit one by one, 784 steps in one fixed random order; 5,000 digits, 4,000 of them for training. On all of
-  MNIST, 155,000 parameters: BPTT 73.0%, TBPTT 71.0, e-prop 52.9 (Ma et al. 2025, arXiv 2502.09449).
+* psMNIST: the pixels of a digit one by one, 784 steps in one fixed random order; 5,000 digits, 4,000 of them for training. On
+  all of MNIST, 155,000 parameters: BPTT 73.0%, TBPTT 71.0, e-prop 52.9 (Ma et al. 2025, arXiv 2502.09449).
 * N-MNIST: handwritten digits in front of an event camera (Orchard et al. 2015). The small set of 1,000 and 100 recordings that
   SLAYER ships, or folders Train and Test of the original .bin files (``--limit`` takes so many). Events are counted in frames
   of 10 ms and fields of 4 x 4 pixels, both polarities.
@@ -223,7 +223,7 @@ def runs_of(args: Any, name: str, data: Recordings) -> tuple[list[dict[str, Any]
 def main(argv: list[str] | None = None) -> int:
     """Sweep, train, print the table; write logs and figures. 2 if no set of data is there."""
     options = common.parser(NAME, __doc__, 600, 3)
-    options.add_argument("--data", type=Path, default=Path("data"), help="with braille/, nmnist_small/ (or Train/, Test/), mnist_5k/")
+    options.add_argument("--data", type=Path, default=Path("data"), help="with braille/, nmnist_small/, mnist_5k/")
     options.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options.add_argument("--units", type=common.positive, default=128)

@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 def public(module: ModuleType, prefix: str) -> Iterator[tuple[str, object]]:
     """Dotted name and object of everything public in a module, modules within it included."""
     for name in getattr(module, "__all__", None) or defined(module):
-        value = getattr(module, name)
+        try:
+            value = getattr(module, name)
+        except ModuleNotFoundError:  # it needs a package that is not installed
+            value = None
         if inspect.ismodule(value):
             yield from public(value, f"{prefix}.{name}")
         elif not name.startswith("__"):
@@ -41,10 +44,18 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
     import spikertrl
 
     described = set(env.domains["py"].data["objects"])
-    identities = {id(found) for name in described if (found := pydoc.locate(name)) is not None}
+    identities = {id(found) for name in described if (found := _located(name)) is not None}
     for name, value in public(spikertrl, "spikertrl"):
         if name not in described and id(value) not in identities:
             logger.warning("public name %s is on no page; add it to docs/reference/", name, type="coverage")
+
+
+def _located(name: str) -> object:
+    """What a page describes, if it can be imported."""
+    try:
+        return pydoc.locate(name)
+    except (pydoc.ErrorDuringImport, ImportError):
+        return None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -6,7 +6,24 @@ from typing import TYPE_CHECKING, Any
 from .lazy import module as _module
 
 if TYPE_CHECKING:
-    from . import checks, constraints, cost, learners, losses, models, optimizers, parallel, plot, schedules, surrogates, tasks
+    from . import (
+        callbacks,
+        checks,
+        constraints,
+        cost,
+        learners,
+        losses,
+        models,
+        optimizers,
+        parallel,
+        plot,
+        river,
+        schedules,
+        sklearn,
+        surrogates,
+        tasks,
+        torch,
+    )
     from .brian.read.errors import BrianImportError
     from .brian.read.from_brian import from_brian
     from .brian.read.imported import ImportedNetwork
@@ -52,6 +69,7 @@ __all__ = [
     "SnAp",
     "State",
     "Sweep",
+    "callbacks",
     "checks",
     "compare",
     "constraints",
@@ -70,14 +88,17 @@ __all__ = [
     "optimizers",
     "parallel",
     "plot",
+    "river",
     "schedules",
     "simulate",
+    "sklearn",
     "surrogates",
     "sweep",
     "tasks",
     "to_brian",
     "to_jax",
     "to_nir",
+    "torch",
 ]
 
 

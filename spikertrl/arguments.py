@@ -157,6 +157,20 @@ def names(where: str, what: str, value: Any, legal: Sequence[str]) -> list[str]:
     return found
 
 
+def array(value: Any) -> np.ndarray:
+    """An array of NumPy, JAX, PyTorch or any that speaks DLPack as NumPy's, without a copy where it is in main memory.
+
+    >>> array([1, 2]).tolist()
+    [1, 2]
+    """
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+        return np.asarray(value)
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, TypeError, ValueError, RuntimeError):  # numpy.asarray says why, or copies
+        return np.asarray(value)
+
+
 def numbers(where: str, what: str, value: Any, legal: str = "an array of real numbers") -> np.ndarray:
     """An array; lists of unequal length and texts are refused.
 
@@ -166,9 +180,12 @@ def numbers(where: str, what: str, value: Any, legal: str = "an array of real nu
     ValueError: accuracy: z is [[1, 2], [3]]; legal: an array of real numbers
     """
     try:
-        found = np.asarray(value)
+        found = array(value)
     except ValueError:
         raise refuse(where, what, value, legal) from None
+    except (TypeError, RuntimeError, BufferError) as error:  # on another device, or part of somebody's graph
+        why = str(error).splitlines()[0]
+        raise ValueError(f"{where}: {what} is a {type(value).__name__} that cannot be read ({why})") from None
     if found.dtype.kind not in "iubf":
         raise refuse(where, what, value, legal)
     return found

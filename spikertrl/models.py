@@ -1,7 +1,8 @@
 """The models that come with the package, and the door for your own.
 
 A model is one Python file that assigns ``MODEL = Model(...)``. The shipped files are found by scanning a folder, so a new file
-there is a new model, with nothing to register; a file anywhere else on disk works the same.
+there is a new model, with nothing to register; a file anywhere else on disk works the same. Installed packages add theirs by
+entry points of the group "spikertrl.models", see ``plugins``.
 
 >>> from spikertrl.models import egru, load
 >>> load("egru") is egru
@@ -20,35 +21,44 @@ import traceback
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
+from . import plugins
 from .arguments import refuse
 from .model import Model, ModelError
 
 _HERE = Path(__file__).resolve().parent
 FOLDER = next((folder for folder in (_HERE / "_models", _HERE.parent / "models") if folder.is_dir()), _HERE / "_models")
 """Where the shipped models lie: inside an installed package, or beside the package in a checkout."""
+GROUP = "spikertrl.models"
 
 
 def names() -> tuple[str, ...]:
-    """Names of the shipped models, in alphabetical order.
+    """Names of the shipped models and of those that installed packages add, in alphabetical order.
 
     Examples
     --------
     >>> "egru" in names() and "lif" in names()
     True
     """
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")))
+    return tuple(sorted({*_shipped(), *plugins.names(GROUP)}))
+
+
+def _shipped() -> set[str]:
+    return {path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")}
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Model:
     """The model of that name, or the ``MODEL`` of the Python file at that path.
 
-    A text that ends in ``.py`` or holds a path separator is a path; any other text is the name of a shipped model.
+    A text that ends in ``.py`` or holds a path separator is a path; any other text is the name of a shipped model, or of one
+    that an installed package adds.
     A file is executed once; asking again returns the same record until the file changes.
 
     Raises
     ------
     ModelError
         If there is no model of that name, or the file cannot be executed or assigns no ``MODEL``.
+    PluginError
+        If an installed package says it has the model, and fails.
     FileNotFoundError
         If there is no file at that path.
 
@@ -65,8 +75,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
         raise refuse("models.load", "the model", name_or_path, "the name of a shipped model, or the path of a Python file")
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and not _looks_like_path(text):
-        if text not in names():
-            raise ModelError(_no_model(text))
+        if text not in _shipped():
+            return _added(text)
         path = FOLDER / f"{text}.py"
     else:
         path = Path(text).expanduser().resolve()
@@ -74,6 +84,17 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
             raise FileNotFoundError(f"no Python file at {path}; give the path of a .py file that assigns MODEL = Model(...)")
     stamp = path.stat()
     return _execute(path, (stamp.st_mtime_ns, stamp.st_size))
+
+
+def _added(name: str) -> Model:
+    """A model of an installed package."""
+    try:
+        model = plugins.load(GROUP, name)
+    except KeyError:
+        raise ModelError(_no_model(name)) from None
+    if not isinstance(model, Model):
+        raise ModelError(f"{GROUP}: {name!r} of an installed package is a {type(model).__name__}, not a Model")
+    return model
 
 
 def _looks_like_path(text: str) -> bool:
@@ -135,8 +156,10 @@ def _what(error: Exception) -> str:
 
 def __getattr__(name: str) -> Model:
     # The import system and tools ask for __path__, __wrapped__ and the like: no model has such a name.
-    if name.startswith("_") or name not in names():
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}" if name.startswith("_") else _no_model(name))
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _shipped() and name not in plugins.names(GROUP):
+        raise AttributeError(_no_model(name))
     return load(name)
 
 

@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 
-def needed(package: str, what: str) -> Any:
-    """Import an optional package.
+def needed(package: str, what: str, extra: str | None = None) -> Any:
+    """Import an optional package; ``extra`` brings it, by default the one of its name.
 
     Raises
     ------
@@ -19,5 +19,6 @@ def needed(package: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in (package, None) and error.name != package.split(".")[0]:
             raise
-        why = f"{what} needs the package {package!r}; install it with: pip install 'spikertrl[{package.split('.')[0]}]'"
+        extra = extra or package.split(".")[0]
+        why = f"{what} needs the package {package!r}; install it with: pip install 'spikertrl[{extra}]'"
         raise ModuleNotFoundError(why, name=package) from None

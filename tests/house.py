@@ -7,7 +7,7 @@ MOST_PARAMETERS = 20
 
 ROOMS = (
     # what others build on
-    "arguments", "derived", "html", "lazy", "optional", "resources", "fitted", "storage", "threads",
+    "arguments", "plugins", "derived", "html", "lazy", "optional", "resources", "fitted", "storage", "threads",
     # text
     "language", "surrogates", "model", "models",
     # -> compile
@@ -25,8 +25,9 @@ ROOMS = (
     "learners.engines.rows", "learners.engines.products", "learners.engines.transitions", "learners.engines.deferred_kernel",
     "learners.engines.deferred", "learners.engines.influence", "learners.engines", "learners",
     # -> training
-    "cost", "explanation", "schedules", "optimizers", "constraints", "tasks", "training", "experiments", "parallel",
+    "cost", "explanation", "schedules", "optimizers", "constraints", "tasks", "training", "callbacks", "experiments",
+    "parallel",
     # both ends, figures, laws, and the doors
-    "brian", "nir", "bridges", "plot", "checks", "demo", "cli", "",
+    "brian", "nir", "bridges", "river", "sklearn", "torch", "plot", "checks", "demo", "cli", "",
 )  # fmt: skip
 """A module belongs to the longest name that begins its own; it may import from its own room and from those before it."""

@@ -1,7 +1,8 @@
 """A word while something is compiled that takes a while: one line a model and one for the loops of learners.
 
 It goes to the logger "spikertrl.compile" as a warning, which Python shows on stderr unless told otherwise:
-``logging.getLogger("spikertrl").setLevel(logging.ERROR)`` keeps it quiet.
+``logging.getLogger("spikertrl").setLevel(logging.ERROR)`` keeps it quiet. Level INFO names all
+that is compiled, as it begins.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ LOOPS = "the loops of the learners"
 logger = logging.getLogger("spikertrl.compile")
 _spent: dict[str, float] = {}  # thing -> seconds so far
 _told: set[str] = set()
+_named: set[str] = set()  # at level INFO
 _inside = threading.local()  # depth: what is compiled meanwhile belongs to what began
 
 
@@ -42,6 +44,9 @@ def _begin(thing: str) -> tuple[Any, str, float] | None:
     _inside.depth = getattr(_inside, "depth", 0) + 1
     if _inside.depth > 1:
         return None
+    if thing not in _named:
+        _named.add(thing)
+        logger.info("compiling %s", thing)
     timer = None
     if thing not in _told:
         timer = Timer(max(PATIENCE - _spent.get(thing, 0.0), 0.0), _tell, (thing,))

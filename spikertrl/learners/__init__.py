@@ -3,6 +3,9 @@
 from ..compile import cache as _cache  # noqa: F401 - first, because it decides where compiled code is kept
 
 # isort: split
+from typing import Any
+
+from .. import plugins
 from .base import Learner, Signal
 from .bptt import BPTT, Immediate
 from .eprop import EProp
@@ -28,3 +31,11 @@ __all__ = [
     "Signal",
     "SnAp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return plugins.attribute('spikertrl.learners', __name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *plugins.names('spikertrl.learners')})

@@ -11,8 +11,8 @@ from .. import arguments
 from ..network.wiring import Wiring
 from ..tape import LINEAR, Tape
 from .base import Length, Plan, Signal
-from .engines.adjoint.adjoint import Adjoint
-from .readout import add_readout_gradient, readout_weights
+from .engines.adjoint.adjoint import Adjoint, into_inputs
+from .readout import add_readout_gradient, readout_weights, signal_through_decay
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -124,6 +124,19 @@ class Immediate:
     def update(self, state: TapeState, tape: Tape, signal: Signal) -> np.ndarray:
         """Gradient of every step's loss with respect to this step's parameters alone."""
         return BPTT(truncate=1).update(state, tape, signal)
+
+
+def with_inputs(w: Wiring, tape: Tape, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of a signal with respect to the parameters, flat like theta, and to the input, (tau, B, channels).
+
+    It goes back through this tape alone: what was said before it, or arrives after it, has no part.
+    """
+    gradient, adjoint = np.zeros(w.n_parameters, w.dtype), Adjoint(w, tape.batch)
+    _, direct = signal_through_decay(w, signal, readout_weights(w, tape.theta))
+    gamma = adjoint.back(tape, direct, 0, gradient)
+    adjoint.own_parameters(gradient)
+    add_readout_gradient(w, tape, signal, gradient)
+    return gradient, into_inputs(w, tape, gamma)
 
 
 def _masked(tape: Tape, signal: Signal, steps: slice) -> Signal:

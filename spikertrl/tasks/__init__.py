@@ -19,6 +19,9 @@ task               kind      what
 
 from __future__ import annotations
 
+from typing import Any
+
+from .. import plugins
 from .add import add
 from .base import Sequence, Stream, Task
 from .binary_adding import binary_adding
@@ -54,3 +57,11 @@ __all__ = [
     "sunspots",
     "text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return plugins.attribute('spikertrl.tasks', __name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *plugins.names('spikertrl.tasks')})

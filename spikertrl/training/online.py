@@ -6,7 +6,7 @@ import copy
 import functools
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from ..simulation.run import simulator
 from ..threads import one_pool
 from . import saved
 from .gradients import descend, fault_of, signal_of
+from .history import History
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 LossRule = Callable[..., Loss]
+KEPT = 1_000  # rows of ``Online.history`` at least
 VERSION = 1  # of the trees that ``Online.save`` writes
 
 
@@ -55,6 +57,11 @@ class Online:
         Labels may come up to so many steps late, see ``learn_one``. The sensitivities wait as long: so many steps are kept as
         they were, with the parameters that they were made with.
 
+    metrics : mapping, optional
+        Name -> callable (z_t, y_t) -> number, asked after every update; ``online.history`` holds the newest rows.
+    callbacks : callables (net, history)
+        Called after every update, as those of ``fit``; see ``spikertrl.callbacks``.
+
     A label is that of the step last predicted, or of one ``ago`` steps before it, within the horizon. Without a horizon a late
     label cannot be learned any more, since the sensitivities have moved on.
 
@@ -75,7 +82,8 @@ class Online:
     @other_words("Online", {"batch_size": "batch", "lanes": "batch"}, RATE | {"tau": "Online updates at every step"})
     def __init__(
         self, net: Network, learner: Learner, optimizer: Optimizer, loss: LossRule | Mapping[str, LossRule], *, batch: int = 1,
-        constraints: Given | None = None, horizon: int = 0,
+        constraints: Given | None = None, horizon: int = 0, metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        callbacks: Iterable[Callable[[Network, History], None]] = (),
     ) -> None:  # fmt: skip
         self.net = arguments.network("Online", net)
         self.learner, self.optimizer = learner_of("Online", learner), optimizer_of("Online", optimizer)
@@ -88,6 +96,8 @@ class Online:
         self._keep(net.theta)
         self._opt = self.optimizer.init(net.theta)
         self.horizon = whole("Online", "horizon", horizon, 0)
+        self.metrics, self.callbacks = _functions("metrics", dict(metrics or {})), _functions("callbacks", list(callbacks))
+        self.history = History()  # of what metrics and callbacks asked for
         self._newest: Tape | None = None  # its arrays are the machine's, until the next step
         self._waiting: list[Tape] = []  # steps whose labels may still come, oldest first; the influence stands before them
 
@@ -113,6 +123,13 @@ class Online:
             self._newest = self._machine.run(self.state, x)
         self._waiting.append(self._newest)
         z = self._newest.z[0]
+        return z[0].copy() if self.batch == 1 else z.copy()
+
+    def peek(self, x_t: Any) -> np.ndarray:
+        """What ``predict_one`` would return, without taking the step."""
+        x = self._input(x_t)
+        with one_pool():
+            z = self._machine.run(self.state.copy(), x, linearise=False).z[0]
         return z[0].copy() if self.batch == 1 else z.copy()
 
     def learn_one(self, y_t: Any, *, ago: int = 0) -> float:
@@ -144,6 +161,8 @@ class Online:
             gradient = self.learner.update(self.memory, tape, signal)
             self._check(tape.start, signal.value, gradient)
             self._descend(gradient)
+        if self.metrics or self.callbacks:
+            self._tell(tape, y_t, signal.value)
         return signal.value
 
     def gradient_one(self, dz: Any, *, ago: int = 0) -> np.ndarray:
@@ -287,6 +306,16 @@ class Online:
             self._waiting = [] if tape is None else [tape]
         return self
 
+    def _tell(self, tape: Tape, y_t: Any, value: float) -> None:
+        """One more row of the history, to all who asked."""
+        z, rows = tape.z[0] if self.batch > 1 else tape.z[0, 0], self.history.rows
+        scores = {name: float(metric(z.copy(), y_t)) for name, metric in self.metrics.items()}
+        rows.append({"step": tape.start + 1, "loss": value} | scores)
+        if len(rows) > 2 * KEPT:
+            del rows[:-KEPT]
+        for callback in self.callbacks:
+            callback(self.net, self.history)
+
     def _place(self, where: str, ago: Any) -> int:
         """How many waiting steps lie before the one ``ago`` steps before the last."""
         ago = whole("Online", "ago", ago, 0, self.horizon)
@@ -344,12 +373,22 @@ class Online:
 
     def _label(self, y_t: Any, outputs: int) -> np.ndarray:
         """y_t as (1, batch), or (1, batch, outputs)."""
-        y, lanes = np.asarray(y_t), self.batch
+        y, lanes = arguments.array(y_t), self.batch
         if not y.size or y.ndim > 2 or (len(np.atleast_1d(y)) != lanes and not (lanes == 1 and y.ndim == 1)):
             raise ValueError(f"Online: y_t has shape {y.shape}; legal: ({lanes},) or ({lanes}, outputs)")
         each = y.reshape(1, lanes, -1)
         vectors = each.shape[2] > 1 or (y.ndim and y.dtype.kind == "f" and outputs == 1)
         return each if vectors else each[:, :, 0]
+
+
+def _functions(what: str, given: Any) -> Any:
+    """``given``, a list or dict, if all in it can be called."""
+    for one in given.values() if isinstance(given, dict) else given:
+        if not callable(one):
+            raise refuse(
+                "Online", what, one, "a function (z_t, y_t) -> number" if what == "metrics" else "a function (net, history)"
+            )
+    return given
 
 
 def _checked_loss(net: Network, loss: Any) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
 
 from ....network.projections import Link
 from ....network.wiring import Wiring
@@ -161,6 +162,27 @@ def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradie
         at = tables.start[i] * batch
         rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
         gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+
+
+def into_inputs(w: Wiring, tape: Tape, gamma: np.ndarray) -> np.ndarray:
+    """dL/dx (tau, B, channels), from gamma (flat, as ``Adjoint.back`` returns it) of all steps of a tape."""
+    found = np.zeros((tape.tau, tape.batch, w.n_channels), w.dtype)
+    for link in (link for link in w.links if link.source < w.n_channels):
+        post, pre = link.shape
+        errors, into = _ports(w, gamma, link, tape.batch), found[:, :, link.source : link.source + pre]
+        weights = tape.theta[link.theta].reshape(len(link.ports), -1)
+        for delay in np.unique(link.delays[link.delays < tape.tau]):
+            late = errors[delay:]
+            for port, row in enumerate(weights):
+                data = np.where(link.delays == delay, row, 0)
+                matrix = (
+                    data.reshape(post, pre)
+                    if link.is_dense
+                    else sparse.csr_array((data, link.indices, link.indptr), link.shape)
+                )
+                sent = late[:, :, port].reshape(-1, post) @ matrix
+                into[: tape.tau - delay] += sent.reshape(len(late), tape.batch, pre)
+    return found
 
 
 def _all_ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:

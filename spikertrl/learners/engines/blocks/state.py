@@ -107,10 +107,12 @@ class BlockState:
 
     def ran(self, choice: choose.Choice, step: int) -> None:
         """Note which route an update takes."""
+        if self.choice is None or self.choice.route != choice.route:
+            choose.log.info("%s, step %d: %s", self.facts.who, step, choice)
+        elif choose.log.isEnabledFor(logging.DEBUG):
+            choose.log.debug("%s, step %d: %s", self.facts.who, step, choice)
         self.choice = choice
         self.routes[choice.route] = self.routes.get(choice.route, 0) + 1
-        if choose.log.isEnabledFor(logging.DEBUG):
-            choose.log.debug("%s, step %d: %s", self.facts.who, step, choice)
 
     @property
     def columns(self) -> Blocks:

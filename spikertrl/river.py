@@ -1,0 +1,29 @@
+"""Estimators for river, one sample at a time; needs the extra ``river``.
+
+>>> import spikertrl as srl
+>>> model = srl.river.Classifier(units=16)                     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .optional import needed
+
+if TYPE_CHECKING:
+    from .bridges.streams import Classifier, Regressor
+
+__all__ = ["Classifier", "Regressor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    needed("river", f"srl.river.{name}")
+    from .bridges import streams
+
+    return getattr(streams, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,29 @@
+"""Estimators for scikit-learn; needs the extra ``sklearn``.
+
+>>> import spikertrl as srl
+>>> classifier = srl.sklearn.SequenceClassifier(units=16)      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .optional import needed
+
+if TYPE_CHECKING:
+    from .bridges.estimators import SequenceClassifier, SequenceRegressor
+
+__all__ = ["SequenceClassifier", "SequenceRegressor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    needed("sklearn", f"srl.sklearn.{name}")
+    from .bridges import estimators
+
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,29 @@
+"""Networks as modules of PyTorch; needs the extra ``torch``.
+
+>>> import spikertrl as srl
+>>> layer = srl.torch.Layer(net, srl.BPTT())               # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .optional import needed
+
+if TYPE_CHECKING:
+    from .bridges.torch_layer import Layer
+
+__all__ = ["Layer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    needed("torch", f"srl.torch.{name}")
+    from .bridges import torch_layer
+
+    return getattr(torch_layer, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

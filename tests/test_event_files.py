@@ -88,5 +88,18 @@ def test_event_streams_runs_small(tmp_path, capsys) -> None:
 
 
 def test_event_streams_without_data(tmp_path, capsys) -> None:
-    assert _experiment.load("event_streams")(["--quick", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    given = ["--quick", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--sets", "braille"]
+    assert _experiment.load("event_streams")(given) == 2
     assert "braille skipped" in capsys.readouterr().err
+
+
+def test_words_in_morse_code_need_no_data(tmp_path) -> None:
+    module = _experiment.load("event_streams").__globals__
+    the = module["morse"]("the")
+    assert "".join(".-"[int(dash)] for _, dash in np.argwhere(the)) == "-....."
+    assert np.argwhere(the)[:, 0].tolist() == [0, 10, 15, 20, 25, 35]
+    words = module["neuromorse"](tmp_path, 0)
+    clean = words.x[:, words.part == 0]
+    assert words.x.shape[1] == 3000 and len(set(words.classes)) == 50 and "the" in words.classes
+    assert np.array_equal(clean[:, 0], clean[:, 50]) and not np.array_equal(words.x[:, 2000], words.x[:, 2050])
+    assert not clean[-15:].any() and (clean[-16].sum(1) == 1).all(), "all words end together"

@@ -104,7 +104,7 @@ def sweep(
     experiment: Annotated[str, typer.Argument(help="Name of an experiment; it has to know --out.")],
     more: Annotated[list[str] | None, typer.Argument(help="More of the grid.", metavar="[NAME=VALUES]...")] = None,
     grid: Annotated[list[str] | None, typer.Option(help="Values of an option: name=a,b,c or name=first:end.")] = None,
-    on: Annotated[str, typer.Option(help="joblib, dask or serial.")] = "joblib",
+    on: Annotated[str, typer.Option(help="joblib, dask, submitit (Slurm) or serial.")] = "joblib",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, with --on dask.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; default results/sweep_NAME.")] = None,
@@ -117,8 +117,12 @@ def sweep(
     _experiment.load(experiment)
     folder, values = out or Path("results") / f"sweep_{experiment}", parse_grid([*(grid or []), *(more or [])])
     found = _sweep(Experiment(experiment, folder), values, _scheduled(on, scheduler), out=folder, workers=workers)
+    if found.rows:
+        from .plot import sweep as draw
+
+        draw(found).savefig(folder / "sweep.png", dpi=150)
     before, failed = f"{found.skipped} of them from before", f"{len(found.failed)} failed"
-    typer.echo(f"{len(found.rows)} runs, {before}, {failed}; {folder / 'table.csv'}")
+    typer.echo(f"{len(found.rows)} runs, {before}, {failed}; {folder / 'table.csv'}, sweep.png")
     _leave(1 if found.failed else 0)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +55,14 @@ def test_rows_are_the_grid_in_order_with_the_values_of_plain_calls(serial):
     assert [(r["omega"], r["seed"]) for r in serial] == [(o, s) for o in GRID["omega"] for s in GRID["seed"]]
     assert serial[4] == {"omega": 0.5, "seed": 1} | trained(0.5, 1)
     assert len({r["loss"] for r in serial}) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_jobs_of_submitit_take_their_turn_and_end_alike(jobs, tmp_path):
+    pytest.importorskip("submitit")
+    found = srl.sweep(dict, {"a": [1, 2, 3]}, "submitit", workers=jobs, out=tmp_path, progress=False)
+    assert found.rows == [{"a": a} for a in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("executor", ["joblib", pytest.param("dask", marks=pytest.mark.slow)])
@@ -112,7 +122,7 @@ def test_values_that_only_look_alike_in_a_file_name_have_files_of_their_own():
 @pytest.mark.parametrize(
     ("grid", "executor", "words"),
     [({"a": []}, "serial", "at least one value"), ({"a": "xy"}, "serial", "a list"), ({"a": [[1]]}, "serial", "numbers, texts"),
-     ({"a": [1]}, "cloud", 'legal: None, "joblib", "dask", "serial"')],
+     ({"a": [1]}, "cloud", 'legal: None, "joblib", "dask", "submitit", "serial"')],
 )  # fmt: skip
 def test_what_cannot_be_swept_is_refused(grid, executor, words):
     with pytest.raises(ValueError, match=words):
@@ -132,6 +142,7 @@ def test_the_command_runs_an_experiment_once_for_every_combination(tmp_path, mon
         "    p = argparse.ArgumentParser(); p.add_argument('--out', type=pathlib.Path)\n"
         "    p.add_argument('--rate', type=float); p.add_argument('--seed', type=int)\n"
         "    chosen = p.parse_args(argv); chosen.out.mkdir(parents=True)\n"
+        "    (chosen.out / 'table.csv').write_text(f'learner,loss,of\\nOK(8),{chosen.rate + chosen.seed},x\\n')\n"
         "    (chosen.out / 'said').write_text(f'{chosen.rate} {chosen.seed}')\n"
         "    return chosen.seed == 2\n"
     )
@@ -141,8 +152,38 @@ def test_the_command_runs_an_experiment_once_for_every_combination(tmp_path, mon
     words = ["sweep", "one", "--grid", "rate=0.1,1", "seed=0:3", "--on", "serial", "--out", str(out)]
     found = CliRunner().invoke(cli.app, words)
     assert found.exit_code == 1, found.output
-    assert f"4 runs, 0 of them from before, 2 failed; {out / 'table.csv'}" in found.output
+    assert f"4 runs, 0 of them from before, 2 failed; {out / 'table.csv'}, sweep.png" in found.output
     assert "failed: rate=0.1 seed=2: RuntimeError: one --rate 0.1 --seed 2 left with True" in found.output
     assert sorted(p.read_text() for p in out.glob("rate=1_*/said")) == ["1.0 0", "1.0 1", "1.0 2"]
+    assert (out / "sweep.png").stat().st_size > 1000
+    with (out / "table.csv").open(newline="") as file:
+        assert [float(row["OK(8), loss"]) for row in csv.DictReader(file)] == [0.1, 1.1, 1.0, 2.0]
     wrong = CliRunner().invoke(cli.app, ["sweep", "one", "--grid", "seed", "--out", str(out)])
     assert (wrong.exit_code, "name=first:end" in wrong.output) == (2, True)
+
+
+def test_a_sweep_is_drawn_with_the_mean_over_seeds_and_their_range():
+    rows = [{"rate": r, "units": n, "seed": s, "loss": r * n + s, "note": "x"} for r in (1, 2) for n in (3, 4) for s in (0, 1)]
+    found = runs.Sweep(rows, arguments=("rate", "units", "seed"))
+    (ax,) = srl.plot.sweep(found).axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[3.5, 6.5], [4.5, 8.5]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["units 3", "units 4"]
+    assert ax.collections[0].get_datalim(ax.transData).intervaly.tolist() == [3, 7]
+    assert srl.plot.sweep(found, "loss", x="units").axes[0].get_xlabel() == "units"
+    for wrong, words in (({"values": "note"}, "results that are numbers: loss"), ({"x": "loss"}, "rate, units, seed")):
+        with pytest.raises(ValueError, match=words):
+            srl.plot.sweep(found, **wrong)
+
+
+@pytest.mark.slow
+def test_the_search_of_the_documentation_goes_on_from_its_journal(tmp_path):
+    pytest.importorskip("optuna")
+    text = (Path(__file__).resolve().parent.parent / "docs" / "scale.md").read_text(encoding="utf-8")
+    section = text.partition("### A search with Optuna")[2]
+    code = textwrap.dedent("    import optuna" + section.partition("    import optuna")[2].split("\n## ")[0].split("\n### ")[0])
+    (tmp_path / "search.py").write_text(code.replace("n_trials=10", "n_trials=2").replace("steps=50", "steps=8"))
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "search.py"], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "Trial 3 finished" in done.stderr or "Trial 3 pruned" in done.stderr
+    assert "'rate'" in done.stdout

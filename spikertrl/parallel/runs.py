@@ -27,18 +27,21 @@ from tqdm.auto import tqdm
 from ..threads import at_most
 
 Row = dict[str, Any]
+EXECUTORS = '"joblib", "dask", "submitit", "serial"'
+MINUTES = 24 * 60  # of a job of submitit; give an executor of your own for others
 WAIT = 0.05  # seconds between two looks at runs that are going on
 
 
 @dataclass
 class Sweep:
     """``rows``: arguments and results of every run that has finished, in the order of the grid; ``failed``: arguments, error,
-    traceback of the others; ``skipped``: runs that had finished before.
+    traceback of the others; ``skipped``: runs that had finished before; ``arguments``: their names. ``srl.plot.sweep`` draws.
     """
 
     rows: list[Row] = field(default_factory=list)
     failed: list[Row] = field(default_factory=list)
     skipped: int = 0
+    arguments: tuple[str, ...] = ()
 
     def write_csv(self, path: str | Path) -> Path:
         """All rows as comma-separated values; columns in the order in which they first appear."""
@@ -70,13 +73,14 @@ def sweep(
         what it needs from its arguments, seeds among them.
     grid : mapping
         Argument -> values; numbers, texts, None or booleans.
-    executor : None, "joblib", "dask", "serial" or an object with ``submit``
-        None: joblib's processes on the cores of this machine. "dask": a local cluster. An object: a
-        ``concurrent.futures.Executor``, a Dask ``Client``, a submitit executor; it is not shut down.
+    executor : None, "joblib", "dask", "submitit", "serial" or an object with ``submit``
+        None: joblib's processes on the cores of this machine. "dask": a local cluster. "submitit": a job of Slurm for every
+        run, or processes of this machine where there is no Slurm. An object: a ``concurrent.futures.Executor``, a Dask
+        ``Client``, a submitit executor with settings of its own; it is not shut down.
     out : path, optional
         Folder for one file a run and ``table.csv``. Runs whose file is there are skipped.
     workers : int, optional
-        Processes of "joblib" and "dask"; default: cores divided by ``threads``.
+        Processes of "joblib" and "dask", jobs of "submitit" at a time; default: cores divided by ``threads``, of Slurm all.
     threads : int
         Threads of compiled loops and BLAS in each run.
     progress : bool
@@ -106,11 +110,12 @@ def sweep(
     runs = combinations(grid)
     folder = Path(out) if out is not None else None
     done = {i: row for i, run in enumerate(runs) if (row := _load(folder, run)) is not None}
-    result, waiting = Sweep(skipped=len(done)), {i: run for i, run in enumerate(runs) if i not in done}
-    with _executor(executor, min(workers or max(1, _cores() // threads), max(1, len(waiting)))) as pool:
+    waiting = {i: run for i, run in enumerate(runs) if i not in done}
+    result = Sweep(skipped=len(done), arguments=tuple(grid))
+    with _executor(executor, min(workers or max(1, _cores() // threads), max(1, len(waiting))), threads, folder) as pool:
         bar = tqdm(total=len(runs), initial=len(done), disable=not progress, unit="run", dynamic_ncols=True)
         with bar:
-            for i, found in _results(pool, function, waiting, threads):
+            for i, found in _results(pool, function, waiting, threads, workers):
                 if "error" in found:
                     result.failed.append(waiting[i] | found)
                     bar.write(f"failed: {describe(waiting[i])}: {found['error']}")
@@ -174,21 +179,33 @@ def _store(folder: Path | None, run: Row, result: Row) -> Row:
     return run | json.loads(text)["result"]
 
 
-def _results(pool: Any, function: Callable[..., Any], runs: dict[int, Row], threads: int) -> Iterator[tuple[int, Row]]:
+def _results(
+    pool: Any, function: Callable[..., Any], runs: dict[int, Row], threads: int, workers: int | None
+) -> Iterator[tuple[int, Row]]:
     """Number and result of every run, as they finish."""
     if pool is None:
         for i, run in runs.items():
             yield i, one_run(function, run, threads)
         return
-    going = {i: pool.submit(one_run, function, run, threads) for i, run in runs.items()}
+    going, waiting, most = {}, dict(runs), _jobs_at_a_time(pool, workers) or len(runs)
     try:
-        while going:
+        while going or waiting:
+            while waiting and len(going) < most:
+                i = next(iter(waiting))
+                going[i] = pool.submit(one_run, function, waiting.pop(i), threads)
             for i in [i for i, job in going.items() if job.done()]:
                 yield i, _result(going.pop(i))
-            time.sleep(WAIT if going else 0)
+            time.sleep(WAIT if going or waiting else 0)
     finally:
         for job in going.values():
             job.cancel()
+
+
+def _jobs_at_a_time(pool: Any, workers: int | None) -> int | None:
+    """submitit starts every job at once, on one machine too; others have a queue."""
+    if not type(pool).__module__.startswith("submitit"):
+        return None
+    return workers or (None if getattr(pool, "cluster", "") == "slurm" else _cores())
 
 
 def _result(job: Any) -> Row:
@@ -225,7 +242,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _executor(wanted: Any, workers: int) -> Iterator[Any]:
+def _executor(wanted: Any, workers: int, threads: int, folder: Path | None) -> Iterator[Any]:
     """What takes ``submit``, or None for this process."""
     if wanted == "serial":
         yield None
@@ -247,10 +264,17 @@ def _executor(wanted: Any, workers: int) -> Iterator[Any]:
             Client(cluster) as client,
         ):
             yield client
+    elif wanted == "submitit":
+        _need("submitit", 'sweep(executor="submitit")', "submitit")
+        from submitit import AutoExecutor  # type: ignore[import-not-found]
+
+        executor = AutoExecutor(folder=(folder or Path("results")) / "jobs")
+        executor.update_parameters(timeout_min=MINUTES, cpus_per_task=threads, name="sweep")
+        yield executor
     elif hasattr(wanted, "submit"):
         yield wanted
     else:
-        raise ValueError(f'sweep: executor is {wanted!r}; legal: None, "joblib", "dask", "serial", an object with submit')
+        raise ValueError(f'sweep: executor is {wanted!r}; legal: None, {EXECUTORS}, an object with submit')
 
 
 def _need(package: str, what: str, extra: str) -> None:
@@ -305,7 +329,23 @@ class Experiment:
             code = stop.code
         if code:
             raise RuntimeError(f"{self.name} {' '.join(words)} left with {code}")
-        return {"seconds": round(time.perf_counter() - began, 3), "out": str(folder)}
+        return {"seconds": round(time.perf_counter() - began, 3)} | _told(folder / "table.csv") | {"out": str(folder)}
+
+
+def _told(path: Path) -> Row:
+    """The numbers of the table that an experiment leaves: "row, column", a row being called by its first entry."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        (_, label), *rest = row.items()
+        found |= {f"{label}, {name}": float(text) for name, text in rest if text and re.fullmatch(NUMBER, text)}
+    return found
+
+
+NUMBER = r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?"
 
 
 def _option(name: str, value: Any) -> list[str]:

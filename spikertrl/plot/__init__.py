@@ -5,6 +5,7 @@ from .curves import learning_curve, loss_against_macs, save, sparsity, surrogate
 from .learners import alignment, influence, savings
 from .network import connectivity, weight_change, weights
 from .raster import raster
+from .sweeps import sweep
 from .traces import traces
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "savings",
     "sparsity",
     "surrogate",
+    "sweep",
     "traces",
     "weight_change",
     "weights",

@@ -71,6 +71,32 @@ def _graded(p: Names, s: Names, event: Callable) -> jax.Array:
     return s.h
 
 
+def _li(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    return {"v": i.v + p.alpha * (s.v - i.v)}
+
+
+def _turned(p: Names, s: Names, i: Names) -> tuple[jax.Array, jax.Array]:
+    """lambda h + sqrt(1 - |lambda|^2) I in complex numbers."""
+    h, drive = jax.lax.complex(*jnp.broadcast_arrays(s.re, s.im)), jax.lax.complex(*jnp.broadcast_arrays(i.re, i.im))
+    length = jnp.exp(-jnp.exp(p.nu))
+    new = length * jnp.exp(1j * jnp.exp(p.theta)) * h + jnp.sqrt(1 - length**2) * drive
+    return jnp.real(new), jnp.imag(new)
+
+
+def _lru(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    return dict(zip(("re", "im"), _turned(p, s, i), strict=True))
+
+
+def _rtu(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    return dict(zip(("re", "im"), map(jnp.tanh, _turned(p, s, i)), strict=True))
+
+
+def _elstm(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    candidate = jnp.tanh(i.z + p.w_z * s.c)
+    c = candidate + sigmoid(i.f + p.w_f * s.c) * (s.c - candidate)
+    return {"c": c, "h": sigmoid(i.o + p.w_o * c) * c}
+
+
 # -- event-based units -------------------------------------------------------------------------------------------------
 def _threshold_rnn(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
     return {"v": i.v}
@@ -103,6 +129,27 @@ def _alif(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
 
 def _alif_spike(p: Names, s: Names, event: Callable) -> jax.Array:
     return event(s.v - (p.v_th + p.beta * s.a))
+
+
+def _adlif(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    spike = event(s.u - p.v_th)
+    w = p.beta * s.w + p.a * s.u + p.b * spike
+    return {"w": w, "u": p.alpha * (s.u - p.v_th * spike) + (1 - p.alpha) * (i.u - w)}
+
+
+def _brf(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    q = p.gamma * s.q + event(s.u - p.v_th - s.q)
+    damping = (jnp.sqrt(1 - (p.delta * p.omega) ** 2) - 1) / p.delta - p.b_offset - q
+    old = jax.lax.complex(*jnp.broadcast_arrays(s.u, s.v))
+    new = old + p.delta * (jax.lax.complex(*jnp.broadcast_arrays(damping, p.omega)) * old + i.u)
+    return {"u": jnp.real(new), "v": jnp.imag(new), "q": q}
+
+
+def _izhikevich(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
+    """Volts and seconds."""
+    spike = event((s.v - p.v_th) / p.dv)
+    v, u = select(spike, p.c, s.v + i.v), s.u + spike * p.d
+    return {"v": v + dt * (4e4 * v**2 + 5e3 * v + 140.0 - u), "u": u + dt * p.a * (p.b * v - u)}
 
 
 def _lif(p: Names, s: Names, i: Names, event: Callable, dt: float) -> dict:
@@ -142,4 +189,11 @@ CELLS = {
     "alif": Cell(("v",), ("v", "a"), _alif, _alif_spike),
     "lif": Cell(("v",), ("v", "wait"), _lif, _lif_spike),
     "adex": Cell(("v",), ("v", "w"), _adex, _adex_spike),
+    "adlif": Cell(("u",), ("w", "u"), _adlif, lambda p, s, event: event(s.u - p.v_th)),
+    "brf": Cell(("u",), ("u", "v", "q"), _brf, lambda p, s, event: event(s.u - p.v_th - s.q)),
+    "izhikevich": Cell(("v",), ("v", "u"), _izhikevich, lambda p, s, event: event((s.v - p.v_th) / p.dv)),
+    "li": Cell(("v",), ("v",), _li, lambda p, s, event: s.v),
+    "lru": Cell(("re", "im"), ("re", "im"), _lru, lambda p, s, event: s.re),
+    "rtu": Cell(("re", "im"), ("re", "im"), _rtu, lambda p, s, event: s.re),
+    "elstm": Cell(("f", "z", "o"), ("c", "h"), _elstm, _graded),
 }  # fmt: skip

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
 import spikertrl as srl
 from spikertrl.network import Network
 
 CHANNELS, FIRST, SECOND, OUTPUTS = 3, 6, 4, 2
 
+SMOOTH = ("rnn", "gru", "rhn", "li", "lru", "rtu", "elstm")  # models without events
+CORE = "adex alif cuba_lif egru egru_subramoney_2023 gru lif rhn rnn threshold_rnn".split()
+"""Models whose laws run in every test run. Every kind of unit is among them; each model takes minutes of compiling."""
+
+
+def marked(names: Iterable[str]) -> list:
+    """Models as parameters of a test; those that are not of the core are slow."""
+    return [pytest.param(name, marks=() if name in CORE else pytest.mark.slow) for name in names]
+
+
 # Parameters trained in the tests where a model declares none; thresholds, leaks and adaptation are all among them.
 TRAINED = {"lif": ("tau", "v_th"), "adex": ("tau_w", "b"), "alif": ("rho", "beta"), "cuba_lif": ("alpha", "v_th")}
+TRAINED |= {"li": ("alpha",), "izhikevich": ("b", "d")}
 
 
 def stacked(

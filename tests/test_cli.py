@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from networks import marked
 from spikertrl import cli, models
 from spikertrl import experiments as _experiment
 from spikertrl.compile import compile_model
@@ -128,7 +129,7 @@ def test_models_lists_every_model_with_its_summary():
     assert all(models.load(line.split()[0]).summary in line for line in lines)
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", marked(models.names()))
 def test_model_is_shown_whole(name):
     model, text = models.load(name), call("models", name).stdout
     for known in (*model.states, *model.parameters, *(f"I_{port}" for port in model.ports), model.reference, model.message):
@@ -139,7 +140,7 @@ def test_model_is_shown_whole(name):
         assert f"\n  {line.partition(' = ')[0]} = " in text
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", marked(models.names()))
 def test_shortened_formulas_say_the_same(name):
     import sympy
 

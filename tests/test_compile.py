@@ -13,6 +13,7 @@ import pytest
 import sympy
 
 import spikertrl as srl
+from networks import marked
 from spikertrl import Model, Parameter, Port, State, surrogates
 from spikertrl.compile import cache_folder, compile_model, discretise
 from spikertrl.compile.symbols import Event, real
@@ -85,7 +86,7 @@ def test_the_source_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", srl.models.names())
+@pytest.mark.parametrize("name", marked(srl.models.names()))
 def test_compiled_types_stay_what_they_are(name: str, dtype: str) -> None:
     """No bare number slips into the formulas that would turn float32 arithmetic into float64."""
     cell = compile_model(srl.models.load(name), dtype)

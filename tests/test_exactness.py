@@ -17,14 +17,14 @@ import pytest
 
 import spikertrl as srl
 from jax_reference import from_network, to_flat, unroll
-from networks import OUTPUTS, drive, stacked, worst_block
+from networks import CORE, OUTPUTS, drive, marked, stacked, worst_block
 from spikertrl.network import Network
 from tolerances import ALIVE, EXACT32, EXACT64, MOVED, VALUES64
 
 T, B = 14, 5
-NAMES = srl.models.names()
-EVENTS = [n for n in NAMES if n not in ("rnn", "gru", "rhn")]
-OTHER = {name: NAMES[(k + 3) % len(NAMES)] for k, name in enumerate(NAMES)}  # every model also stands second, after another one
+LATER = [name for name in srl.models.names() if name not in CORE]
+# every model also stands second, after another one
+OTHER = {name: names[(k + 3) % len(names)] for names in (CORE, LATER) for k, name in enumerate(names)}
 LEARNERS = (srl.BPTT(), srl.RTRL(dense=True), srl.RTRL())
 
 
@@ -121,13 +121,13 @@ def check(s: Subject, case: Case, taus: tuple[int | None, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(srl.models.names()))
 def test_learners_equal_the_reference(name: str, case: str) -> None:
     grad = check(shipped(name), CASES[case], (1, 4, None) if case == "everything" else (None, 3))
     assert np.isfinite(grad).all() and np.linalg.norm(grad) > ALIVE
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(srl.models.names()))
 def test_the_reference_is_alive(name: str) -> None:
     s = shipped(name)
     _, grad = expected(s, CASES["everything"])
@@ -141,7 +141,7 @@ def test_the_reference_is_alive(name: str) -> None:
         assert np.linalg.norm(grad[part]) > 0, key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(srl.models.names()))
 def test_float32_equals_the_reference(name: str) -> None:
     s = shipped(name)
     net = stacked(name, OTHER[name], dtype="float32")

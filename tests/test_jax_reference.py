@@ -21,9 +21,9 @@ from jax_reference import (
     reference_value,
     si,
 )
+from networks import SMOOTH, marked
 from spikertrl import models, surrogates
 
-SMOOTH = ("gru", "rhn", "rnn")
 EVENTS = tuple(sorted(set(CELLS) - set(SMOOTH)))
 T, B, IN, N, OUT = 10, 3, 3, 6, 2
 
@@ -59,7 +59,7 @@ def flatten(nested: dict) -> np.ndarray:
 
 
 @pytest.mark.parametrize("delay", [1, 3])
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", marked(SMOOTH))
 def test_smooth_models_match_finite_differences(name: str, delay: int) -> None:
     spec, params, x = network(name, delay=delay)
     loss = loss_for()
@@ -95,7 +95,7 @@ def test_select_is_exact_and_differentiates_as_documented() -> None:
             assert select(event(v), 3.0, 0.1) == (3.0 if spike else 0.1)
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", marked(EVENTS))
 def test_event_models_speak_and_learn(name: str) -> None:
     spec, params, x = shipped(name)
     _, messages, states = reference_run(spec, params, x)
@@ -109,7 +109,7 @@ def test_event_models_speak_and_learn(name: str) -> None:
     assert all(np.abs(g).max() > 1e-4 for g in grads["h"].values())
 
 
-@pytest.mark.parametrize("name", [n for n in EVENTS if n != "threshold_rnn"])
+@pytest.mark.parametrize("name", marked(n for n in EVENTS if n != "threshold_rnn"))
 def test_reset_gradient_changes_the_gradient_only(name: str) -> None:
     specs = shipped(name), network(name, reset_gradient=False)
     with_reset, without = (reference_gradient(*spec, loss_for()) for spec in specs)
@@ -117,12 +117,13 @@ def test_reset_gradient_changes_the_gradient_only(name: str) -> None:
     assert np.abs(flatten(with_reset[1]) - flatten(without[1])).max() > 1e-6 * np.abs(flatten(with_reset[1])).max()
 
 
-@pytest.mark.parametrize("name", sorted(set(CELLS) - {"lif", "adex"}))
+@pytest.mark.parametrize("name", sorted(set(CELLS) - {"lif", "adex", "izhikevich"}))
 def test_cells_follow_the_text_of_the_models(name: str) -> None:
     model = models.load(name)
     spec = shipped(name)[0]
     rng = np.random.default_rng(2)
-    known = {"event": lambda v: (v > 0) * 1.0, "tanh": np.tanh, "sigmoid": lambda v: 1 / (1 + np.exp(-v))}
+    known = {"event": lambda v: (v > 0) * 1.0} | {name: getattr(np, name) for name in ("tanh", "exp", "sin", "cos", "sqrt")}
+    known |= {"sigmoid": lambda v: 1 / (1 + np.exp(-v))}
     known |= {f"I_{g}": rng.normal(size=N) for g in model.ports} | dict(spec.populations["h"].parameters)
     known |= {s: rng.normal(size=N) for s in model.states}
     arrived = {f"bias_{g}": known[f"I_{g}"] for g in model.ports}

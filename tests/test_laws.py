@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikertrl as srl
-from networks import OUTPUTS, drive, randomize, readout_loss, single, stacked, worst_block
+from networks import CORE, OUTPUTS, drive, marked, randomize, readout_loss, single, stacked, worst_block
 from spikertrl import Model, Network, Parameter, Port, State, learners, surrogates
 from spikertrl.checks import Report, check_learner, check_model
 from spikertrl.checks.model_laws import width
@@ -58,8 +58,9 @@ LEARNERS = _learners()
 
 def _pairs() -> list:
     marks = {key: [pytest.mark.xfail(strict=True, reason=reason)] for key, reason in UNSUPPORTED.items()}
+    slow = {True: [], False: [pytest.mark.slow]}
     return [
-        pytest.param(learner, name, marks=marks.get((type(learner).__name__, name), []))
+        pytest.param(learner, name, marks=marks.get((type(learner).__name__, name), []) + slow[name in CORE])
         for learner in LEARNERS
         for name in NAMES
     ]
@@ -71,7 +72,7 @@ def test_scanning_finds_all_that_is_exported() -> None:
     assert set(SETTINGS) <= exported
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(NAMES))
 def test_models(name: str) -> None:
     report = check_model(name)
     assert report.passed, str(report)
@@ -93,7 +94,7 @@ def test_exact_learners_agree_on_any_network(data: st.DataObject) -> None:
     sizes = [pick(1, 5) for _ in range(pick(1, 2))]
     rng = np.random.default_rng(pick(0, 1000))
     for k, size in enumerate(sizes):
-        net.add_population(f"p{k}", srl.models.load(data.draw(st.sampled_from(NAMES))), size)
+        net.add_population(f"p{k}", srl.models.load(data.draw(st.sampled_from(CORE))), size)
         net.connect("x", f"p{k}", delay=pick(0, 2))
         for source in range(k + 1):
             shape = (size, sizes[source])
@@ -114,7 +115,7 @@ def test_exact_learners_agree_on_any_network(data: st.DataObject) -> None:
         assert gap < EXACT64, (learner, where)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(NAMES))
 def test_snap_reaches_rtrl_and_its_error_falls(name: str) -> None:
     """On a chain with a ring at its end, order by order."""
     ring = np.eye(5, k=-1, dtype=bool)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
-from networks import worst_block
+from networks import marked, worst_block
 from spikertrl.nir.nodes import NIRError
 from spikertrl.nir.units import METHODS, nir_model
 from tolerances import EXACT64, VALUES64
@@ -376,7 +376,7 @@ def test_a_graph_without_a_step() -> None:
         srl.from_nir(layered(), DT, method="rk4")
 
 
-@pytest.mark.parametrize("name", [n for n in srl.models.names() if n != "threshold_rnn"])
+@pytest.mark.parametrize("name", marked(n for n in srl.models.names() if n != "threshold_rnn"))
 def test_refused_models(name: str) -> None:
     """What NIR cannot say is refused by name, and says what to use."""
     net = srl.Network().add_input("x", 2).add_population("h", srl.models.load(name), 3).connect("x", "h").initialize(0)

@@ -25,8 +25,8 @@ ROOMS = (
     "learners.engines.rows", "learners.engines.products", "learners.engines.transitions", "learners.engines.deferred_kernel",
     "learners.engines.deferred", "learners.engines.influence", "learners.engines", "learners",
     # -> training
-    "cost", "explanation", "schedules", "optimizers", "constraints", "tasks", "training", "callbacks", "experiments",
-    "parallel",
+    "cost", "explanation", "schedules", "optimizers", "constraints", "rewire", "tasks", "training", "callbacks", "experiments",
+    "parallel", "rl",
     # both ends, figures, laws, and the doors
     "brian", "nir", "bridges", "river", "sklearn", "torch", "plot", "checks", "demo", "cli", "",
 )  # fmt: skip

@@ -68,6 +68,7 @@ class Projection:
     delay: int | np.ndarray
     weight: Any
     trained: tuple[str, ...] | None = None
+    changing: bool = False  # the mask changes while the network learns, see ``remask``
 
     @property
     def trained_ports(self) -> tuple[str, ...]:

@@ -99,6 +99,8 @@ class Wiring:
     out_bias: np.ndarray  # (O) int64
     decay: np.ndarray  # (O)
     out_trained: np.ndarray  # (O) bool
+    # (post units, pre units, delay) of connections whose masks change, see ``remask``
+    changing: tuple[tuple[slice, slice, int], ...] = ()
     of: Wiring | None = None  # the wiring whose columns these are a part of, see ``parallel``; None: these are all
 
     def __deepcopy__(self, memo: dict) -> Wiring:
@@ -169,8 +171,14 @@ def build_wiring(net: Elements) -> Wiring:
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
         layout=blocks, frozen=_frozen(net, blocks), **units, **columns,
         **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
-        links=tuple(link(net, p, blocks, n_channels) for p in net.projections),
+        links=tuple(link(net, p, blocks, n_channels) for p in net.projections), changing=_changing(net),
     )  # fmt: skip
+
+
+def _changing(net: Elements) -> tuple[tuple[slice, slice, int], ...]:
+    units = {p.name: slice(p.start, p.start + p.size) for p in net.populations.values()}
+    found = [p for p in net.projections if p.changing and p.source in units]
+    return tuple((units[p.target], units[p.source], int(np.max(p.delay))) for p in found)
 
 
 def _unit_tables(net: Elements) -> dict[str, np.ndarray]:
@@ -263,13 +271,18 @@ def _frozen(net: Elements, blocks: dict) -> np.ndarray:
 def reachable(wiring: Wiring, hops: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Units whose states can depend on the parameters of each unit, as (pointer (N+1), units), each list sorted.
 
-    ``hops=None`` follows the connections to the end (exact RTRL); ``hops=n`` keeps units n connections away (SnAp-(n+1)).
+    ``hops=None`` follows the connections to the end (exact RTRL), all that could come to be where masks change; ``hops=n``
+    keeps units n connections away (SnAp-(n+1)).
     """
     from scipy import sparse
 
     n = wiring.n_units
     post = np.repeat(np.arange(n), np.diff(wiring.pair_ptr))
     graph = sparse.csr_matrix((np.ones(len(post), bool), (wiring.pair_pre, post)), shape=(n, n))  # row: from, column: to
+    for to, start, _ in wiring.changing if hops is None else ():
+        wide = sparse.lil_matrix((n, n), dtype=bool)
+        wide[start, to] = True
+        graph = (graph + wide.tocsr()).astype(bool)
     reach = sparse.identity(n, bool, format="csr")
     for _ in range(n if hops is None else hops):
         wider = ((reach @ graph) + reach).astype(bool)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from ..network.elements import Projection
     from ..network.network import Network
 
 
@@ -75,10 +76,15 @@ def of_network(net: Network) -> dict[str, Any]:
             if name not in p.cell.trainable
         },
         "initial values": {f"{p.name}.{name}": _values(value) for p in populations for name, value in p.initial.items()},
-        "masks": {p.name: None if p.is_dense else _hash(p.indptr) + _hash(p.indices) for p in net.projections},
+        "masks": {p.name: _mask(p) for p in net.projections},
         "delays": {p.name: _values(p.delay) for p in net.projections},
         "trained": {p.name: list(p.trained_ports) for p in net.projections} | {r.name: r.trained for r in net.readouts},
     }  # fmt: skip
+
+
+def _mask(p: Projection) -> Any:
+    """None where all are connected; of a mask that changes, how many synapses it has."""
+    return None if p.is_dense else p.n_synapses if p.changing else _hash(p.indptr) + _hash(p.indices)
 
 
 def _values(value: Any) -> Any:

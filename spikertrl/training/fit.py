@@ -27,6 +27,7 @@ from ..tasks.base import Task
 from ..threads import one_pool
 from .checkpoint import CheckpointError
 from .history import History
+from .rewiring import Given as Rewire
 from .session import Session, TrainingDiverged
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ _INSTEAD = RATE | {
 @other_words("fit", _SAME, _INSTEAD)
 def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, steps: int, batch: int = 32,
         tau: int | None = None, regularizer: Loss | None = None, constraints: Given | None = None,
-        validate_every: int | None = None, zeros_every: int | None = None, stop: Callable[[History], bool] | None = None,
-        callbacks: Iterable[Callable[[Network, History], None]] = (), checkpoint: str | Path | None = None,
-        checkpoint_every: int = 100, resume: bool | str = True, progress: bool = True) -> History:  # fmt: skip
+        rewire: Rewire | None = None, validate_every: int | None = None, zeros_every: int | None = None,
+        stop: Callable[[History], bool] | None = None, callbacks: Iterable[Callable[[Network, History], None]] = (),
+        checkpoint: str | Path | None = None, checkpoint_every: int = 100, resume: bool | str = True,
+        progress: bool = True) -> History:  # fmt: skip
     """Train ``net`` in place.
 
     Parameters
@@ -85,6 +87,8 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
         Added to the task's loss, for example ``losses.activity("h", 0.05, 0.01)``.
     constraints : mapping, optional
         Connection, population or readout -> what its weights keep to after every update, see ``spikertrl.constraints``.
+    rewire : rule of spikertrl.rewire, or several, optional
+        Connections whose weak synapses die while others grow; see ``spikertrl.rewire``.
     validate_every, zeros_every : int, optional
         Every so many steps, score ``task.valid`` (columns ``valid_...``) or look at the zeros of the influence at the end
         of the batch (columns ``zeros...``); training goes on as if nobody had looked. Needs a learner that holds an influence,
@@ -134,7 +138,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
                      checkpoint_every=checkpoint_every)  # fmt: skip
     _check_kinds(net, task, regularizer, stop)
     learner, optimizer = learner_of("fit", learner, batch), optimizer_of("fit", optimizer)
-    session = Session(net, task, learner, optimizer, batch, tau, regularizer, constraints)
+    session = Session(net, task, learner, optimizer, batch, tau, regularizer, constraints, rewire)
     if not isinstance(checkpoint, str | os.PathLike | None):
         raise refuse("fit", "checkpoint", checkpoint, "the path of a file, or None")
     path = Path(checkpoint) if checkpoint else None

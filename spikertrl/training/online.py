@@ -16,12 +16,13 @@ from .. import arguments, storage
 from ..arguments import other_words, refuse, whole
 from ..constraints import Constraints, Given
 from ..learners.base import Learner, Signal, learner_of
+from ..learners.carry import carry
 from ..losses.base import Loss
 from ..optimizers import RATE, Optimizer, optimizer_of
 from ..simulation.divergence import finite
 from ..simulation.run import simulator
 from ..threads import one_pool
-from . import saved
+from . import rewiring, saved
 from .gradients import descend, fault_of, signal_of
 from .history import History
 
@@ -56,7 +57,9 @@ class Online:
     horizon : int
         Labels may come up to so many steps late, see ``learn_one``. The sensitivities wait as long: so many steps are kept as
         they were, with the parameters that they were made with.
-
+    rewire : rule of spikertrl.rewire, or several, optional
+        Connections whose weak synapses die while others grow, between one step and the next. ``net.theta`` is another array
+        then.
     metrics : mapping, optional
         Name -> callable (z_t, y_t) -> number, asked after every update; ``online.history`` holds the newest rows.
     callbacks : callables (net, history)
@@ -82,22 +85,28 @@ class Online:
     @other_words("Online", {"batch_size": "batch", "lanes": "batch"}, RATE | {"tau": "Online updates at every step"})
     def __init__(
         self, net: Network, learner: Learner, optimizer: Optimizer, loss: LossRule | Mapping[str, LossRule], *, batch: int = 1,
-        constraints: Given | None = None, horizon: int = 0, metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        constraints: Given | None = None, horizon: int = 0, rewire: rewiring.Given | None = None,
+        metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
         callbacks: Iterable[Callable[[Network, History], None]] = (),
     ) -> None:  # fmt: skip
         self.net = arguments.network("Online", net)
         self.learner, self.optimizer = learner_of("Online", learner), optimizer_of("Online", optimizer)
         self.loss, self.batch = _checked_loss(net, loss), whole("Online", "batch", batch)
         self.constraints, self._keep = constraints, Constraints(net, constraints)
+        self.horizon = whole("Online", "horizon", horizon, 0)
+        if rewire is not None and self.horizon:
+            raise refuse("Online", "horizon", horizon, "0 where connections are rewired: a step that waits needs its synapses")
+        self.rewire = rewire
+        self._rules = None if rewire is None else rewiring.Rewiring("Online", net, rewire)
         self._machine = simulator(net)
         self.state = self._machine.start(batch)
         with one_pool():
             self.memory = self.learner.init(net, batch)
         self._keep(net.theta)
         self._opt = self.optimizer.init(net.theta)
-        self.horizon = whole("Online", "horizon", horizon, 0)
         self.metrics, self.callbacks = _functions("metrics", dict(metrics or {})), _functions("callbacks", list(callbacks))
         self.history = History()  # of what metrics and callbacks asked for
+        self._due = False  # connections are to be rewired before the next step
         self._newest: Tape | None = None  # its arrays are the machine's, until the next step
         self._waiting: list[Tape] = []  # steps whose labels may still come, oldest first; the influence stands before them
 
@@ -119,6 +128,8 @@ class Online:
         x = self._input(x_t)
         with one_pool():
             self._pass_over(len(self._waiting) - self.horizon)
+            if self._due and self._rules is not None:
+                self._act(self._rules)
             self._waiting = [tape if tape is not self._newest else tape.copy() for tape in self._waiting]
             self._newest = self._machine.run(self.state, x)
         self._waiting.append(self._newest)
@@ -288,7 +299,8 @@ class Online:
 
     def _carried(self) -> dict[str, Any]:
         """What goes on from step to step."""
-        return {"simulation": self.state.snapshot(), "memory": self.memory, "moments": self._opt}
+        found = {"simulation": self.state.snapshot(), "memory": self.memory, "moments": self._opt}
+        return found if self._rules is None else found | {"rewiring": self._rules.snapshot(self.net) | {"due": self._due}}
 
     def _go_on(self, file: storage.Stored) -> Online:
         """Take everything that goes on from a file."""
@@ -299,6 +311,9 @@ class Online:
         with storage.refusal(file.path, file.kind):
             self.state.restore(found["simulation"])
         self.memory, self._opt = found["memory"], found["moments"]
+        if self._rules is not None:
+            self._rules.go_on(found["rewiring"])
+            self._due = bool(found["rewiring"]["due"])
         if "waiting" in file.names:
             self._waiting = saved.part_like(file, "waiting", None, self.net.wiring)
         else:  # a file from before labels could be late
@@ -341,6 +356,19 @@ class Online:
             newest = self._waiting[-1]
             newest.theta = newest.theta.copy()
         descend(self.net, self.optimizer, self._opt, gradient, self._keep)
+        if self._rules is not None:
+            self._rules.drift(self.net)
+            self._keep(self.net.theta)
+            self._due = self._rules.due
+
+    def _act(self, rules: rewiring.Rewiring) -> None:
+        """Rewire; everything that lies along theta follows."""
+        origin, self._due = rules.act(self.net), False
+        if origin is not None:
+            self.memory = carry(self.learner, self.memory, self.net, origin)
+            self._opt = rewiring.moved(self._opt, origin)
+            self._machine, self._keep = simulator(self.net), Constraints(self.net, self.constraints)
+            self._keep(self.net.theta)
 
     def _check(self, step: int, value: float, gradient: np.ndarray) -> None:
         if fault := fault_of(self.net, value, gradient):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from .. import constraints, learners, losses, optimizers, schedules
+from .. import constraints, learners, losses, optimizers, rewire, schedules
 from ..network import record
 from ..network.wiring import Wiring
 from ..storage import CheckpointError, Stored, can_store, fitted, refusal
@@ -21,7 +21,13 @@ RULES = (schedules._constant, schedules._warmup_cosine, schedules._exponential, 
 FUNCTIONS: dict[str, Callable] = {f"schedules.{rule.__name__.strip('_')}": rule for rule in RULES} | {
     f"losses.{loss.__name__}": loss for loss in (losses.cross_entropy, losses.squared_error)
 }
-OTHERS: dict[str, type] = {"Between": constraints.Between, "Dale": constraints.Dale, "Schedule": schedules.Schedule}
+OTHERS: dict[str, type] = {
+    "Between": constraints.Between,
+    "Dale": constraints.Dale,
+    "DeepR": rewire.DeepR,
+    "SparseEvolution": rewire.SparseEvolution,
+    "Schedule": schedules.Schedule,
+}
 SAVED = dataclasses.replace(
     record.SAVED,
     records=record.RECORDS | STATES | LEARNERS | OPTIMIZERS | OTHERS,
@@ -30,7 +36,7 @@ SAVED = dataclasses.replace(
     checks=CHECKS,
 )
 
-SETTINGS = ("learner", "optimizer", "loss", "constraints")
+SETTINGS = ("learner", "optimizer", "loss", "constraints", "rewire")
 
 
 def settings(online: Any) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def chosen(file: Stored, given: dict[str, Any]) -> dict[str, Any]:
     """
     with refusal(file.path, file.kind):
         known, own = file.decode(part="settings"), file.decode(part="own")
-        found = known | {name: value for name, value in given.items() if value is not None}
+        found = {"rewire": None} | known | {name: value for name, value in given.items() if value is not None}
         missing = [name for name in SETTINGS if name not in found]
     if missing:
         text = "; ".join(f"its {name} is one of your own, {own.get(name, 'unknown')}" for name in missing)

@@ -11,12 +11,15 @@ import numpy as np
 
 from ..constraints import Constraints, Given
 from ..learners.base import Learner, Signal
+from ..learners.carry import carry
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.divergence import SimulationDiverged, not_finite
 from ..simulation.run import as_input, pieces, simulator
+from ..storage import read, refusal
 from ..tasks.base import Task
 from . import checkpoint as storage
+from . import rewiring
 from .fingerprint import describe, of_network
 from .gradients import descend, fault_of
 from .history import History
@@ -54,6 +57,8 @@ class Session:
     tau: int | None
     regularizer: Loss | None
     constraints: Given | None = None
+    rewire: rewiring.Given | None = None
+    rewiring: rewiring.Rewiring | None = None  # the rules, ready for the network
     team: Team = field(default_factory=Team)  # who trains together
     machine: Any = None  # simulator of its own
     keep: Any = None  # the constraints, ready for the network
@@ -69,9 +74,12 @@ class Session:
     def begin(self) -> None:
         """Allocate the states, all at their start."""
         self.task.check_outputs({readout.name: readout.size for readout in self.net.readouts})
-        self.keep = Constraints(self.net, self.constraints)
-        self.machine = simulator(self.net)
         self.team = self.learner.team() if hasattr(self.learner, "team") else self.team  # type: ignore[attr-defined]
+        if self.rewire is not None:
+            if hasattr(self.learner, "team"):
+                raise ValueError(f"fit: rewire with {self.learner!r}; legal: a learner that is not over ranks")
+            self.rewiring = rewiring.Rewiring("fit", self.net, self.rewire)
+        self._get_ready()
         self.lanes = self.team.lanes(self.batch)
         mine = self.lanes.stop - self.lanes.start
         self.sim = self.machine.start(mine)
@@ -80,6 +88,11 @@ class Session:
         self.opt = self.optimizer.init(self.net.theta)
         self.signature = self._signature()
         self.team.check_alike(self.signature)
+
+    def _get_ready(self) -> None:
+        """Make what depends on where the parameters lie."""
+        self.keep = Constraints(self.net, self.constraints)
+        self.machine = simulator(self.net)
 
     def step(self, watch: bool = False) -> dict[str, float]:
         """One batch of the task: its row of the history.
@@ -168,7 +181,20 @@ class Session:
                 self._check(signal.value, self.net.theta)
             finally:
                 self.net.theta[...] = before
+        if self.rewiring is not None:
+            self._rewire(self.rewiring)
         return signal.value, fired, active
+
+    def _rewire(self, rules: rewiring.Rewiring) -> None:
+        rules.drift(self.net)
+        if rules.due and (origin := rules.act(self.net)) is not None:
+            same = self.watched is self.memory
+            self.memory = carry(self.learner, self.memory, self.net, origin)
+            if self.watched is not None:
+                self.watched = self.memory if same else carry(self._watcher, self.watched, self.net, origin)
+            self.opt = rewiring.moved(self.opt, origin)
+            self._get_ready()
+        self.keep(self.net.theta)
 
     def _simulate(self, x: np.ndarray, start: int) -> Tape:
         """A piece that begins at step ``start`` of the batch."""
@@ -196,6 +222,7 @@ class Session:
             "task settings": _settings(self.task),
             "regularizer": describe(self.regularizer),
             "constraints": describe(self.constraints),
+            "rewire": describe(self.rewire),
             "batch": self.batch,
             "tau": self.tau,
         }
@@ -227,7 +254,7 @@ class Session:
             "task": self.task.state(),
             "rows": self.history.rows,
             "seconds": self.seconds,
-        }
+        } | ({} if self.rewiring is None else {"rewiring": self.rewiring.snapshot(self.net)})
 
     def load(self, path: Path, anyway: bool = False) -> None:
         """Go on from a checkpoint; ``anyway``: also where settings differ that it can go on with (``CHANGEABLE``).
@@ -237,6 +264,8 @@ class Session:
         CheckpointError
             If it belongs to another run, naming every difference with both values, or is damaged.
         """
+        if self.rewiring is not None:
+            self._take_masks(path, self.rewiring)
         like = {name: value for name, value in self._content().items() if name not in ("task", "rows", "seconds")}
         saved = self.team.read(path, self.net, like, lambda tree: self._compare(path, tree, anyway))
         if fault := _not_finite({name: saved[name] for name in ("theta", "optimizer")}):
@@ -254,6 +283,18 @@ class Session:
         self.net.theta = saved["theta"]
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
         self.history = History(saved["rows"])
+
+    def _take_masks(self, path: Path, rules: rewiring.Rewiring) -> None:
+        """Give the network the masks of a checkpoint of this run; of another one it is refused later."""
+        file = read(path, storage.CHECKPOINT)
+        with refusal(path, storage.CHECKPOINT):
+            theirs = file.decode(part="signature") if "rewiring" in file.names else {}
+            same = all(theirs.get(name) == self.signature[name] for name in ("network", "parameters", "masks", "rewire"))
+            saved = file.decode(part="rewiring") if same else None
+        if saved is not None:
+            rules.restore(self.net, saved)
+            self._get_ready()
+            self.memory = self.learner.init(self.net, self.batch)
 
     def _compare(self, path: Path, saved: dict[str, Any], anyway: bool) -> None:
         """Raise CheckpointError where the signatures differ; older files say less."""

@@ -67,7 +67,18 @@ class Table:
 
 def is_local(w: Wiring) -> bool:
     """Whether what SnAp-1 keeps needs no rows in flight: units hear themselves after one step, or not at all."""
-    return bool((w.pair_delay[_onto_themselves(w)] == 1).all())
+    may_come = all(delay == 1 or to != start for to, start, delay in w.changing)
+    return may_come and bool((w.pair_delay[_onto_themselves(w)] == 1).all())
+
+
+@derived
+def alone(w: Wiring) -> bool:
+    """Whether units reach themselves at most: own rows are then the whole influence, and the exact gradient is linear.
+
+    Leaky readouts are left out: what a message was worth to them is weighted with their present weights here.
+    """
+    apart = len(_onto_themselves(w)) == len(w.pair_pre) and not w.changing and w.of is None
+    return apart and is_local(w) and not (w.decay > 0).any()
 
 
 def _onto_themselves(w: Wiring) -> np.ndarray:

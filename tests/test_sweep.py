@@ -183,7 +183,8 @@ def test_the_search_of_the_documentation_goes_on_from_its_journal(tmp_path):
     code = textwrap.dedent("    import optuna" + section.partition("    import optuna")[2].split("\n## ")[0].split("\n### ")[0])
     (tmp_path / "search.py").write_text(code.replace("n_trials=10", "n_trials=2").replace("steps=50", "steps=8"))
     for _ in range(2):
-        done = subprocess.run([sys.executable, "search.py"], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+        command = [sys.executable, "search.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done.stderr
     assert "Trial 3 finished" in done.stderr or "Trial 3 pruned" in done.stderr
     assert "'rate'" in done.stdout

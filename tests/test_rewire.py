@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import spikertrl as srl
+import spikertrl.experiments as _experiment
 from spikertrl.learners import textbook
 from spikertrl.network.wiring import reachable
 from tolerances import DIFFERENCES
@@ -221,3 +222,8 @@ def test_what_cannot_be_rewired_is_refused() -> None:
             srl.rewire.sparse_evolution("p", **wrong)
     with pytest.raises(ValueError, match="deep_r: shrink"):
         srl.rewire.deep_r("p", shrink=-1)
+
+
+def test_the_comparison_runs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert _experiment.load("rewired_spiral")(["--quick", "--out", str(tmp_path)]) == 0
+    assert "sparse evolution" in capsys.readouterr().out and (tmp_path / "rewired_spiral.png").exists()

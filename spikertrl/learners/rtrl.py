@@ -1,5 +1,7 @@
 """RTRL: exact real-time recurrent learning, sparse (``engines/choose`` says how) or as the textbook matrix.
 
+Where no unit reaches another one the influence is the units' own rows, and costs as much as there are parameters.
+
 Sources: Williams and Zipser 1989 (RTRL); Subramoney 2023, arXiv 2303.05641 (activity and parameter sparsity); Schmidhuber 1992,
 Neural Computation 4:243 (several steps together, the route "products"); Sun, Chen and Lee 1991, NIPS 4:333 (whole sequences,
 the route "transitions").
@@ -17,9 +19,11 @@ from ..tape import Tape
 from . import textbook
 from .base import Length, Plan, Signal
 from .engines.blocks.state import kept_bytes, plan
-from .engines.choose import checked
+from .engines.choose import checked, forced
 from .engines.divide import Columns
 from .engines.influence import Influence, init_influence, update_blocks
+from .engines.local.layout import alone
+from .engines.local.update import LocalState, init_local, local_bytes, local_plan, update_local
 
 if TYPE_CHECKING:
     from ..network.network import Network
@@ -71,12 +75,20 @@ class RTRL(Columns):
         route = f", route={self.route!r}" if self.route else ""
         return f"RTRL(dense={self.dense}{route})"
 
-    def init(self, net: Network, batch: int) -> Influence | textbook.DenseState:
+    def _own_rows(self, net: Network) -> bool:
+        """Units that reach themselves alone: the influence is their own rows, which cost as much as there are parameters."""
+        return not self.dense and self.route is None and forced() is None and alone(net.wiring)
+
+    def init(self, net: Network, batch: int) -> Influence | LocalState | textbook.DenseState:
         """Allocate the influence for ``batch`` lanes, all zero."""
+        if self._own_rows(net):
+            return init_local(net.wiring, batch, "exact RTRL")
         return textbook.init(net.wiring, batch) if self.dense else init_influence(net.wiring, batch, None, self.route)
 
     def nbytes(self, net: Network, batch: int) -> int:
         """Bytes of the influence."""
+        if self._own_rows(net):
+            return local_bytes(net.wiring, batch)
         return textbook.nbytes(net.wiring, batch) if self.dense else kept_bytes(net.wiring, batch, None, self.route)
 
     def plan(self, net: Network, length: Length) -> Plan:
@@ -84,10 +96,12 @@ class RTRL(Columns):
         w = net.wiring
         if self.dense:
             return Plan("textbook matrix", "asked for: n^2 P", float((w.n_states + 1) * w.n_states * w.n_recurrent))
-        return plan(w, None, length, self.route)
+        return local_plan(w) if self._own_rows(net) else plan(w, None, length, self.route)
 
-    def update(self, state: Influence | textbook.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
+    def update(self, state: Influence | LocalState | textbook.DenseState, tape: Tape, signal: Signal) -> np.ndarray:
         """Advance the influence over the tape; return the gradient, flat like theta."""
         if isinstance(state, textbook.DenseState):
             return textbook.update(state, tape, signal)
+        if isinstance(state, LocalState):
+            return update_local(state, tape, signal)
         return update_blocks(state, tape, signal, route=self.route)

@@ -11,9 +11,9 @@ import numpy as np
 def bounded_rate(error: float, trace: np.ndarray, rate: float = 1.0, kappa: float = 2.0) -> float:
     """The step size of ObGD: ``rate``, or less where an update might overshoot its target.
 
-    An update w += rate * error * trace moves the error by about rate * error * |trace|^2. Where no entry of the trace is
-    larger than kappa, that is less than M = rate * kappa * max(|error|, 1) * sum |trace| times the error; the step is divided
-    by M where M exceeds 1.
+    An update ``w += rate * error * trace`` moves the error by about ``rate * error`` times the sum of the squares of the trace.
+    Where no entry of the trace is larger than kappa, that is less than ``M = rate * kappa * max(abs(error), 1)`` times the sum
+    of its absolute values; the step is divided by M where M exceeds 1.
 
     Parameters
     ----------

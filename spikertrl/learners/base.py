@@ -58,6 +58,7 @@ class Learner(Protocol):
 
 spread: ContextVar[Callable[[Learner, int | None], Learner] | None] = ContextVar("spikertrl_spread", default=None)
 """What becomes of learners (and the lanes that ``fit`` has to share out) where several ranks run one program."""
+LEARN = ("fit", "gradient", "compare", "Online")  # what shares them out
 
 
 def learner_of(where: str, value: Any, lanes: int | None = None) -> Learner:
@@ -75,7 +76,7 @@ def learner_of(where: str, value: Any, lanes: int | None = None) -> Learner:
             raise ValueError(f"{where}: learner is the class {value.__name__}; call it with its settings ({error})") from None
     if not (callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))):
         raise refuse(where, "learner", value, "srl.RTRL(), srl.SnAp(1), another of srl.learners, or one of your own")
-    over = spread.get()
+    over = spread.get() if where in LEARN else None
     return value if over is None else over(value, lanes)
 
 

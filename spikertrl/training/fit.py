@@ -137,7 +137,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
     _check_arguments(steps, batch, tau, resume, validate_every=validate_every, zeros_every=zeros_every,
                      checkpoint_every=checkpoint_every)  # fmt: skip
     _check_kinds(net, task, regularizer, stop)
-    learner, optimizer = learner_of("fit", learner, batch), optimizer_of("fit", optimizer)
+    learner, optimizer = learner_of("fit" if rewire is None else "fit(rewire=)", learner, batch), optimizer_of("fit", optimizer)
     session = Session(net, task, learner, optimizer, batch, tau, regularizer, constraints, rewire)
     if not isinstance(checkpoint, str | os.PathLike | None):
         raise refuse("fit", "checkpoint", checkpoint, "the path of a file, or None")

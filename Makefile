@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -b html
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
-.PHONY: demo test fuzz check docs clean
+.PHONY: demo test fuzz mutants check docs clean
 
 demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/demo)
 	@$(BIN)/spikertrl demo
@@ -18,6 +18,9 @@ test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
 
 fuzz: $(VENV)/.test  ## random networks, damaged files, kills, threads; FUZZ=500 sets the attempts of each, FUZZ_SEED the first seed
 	@$(BIN)/python -m pytest -m slow tests/fuzz -q -s
+
+mutants: $(VENV)/.test $(VENV)/.mutants  ## faults put in by machine: which share do the tests notice? MUTANTS=30 a file, FILES="losses cost"
+	@$(BIN)/python tests/mutants.py $(FILES)
 
 check: $(VENV)/.check $(VENV)/.docs  ## lint, types, documentation without a warning (its examples are not run)
 	@$(BIN)/ruff check .

@@ -57,6 +57,24 @@ def test_threads_that_simulate_and_learn_from_one_network() -> None:
                 np.testing.assert_array_equal(a, b)
 
 
+def test_a_comparison_is_each_learner_alone() -> None:
+    net, learners = network(), [srl.RTRL(), srl.SnAp(1), srl.BPTT(), srl.RTRL()]
+    found = srl.compare(net, learners, XS[0], LOSS, tau=5)
+    assert list(found.gradients) == [*(repr(learner) for learner in learners[:3]), f"{srl.RTRL()!r} #2"]
+    rows = str(found).split("\n")
+    for learner, name, row in zip(learners, found.gradients, rows[1:], strict=True):
+        value, alone = srl.gradient(net, learner, XS[0], LOSS, tau=5)
+        np.testing.assert_array_equal(found.gradients[name], alone)
+        assert found.value == value and found.norm[name] == pytest.approx(float(np.linalg.norm(alone)), rel=1e-12)
+        exact = np.dot(alone, found.gradients[repr(learners[0])]) / found.norm[name] / found.norm[repr(learners[0])]
+        assert found.cosine[name]["all"] == pytest.approx(float(exact), rel=1e-6)
+        macs = found.cost[name]
+        assert row.split()[0] in name and f"{found.norm[name]:.4g}" in row and (f"{macs.macs:.3g}" if macs else " - ") in row
+    assert not np.array_equal(found.gradients[repr(learners[0])], found.gradients[repr(learners[1])])
+    with pytest.raises(ValueError, match="at least one learner"):
+        srl.compare(net, [], XS[0], LOSS)
+
+
 @pytest.mark.slow
 def test_a_thousand_calls_of_eight_threads() -> None:
     net = network()

@@ -12,6 +12,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import optimizers
+from spikertrl.learners.base import Signal
 from spikertrl.losses.base import Loss
 from spikertrl.losses.base import Signal as Told
 from spikertrl.optimizers import Optimizer
@@ -275,6 +276,32 @@ def test_zeros_are_those_of_the_influence_that_learned():
         said = [row[f"zeros{n}"] for n in ("", "_mask", "_columns", "_rows")]
         assert said == [zeros.all, zeros.mask, zeros.columns, zeros.rows]
         assert zeros.all < 0.99 * srl.cost.zeros(net, srl.RTRL().init(net, LANES)).all
+
+
+def test_zeros_of_a_sequence_are_those_at_its_end():
+    """Learners need not know their influence where a sequence ends; a second one is advanced that does."""
+    net, learner = network(surrogate=srl.surrogates.triangle(0.7, 0.2)), srl.RTRL()
+    row = fit(net, Given(), steps=1, tau=3, zeros_every=1).rows[0]
+    machine, memory = simulator(net), learner.init(net, LANES)
+    state = machine.start(LANES)
+    for a in (0, 3, 6):
+        tape = machine.run(state, data()[0][a : a + 3])
+        learner.update(memory, tape, Signal(0.0, np.zeros_like(tape.z)))
+    zeros = srl.cost.zeros(net, memory)
+    assert [row[f"zeros{n}"] for n in ("", "_mask", "_columns", "_rows")] == [zeros.all, zeros.mask, zeros.columns, zeros.rows]
+    assert zeros.all < 0.99 * srl.cost.zeros(net, learner.init(net, LANES)).all
+
+
+@pytest.mark.parametrize(("at", "batch", "step"), [(1, 1, 2), (T + 4, 2, 5)])
+def test_a_state_that_is_not_finite_is_said_by_its_step_in_the_batch(at, batch, step):
+    """In the very first piece, and in the second one of the second batch: the clock of a stream goes on."""
+    net, (x, y) = network(srl.models.threshold_rnn), data(2 * T)
+    for weights in net.view(net.theta)["h<-x"].values():
+        weights[...] = 10.0
+    x[at] = 1e308
+    with pytest.raises(TrainingDiverged, match=rf"^step {batch}: .* at step {step} of the batch; lower the learning") as caught:
+        fit(net, Pieces(x, y), tau=3)
+    assert len(caught.value.history) == batch - 1
 
 
 @pytest.mark.parametrize(("steps", "every", "when"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 5, [3]), (3, 1, [1, 2, 3])])

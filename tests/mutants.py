@@ -1,0 +1,280 @@
+"""Faults put in by machine, one at a time: which share of them do the tests notice? ``make mutants``.
+
+The operators are cosmic-ray's, and one more, that leaves a statement out. What cosmic-ray drives them with does not serve here:
+it changes the working tree in place, knows no samples and one command for all files, and starts an interpreter for each mutant,
+which imports for longer than the tests run. Here a copy of the tree is changed, a file at a time, and the tests that concern it
+(``TESTS``) run in a fork of a process that holds the libraries already. A changed file gets a second of its own as its time, by
+which Python's and numba's caches tell it from the one before (``spikertrl/compile/cache.py`` for what it is compiled into).
+
+    python tests/mutants.py training/fit.py losses --sample 30 --seed 1
+
+A mutant counts as caught if a test fails, dies, or takes longer than five times its usual time and a minute. Mutants of
+annotations, of imports for types and of decorators that change no result are not drawn; others that change no result are, and
+count as missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("spikertrl", "models", "experiments", "tests", "docs", "README.md", "setup.cfg", "pyproject.toml")
+TRAINING = "test_training_steps test_train"
+TESTS = {  # file of the package -> files of tests, or their ids; the doctests of the file itself run with them
+    "training/fit.py": f"{TRAINING} test_checkpoint",
+    "training/session.py": f"{TRAINING} test_checkpoint",
+    "training/gradients.py": f"test_losses test_divergence test_many_users::test_a_comparison_is_each_learner_alone {TRAINING}",
+    "training/history.py": f"{TRAINING} test_plot",
+    "training/checkpoint.py": f"test_checkpoint {TRAINING}",
+    "training/fingerprint.py": f"test_checkpoint {TRAINING}",
+    "training/online.py": "test_online",
+    "training/saved.py": "test_saved",
+    "training/load.py": "test_saved",
+    "storage.py": "test_checkpoint test_saved",
+    "losses/activity.py": "test_losses",
+    "losses/base.py": "test_losses",
+    "losses/labels.py": "test_losses",
+    "losses/metrics.py": "test_losses",
+    "losses/readout.py": "test_losses",
+    "cost.py": "test_cost test_training_steps",
+    "network/budget.py": "test_memory",
+    "resources.py": "test_memory",
+    "optimizers.py": "test_optimizers test_training_steps",
+    "schedules.py": "test_optimizers",
+    "constraints.py": "test_constraints",
+    "learners/readout.py": "test_local test_exactness",
+    "simulation/events.py": "test_events test_training_steps",
+    "learners/engines/adjoint/kernel.py": "test_routes test_exactness",
+    "learners/engines/blocks/step_jacobian_kernel.py": "test_routes test_exactness",
+    "learners/engines/rows/by_step_kernel.py": "test_routes test_exactness",
+    "learners/engines/rows/by_event_kernel.py": "test_routes test_exactness",
+    "learners/engines/rows/dense_kernel.py": "test_routes test_exactness",
+    "learners/engines/products/kernel.py": "test_product test_routes",
+    "learners/engines/transitions/kernel.py": "test_transition test_routes",
+    "learners/engines/kronecker/kernel.py": "test_kronecker test_every_sign",
+    "learners/engines/kronecker/rank_one_kernel.py": "test_estimators test_every_sign",
+    "learners/engines/local/kernel_batch.py": "test_local test_estimators",
+    "learners/engines/local/kernel_one.py": "test_local test_estimators",
+}
+NO_RESULT = ("njit", "cache", "overload", "intrinsic", "jit")  # decorators without which everything is as before, or slower
+
+
+# -- mutants -----------------------------------------------------------------------------------------------------------
+class StatementOut:
+    """An operator for cosmic-ray. A call, an assignment to a part of something, a raise, a return: ``pass`` instead."""
+
+    def mutation_positions(self, node) -> Iterator:
+        if node.type in ("expr_stmt", "atom_expr", "raise_stmt", "return_stmt", "assert_stmt"):
+            if node.parent is not None and node.parent.type == "simple_stmt" and not _is_plain(node):
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        from parso.python.tree import Keyword, PythonNode
+
+        del index
+        return PythonNode("pass_stmt", [Keyword("pass", node.start_pos, prefix=node.get_first_leaf().prefix)])
+
+
+def _is_plain(node) -> bool:
+    """Is it an assignment to names? Without it most programs end at once, and the mutant says nothing."""
+    first = node.type == "expr_stmt" and node.children[0].get_code()
+    return bool(first) and "." not in first and "[" not in first and getattr(node.children[1], "value", "=") == "="
+
+
+@dataclass(frozen=True)
+class Mutant:
+    line: int
+    operator: str
+    text: str
+
+
+def mutants(text: str, count: int, seed: int) -> list[Mutant]:
+    """One mutant each of so many places of a file, or of all its places."""
+    from cosmic_ray.ast import get_ast
+    from cosmic_ray.mutating import MutationVisitor
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    operators: dict[str, Any] = {"statement left out": StatementOut()}
+    for name in sorted(operator_names()):
+        try:
+            operators[name.removeprefix("core/")] = get_operator(name)()
+        except TypeError:  # one that asks for names of variables
+            continue
+    skipped, places, tree = _skipped(text), {}, get_ast(text)
+    for name, operator in operators.items():
+        for occurrence, position in enumerate(_positions(tree, operator)):
+            if not any(first <= position < last for first, last in skipped):
+                places.setdefault(position, []).append((name, operator, occurrence))
+    rng, found = random.Random(seed), []
+    for position in rng.sample(sorted(places), min(count, len(places))):
+        name, operator, occurrence = rng.choice(places[position])
+        changed = MutationVisitor.mutate_code(text, operator, occurrence)
+        if changed is not None and changed != text and _compiles(changed):
+            found.append(Mutant(position[0], name, changed))
+    return found
+
+
+def _positions(tree, operator) -> Iterator[tuple[int, int]]:
+    """Where an operator can change something, in the order in which cosmic-ray counts."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop(0)
+        yield from (start for start, _ in operator.mutation_positions(node))
+        waiting[:0] = getattr(node, "children", ())
+
+
+def _compiles(text: str) -> bool:
+    try:
+        compile(text, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _skipped(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Stretches whose change no program can notice."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        parts: list[ast.AST | None] = []
+        if isinstance(node, ast.FunctionDef):
+            every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
+            parts = [node.returns, *(a.annotation for a in every if a)]
+            parts += [d for d in node.decorator_list if any(word in ast.unparse(d) for word in NO_RESULT)]
+        elif isinstance(node, ast.AnnAssign):
+            parts = [node.annotation]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            parts = [node]
+        spans = [(p.lineno, p.col_offset - (p in getattr(node, "decorator_list", ())), p.end_lineno, p.end_col_offset)
+                 for p in parts if p]  # fmt: skip
+        found += [((a, max(b, 0)), (c, d)) for a, b, c, d in spans]
+    return found
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+@dataclass
+class Tree:
+    """A copy of the tree, in which a file can be another."""
+
+    folder: Path
+    second: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        for name in COPIED:
+            source, target = ROOT / name, self.folder / name
+            if source.is_dir():  # compiled code too, unless there is some already
+                left_out = shutil.ignore_patterns("*.pyc", "_build", *(["*.nb*"] if target.exists() else []))
+                shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, target)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file, a second later than every one before it."""
+        path.write_text(text)
+        self.second += 1
+        os.utime(path, (self.second, self.second))
+
+    def run(self, tests: list[str], limit_s: float) -> tuple[str, str]:
+        """What became of the tests, and the end of what they printed."""
+        log = self.folder / "log"
+        child = os.fork()
+        if not child:
+            self._test(tests, log)
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                told = log.read_text(errors="replace")
+                code = os.waitstatus_to_exitcode(status)
+                return ("passed" if code == 0 else f"killed by signal {-code}" if code < 0 else f"failed ({code})"), told
+            time.sleep(0.02)
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return f"over {limit_s:.0f} s", ""
+
+    def _test(self, tests: list[str], log: Path) -> None:
+        """In a fork: the tests, and the end of the process."""
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1), os.dup2(out, 2)
+            os.chdir(self.folder)
+            os.environ["SPIKERTRL_CACHE"] = str(self.folder / "cache")
+            sys.path[:0] = [str(self.folder), str(self.folder / "tests")]
+            import pytest
+
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *tests]))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def try_file(tree: Tree, name: str, count: int, seed: int) -> tuple[int, int]:
+    """Caught and tried mutants of a file."""
+    path = tree.folder / "spikertrl" / name
+    text, began = path.read_text(), time.monotonic()
+    stems = [word.partition("::") for word in TESTS[name].split()]
+    tests = [f"tests/{stem}.py{sign}{rest}" for stem, sign, rest in stems] + [f"spikertrl/{name}"]
+    for _ in range(2):  # the first compiles
+        began = time.monotonic()
+        outcome, told = tree.run(tests, 3600)
+        if outcome != "passed":
+            sys.exit(f"{name}: without a change the tests {outcome}\n{told[-3000:]}")
+    usual = time.monotonic() - began
+    print(f"{name}: {usual:.1f} s, {len(tests)} files", flush=True)
+    caught, drawn = 0, mutants(text, count, seed)
+    for mutant in drawn:
+        tree.write(path, mutant.text)
+        outcome, _ = tree.run(tests, 60 + 5 * usual)
+        caught += outcome != "passed"
+        if outcome == "passed":
+            changes = list(difflib.unified_diff(text.split("\n"), mutant.text.split("\n"), lineterm="", n=0))
+            print(f"  {name}:{mutant.line} {mutant.operator}", *changes[3:], sep="\n    ", flush=True)
+    tree.write(path, text)
+    print(_share(name, caught, len(drawn)), flush=True)
+    return caught, len(drawn)
+
+
+def _share(name: str, caught: int, tried: int) -> str:
+    return f"{name:50} {caught:4} of {tried:4} caught, {caught / max(tried, 1):.0%}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="beginnings of names under spikertrl/; default: all of the table")
+    parser.add_argument("--sample", type=int, default=int(os.environ.get("MUTANTS") or 30), help="mutants a file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", help="where the copy stays with all that was compiled; default: a temporary one")
+    given = parser.parse_args()
+    names = [name for name in TESTS if not given.files or name.startswith(tuple(given.files))]
+    if not names:
+        sys.exit(f"no file of {list(TESTS)} begins with {given.files}")
+    for library in ("numba", "scipy.sparse", "scipy.linalg.cython_blas", "psutil", "threadpoolctl", "tqdm", "pytest"):
+        __import__(library)
+    with tempfile.TemporaryDirectory(prefix="mutants_") as folder:
+        tree, total = Tree(Path(given.folder or folder)), {}
+        for name in names:
+            total[name] = try_file(tree, name, given.sample, given.seed)
+    for name, (caught, tried) in total.items():
+        print(_share(name, caught, tried))
+
+
+if __name__ == "__main__":
+    main()

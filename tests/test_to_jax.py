@@ -11,6 +11,7 @@ import pytest
 
 import spikertrl as srl
 from networks import OUTPUTS, drive, single, stacked, worst_block
+from spikertrl import arguments
 from spikertrl.bridges.to_jax import Outputs
 from spikertrl.network import Network
 from spikertrl.surrogates import Surrogate
@@ -133,6 +134,32 @@ def test_what_is_not_trained_has_no_gradient_and_training_comes_back() -> None:
     fixed.theta = f.theta(params)
     z = srl.simulate(fixed, x).z
     assert ((z - targets) ** 2).mean() == pytest.approx(float(run(params)[0]), rel=1e-4) and last < 0.95 * value
+
+
+class OnlyDLPack:
+    """An array that speaks nothing else."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values, self.__dlpack_device__ = values, values.__dlpack_device__
+
+    def __dlpack__(self, **asked: object) -> object:
+        return self._values.__dlpack__(**asked)
+
+
+def test_arrays_of_others_come_in_without_a_copy() -> None:
+    net, x = small()
+    targets = np.zeros((T, B, OUTPUTS), "float32")
+    expected = srl.gradient(net, srl.BPTT(), x, srl.losses.squared_error(targets))
+    for make, place in (
+        (jax.numpy.asarray, lambda a: a.unsafe_buffer_pointer()),
+        (OnlyDLPack, lambda a: a._values.ctypes.data),
+    ):
+        there = make(x)
+        assert arguments.numbers("here", "x", there).ctypes.data == place(there)
+        value, grad = srl.gradient(net, srl.BPTT(), there, srl.losses.squared_error(make(targets)))
+        assert value == expected[0] and np.array_equal(grad, expected[1])
+    with pytest.raises(ValueError, match=r"x is a .*Tracer that cannot be read"):
+        jax.jit(lambda x: srl.simulate(net, x).z)(x)
 
 
 def test_what_is_refused() -> None:

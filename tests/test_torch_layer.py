@@ -180,6 +180,9 @@ def test_fixed_weights_copies_and_files() -> None:
 def test_what_is_refused() -> None:
     net = single("egru", units=5, theta=0.1, delay=2)
     x = torch.tensor(drive(T, B))
+    assert np.array_equal(srl.simulate(net, x).z, srl.simulate(net, x.numpy()).z)
+    with pytest.raises(ValueError, match=r"x is a Tensor that cannot be read .*detach"):
+        srl.simulate(net, x.clone().requires_grad_())
     with pytest.raises(RuntimeError, match=r"SnAp.*x.detach\(\)"):
         srl.torch.Layer(net, srl.SnAp(1))(x.clone().requires_grad_())
     asked = x.clone().requires_grad_()

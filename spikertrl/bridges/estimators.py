@@ -29,7 +29,7 @@ class _SequenceEstimator(base.BaseEstimator):
     """Settings, input and training, the same for both."""
 
     def __init__(self, *, model: Any = "egru", units: int = 32, network: Build | None = None, learner: Learner | None = None,
-                 optimizer: Optimizer | None = None, learning_rate: float = 1e-2, steps: int = 300, batch: int = 32,
+                 optimizer: Optimizer | None = None, learning_rate: float = 1e-2, steps: int = 600, batch: int = 32,
                  tau: int | None = None, dtype: str = "float64", random_state: Any = 0) -> None:  # fmt: skip
         self.model = model
         self.units = units
@@ -60,7 +60,7 @@ class _SequenceEstimator(base.BaseEstimator):
             for lane, x in enumerate(parts):
                 validation.assert_all_finite(x)
                 found[: len(x), lane] = x
-        elif np.ndim(X) == 3:
+        elif _dimensions(X) == 3:
             X = validation.check_array(X, dtype=np.float64, allow_nd=True)
             found, steps = X.transpose(1, 0, 2), np.full(len(X), X.shape[1])
         else:  # scikit-learn's own check names and counts the columns, each one a step of one channel
@@ -193,7 +193,8 @@ class SequenceClassifier(base.ClassifierMixin, _SequenceEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes (samples,)."""
-        return self.classes_[self._read(X).argmax(axis=1)]
+        chosen = self._read(X).argmax(axis=1)
+        return self.classes_[chosen]
 
 
 class SequenceRegressor(base.RegressorMixin, _SequenceEstimator):
@@ -227,6 +228,10 @@ class SequenceRegressor(base.RegressorMixin, _SequenceEstimator):
         """Numbers, of the shape of y in ``fit``."""
         z = self._read(X)
         return z[:, 0] if self._flat else z
+
+
+def _dimensions(X: Any) -> int:
+    return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
 def _given(estimator: Any, y: Any) -> Any:

@@ -54,10 +54,10 @@ class _Stream(base.Estimator):
         return self.online
 
     def _vector(self, x: Mapping) -> np.ndarray:
-        """Features in the order in which they were first seen, as many as there are channels; one that is missing is 0."""
+        """Features in the order in which they were met, then of their names, as many as there are channels; missing: 0."""
         assert self.online is not None
         channels = self.online.net.wiring.n_channels
-        self.features += [name for name in x if name not in self.features][: channels - len(self.features)]
+        self.features += sorted(set(x).difference(self.features), key=str)[: channels - len(self.features)]
         found = np.zeros(channels)
         found[: len(self.features)] = [float(x.get(name, 0.0)) for name in self.features]
         return found
@@ -110,13 +110,13 @@ class Regressor(base.Regressor, _Stream):
     --------
     >>> import numpy as np, spikertrl as srl
     >>> from river import metrics
-    >>> model, late = srl.river.Regressor(units=8), metrics.MAE()
-    >>> for t in range(400):
+    >>> model, late = srl.river.Regressor("gru", units=8), metrics.MAE()
+    >>> for t in range(600):
     ...     x, y = {"x": np.sin(t / 5)}, np.sin(t / 5 + 1)
-    ...     if t >= 300:
+    ...     if t >= 500:
     ...         late.update(y, model.predict_one(x))
     ...     model.learn_one(x, y)
-    >>> late.get() < 0.4
+    >>> late.get() < 0.3                                       # 0.64 without an idea
     True
     """
 
@@ -185,5 +185,5 @@ class Classifier(base.Classifier, _Stream):
         """Class -> probability, of the classes met so far; the network stays where it is."""
         if self.online is None:
             return {}
-        shares = losses.softmax(self.online.peek(self._vector(x))[: len(self.labels)])
+        shares = losses.softmax(self.online.peek(self._vector(x))[: len(self.labels)].astype(float))
         return dict(zip(self.labels, map(float, shares), strict=True))

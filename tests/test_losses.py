@@ -207,6 +207,8 @@ def test_scores_look_at_counted_entries_alone():
     labels, late = np.array([[1], [1], [0]]), np.array([False, True, True])
     assert losses.accuracy(z, labels) == pytest.approx(2 / 3) and losses.accuracy(z, labels, late) == 1.0
     assert losses.accuracy(z, labels[-1], "last") == 1.0
+    with pytest.raises(ValueError, match=r"labels have dtype float64; legal: integers"):
+        losses.accuracy(z, labels.astype(float))
     right, wrong = np.log2(1 + np.exp(-3.0)), np.log2(1 + np.exp(3.0))
     assert losses.bits_per_symbol(z, labels) == pytest.approx((2 * right + wrong) / 3)
     assert losses.bits_per_symbol(z, labels, late) == pytest.approx(right)

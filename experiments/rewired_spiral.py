@@ -9,6 +9,9 @@ evolution: a fifth of the synapses every 50 updates.
 
 Expected: rewired networks at least as accurate as fixed ones.
 
+Found (400 updates, three seeds): fixed 100%, Deep R 100%, sparse evolution 89% (74 to 100). The fixed mask solves the task
+at this size.
+
     spikertrl run rewired_spiral
 """
 

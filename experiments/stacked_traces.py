@@ -12,7 +12,11 @@ of 32. "Per layer": own rows, and the loss of step t reaches layer l below the l
 Expected: the same at depth 1 (there the two are one); from depth 2 on a gradient at an angle, less accuracy in the same number
 of updates, and multiply-adds that grow linearly with depth instead of with its powers.
 
+Found (six units a layer, gap 6, rate 0.01, three seeds, 300 updates): cosine 1, 0.93, 0.89 and 0.78; accuracy the same within
+the seeds at every depth, so that a loss in learning is not shown; 74 thousand multiply-adds against 1.5 at depth 4.
+
     spikertrl run stacked_traces
+    spikertrl run stacked_traces --steps 300 --units 6 --gap 6 --rate 0.01
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Regressor(base.Regressor, _Stream):
     ...     if t >= 500:
     ...         late.update(y, model.predict_one(x))
     ...     model.learn_one(x, y)
-    >>> late.get() < 0.3                                       # 0.64 without an idea
+    >>> bool(late.get() < 0.3)                                 # 0.64 without an idea
     True
     """
 

@@ -198,8 +198,7 @@ def si(value: float | str) -> float:
     """A number, or text such as "20*ms", in SI units."""
     if not isinstance(value, str):
         return float(value)
-    number, _, unit = value.partition("*")
-    return float(number) * (UNITS[unit.strip()] if unit else 1.0)
+    return float(eval(value, {}, UNITS))
 
 
 def population(model: object, size: int, initial: Mapping | None = None, **parameters: object) -> PopulationSpec:

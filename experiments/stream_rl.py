@@ -14,7 +14,9 @@ Expected: exact RTRL holds longer chains than TBPTT(1), which stays near chance.
 
 Found so far, in short runs of 4,000 steps: a chain of 1 is learned by exact RTRL (return 0.97, 1.00, 0.97 at the end, three
 seeds), by TBPTT(1) in two seeds of three (0.97, 0.05, 0.97); a chain of 4 by neither (-0.17 to 0.15). So the expectation is
-not shown: that takes more steps than these.
+not shown. Tried as well, without more success: a chain of 2 with 8 units for 9,000 steps (each learned it in one seed), step
+sizes of kappa 2 and 20, lambda 0, epsilon 0.1, and actor-critic on the chain of 4 for 6,000 steps (chance). Whether more steps
+or another step size would show it is open.
 
     spikertrl run stream_rl
     spikertrl run stream_rl --tasks chain --lengths 1 --steps 4000 --methods rtrl tbptt1

@@ -15,6 +15,8 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
+collect_ignore = ["ranks"]  # programs for mpiexec
+
 from interpreted import interpreted  # noqa: E402, F401  (a fixture)
 
 logging.getLogger("spikertrl.compile").setLevel(logging.ERROR)  # how long compiling takes is no matter of the tests

@@ -56,11 +56,22 @@ def _learners() -> list[learners.Learner]:
 LEARNERS = _learners()
 
 
+# Several states, minutes of compiling: by default with one setting of each kind of learner.
+HEAVY = ("adex", "egru_subramoney_2023")
+
+
+def _later(learner: learners.Learner, name: str) -> bool:
+    first = (srl.RTRL(), srl.SnAp(2), srl.KFRTRL(), srl.EProp(), srl.BPTT())
+    return name not in CORE or (name in HEAVY and learner not in first)
+
+
 def _pairs() -> list:
     marks = {key: [pytest.mark.xfail(strict=True, reason=reason)] for key, reason in UNSUPPORTED.items()}
-    slow = {True: [], False: [pytest.mark.slow]}
     return [
-        pytest.param(learner, name, marks=marks.get((type(learner).__name__, name), []) + slow[name in CORE])
+        pytest.param(
+            learner, name,
+            marks=marks.get((type(learner).__name__, name), []) + [pytest.mark.slow] * _later(learner, name),
+        )
         for learner in LEARNERS
         for name in NAMES
     ]

@@ -95,7 +95,7 @@ def test_the_gradient_is_exact_for_the_synapses_that_there_are(learner: Any) -> 
     [(srl.RTRL(), None), (srl.SnAp(1), 0), (srl.SnAp(2), 1), (srl.EProp(), -1)],
     ids=lambda value: repr(value),
 )
-@pytest.mark.parametrize("delay", [1, 2])
+@pytest.mark.parametrize("delay", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_learners_carry_what_the_textbook_carries(learner: Any, hops: int, delay: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events, lanes, a leaky readout, momentum: the textbook matrix, with the rows that the learner keeps, and no others."""
     advance = textbook._advance

@@ -61,7 +61,7 @@ HEAVY = ("adex", "egru_subramoney_2023")
 
 
 def _later(learner: learners.Learner, name: str) -> bool:
-    first = (srl.RTRL(), srl.SnAp(2), srl.KFRTRL(), srl.EProp(), srl.BPTT())
+    first = (srl.RTRL(), srl.BPTT()) if name == "adex" else (srl.RTRL(), srl.SnAp(2), srl.KFRTRL(), srl.EProp(), srl.BPTT())
     return name not in CORE or (name in HEAVY and learner not in first)
 
 
@@ -83,7 +83,7 @@ def test_scanning_finds_all_that_is_exported() -> None:
     assert set(SETTINGS) <= exported
 
 
-@pytest.mark.parametrize("name", marked(NAMES))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in CORE or n == "adex")) for n in NAMES])
 def test_models(name: str) -> None:
     report = check_model(name)
     assert report.passed, str(report)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .optional import needed
+from .optional import member
 
 if TYPE_CHECKING:
     from .bridges.streams import Classifier, Regressor
@@ -17,12 +17,7 @@ __all__ = ["Classifier", "Regressor"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    needed("river", f"srl.river.{name}")
-    from .bridges import streams
-
-    return getattr(streams, name)
+    return member(__name__, __all__, "river", "spikertrl.bridges.streams", name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .optional import needed
+from .optional import member
 
 if TYPE_CHECKING:
     from .bridges.estimators import SequenceClassifier, SequenceRegressor
@@ -17,12 +17,7 @@ __all__ = ["SequenceClassifier", "SequenceRegressor"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    needed("sklearn", f"srl.sklearn.{name}")
-    from .bridges import estimators
-
-    return getattr(estimators, name)
+    return member(__name__, __all__, "sklearn", "spikertrl.bridges.estimators", name)
 
 
 def __dir__() -> list[str]:

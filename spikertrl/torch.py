@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .optional import needed
+from .optional import member
 
 if TYPE_CHECKING:
     from .bridges.torch_layer import Layer
@@ -17,12 +17,7 @@ __all__ = ["Layer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    needed("torch", f"srl.torch.{name}")
-    from .bridges import torch_layer
-
-    return getattr(torch_layer, name)
+    return member(__name__, __all__, "torch", "spikertrl.bridges.torch_layer", name)
 
 
 def __dir__() -> list[str]:

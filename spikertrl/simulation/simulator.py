@@ -291,6 +291,7 @@ class Simulator:
 
 
 def constant(population: Population, name: str) -> Any:
+    """The value of a parameter that is not learned; ValueError if it is a function that has not drawn it yet."""
     value = population.parameters[name]
     if callable(value):
         raise ValueError(f"population {population.name!r}: {name} is drawn at random; call net.initialize(seed) first")

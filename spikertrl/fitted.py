@@ -77,7 +77,8 @@ KINDS: tuple[tuple[Any, Any], ...] = (
 def _same_kind(found: Any, like: Any, where: str, left_out: type | None) -> None:
     """Raise where something of another kind is found than ``like``, a count below zero, or a list of another length."""
     if is_record(like, left_out) and type(like) is not type(found):
-        raise Damage(f"{where} is a {type(found).__name__}, this run needs a {type(like).__name__}")
+        why = "it was computed in another way, or by another version"
+        raise Damage(f"{where} is of kind {type(found).__name__}, this run needs {type(like).__name__}: {why}")
     if isinstance(like, (bool, int, float)) and isinstance(found, np.ndarray) and not found.shape:
         found = found.item()  # a number of numpy's
     for kind, legal in KINDS:

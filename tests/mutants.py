@@ -3,8 +3,11 @@
 The operators are cosmic-ray's, and one more, that leaves a statement out. What cosmic-ray drives them with does not serve here:
 it changes the working tree in place, knows no samples and one command for all files, and starts an interpreter for each mutant,
 which imports for longer than the tests run. Here a copy of the tree is changed, a file at a time, and the tests that concern it
-(``TESTS``) run in a fork of a process that holds the libraries already. A changed file gets a second of its own as its time, by
-which Python's and numba's caches tell it from the one before (``spikertrl/compile/cache.py`` for what it is compiled into).
+(``TESTS``) run in a fork of a process that holds the libraries already: first those that run the changed line, the quick ones
+before the others, and if these pass all the others. A changed file gets a second of its own as its time, by which Python's and
+numba's caches tell it from the one before (``spikertrl/compile/cache.py`` for what it is compiled into). Compiled loops of the
+learners run as plain Python, which takes less time than compiling them and says which tests run a line; an index out of bounds
+is an error there.
 
     python tests/mutants.py training/fit.py losses --sample 30 --seed 1
 
@@ -18,12 +21,16 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import importlib.util
+import inspect
+import json
 import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -31,13 +38,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numba
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("spikertrl", "models", "experiments", "tests", "docs", "README.md", "setup.cfg", "pyproject.toml")
 TRAINING = "test_training_steps test_train"
+ALONE = "test_many_users::test_a_comparison_is_each_learner_alone"
 TESTS = {  # file of the package -> files of tests, or their ids; the doctests of the file itself run with them
     "training/fit.py": f"{TRAINING} test_checkpoint",
     "training/session.py": f"{TRAINING} test_checkpoint",
-    "training/gradients.py": f"test_losses test_divergence test_many_users::test_a_comparison_is_each_learner_alone {TRAINING}",
+    "training/gradients.py": f"{ALONE} test_trainable test_divergence {TRAINING}",
     "training/history.py": f"{TRAINING} test_plot",
     "training/checkpoint.py": f"test_checkpoint {TRAINING}",
     "training/fingerprint.py": f"test_checkpoint {TRAINING}",
@@ -156,6 +167,8 @@ def _skipped(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             parts += [d for d in node.decorator_list if any(word in ast.unparse(d) for word in NO_RESULT)]
         elif isinstance(node, ast.AnnAssign):
             parts = [node.annotation]
+        elif isinstance(node, ast.keyword) and node.arg == "strict":  # of zip, where lengths agree
+            parts = [node]
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             parts = [node]
         spans = [(p.lineno, p.col_offset - (p in getattr(node, "decorator_list", ())), p.end_lineno, p.end_col_offset)
@@ -187,12 +200,12 @@ class Tree:
         self.second += 1
         os.utime(path, (self.second, self.second))
 
-    def run(self, tests: list[str], limit_s: float) -> tuple[str, str]:
-        """What became of the tests, and the end of what they printed."""
+    def run(self, tests: list[str], limit_s: float, watched: str, lines: Path | None = None) -> tuple[str, str]:
+        """What became of the tests, and the end of what they printed; which ``lines`` of the ``watched`` file each one runs."""
         log = self.folder / "log"
         child = os.fork()
         if not child:
-            self._test(tests, log)
+            self._test(tests, log, watched, lines)
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             done, status = os.waitpid(child, os.WNOHANG)
@@ -205,7 +218,7 @@ class Tree:
         os.waitpid(child, 0)
         return f"over {limit_s:.0f} s", ""
 
-    def _test(self, tests: list[str], log: Path) -> None:
+    def _test(self, tests: list[str], log: Path, watched: str, lines: Path | None) -> None:
         """In a fork: the tests, and the end of the process."""
         code = 70
         try:
@@ -215,9 +228,11 @@ class Tree:
             os.chdir(self.folder)
             os.environ["SPIKERTRL_CACHE"] = str(self.folder / "cache")
             sys.path[:0] = [str(self.folder), str(self.folder / "tests")]
-            import pytest
-
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *tests]))
+            if "kernel" in watched:
+                sys.meta_path.insert(0, Plain(self.folder / "spikertrl", watched))
+            plugins = [Lines(self.folder / "spikertrl" / watched, lines)] if lines else []
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short"]
+            code = int(pytest.main([*options, *tests], plugins))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -226,23 +241,102 @@ class Tree:
             os._exit(code)
 
 
+class Lines:
+    """A plugin of pytest: how long each test takes, and which lines of a file it runs."""
+
+    def __init__(self, watched: Path, into: Path) -> None:
+        self.watched, self.into = str(watched), into
+        self.found: dict[str, tuple[float, list[int]]] = {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Iterator[None]:
+        lines: set[int] = set()
+
+        def inside(frame: Any, event: str, value: Any) -> Any:
+            lines.add(frame.f_lineno)
+            return inside
+
+        def called(frame: Any, event: str, value: Any) -> Any:
+            return inside if frame.f_code.co_filename == self.watched else None
+
+        began = time.monotonic()
+        threading.settrace(called)
+        sys.settrace(called)
+        yield
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        self.found[item.nodeid] = time.monotonic() - began, sorted(lines)
+
+    def pytest_sessionfinish(self) -> None:
+        self.into.write_text(json.dumps(self.found))
+
+
+class Plain:
+    """A finder of modules: a file of compiled loops, and those compiled with it, become plain Python."""
+
+    def __init__(self, package: Path, watched: str) -> None:
+        self.package, self.names, more = package, set(), {Path(watched)}
+        while more:
+            stems = {f"{path.parent.name}.{path.stem} import" for path in more}
+            self.names |= {self._name(path) for path in more}
+            more = {path.relative_to(package) for path in package.glob("learners/engines/**/*.py")
+                    if self._name(path.relative_to(package)) not in self.names
+                    and "@njit" in (text := path.read_text()) and any(stem in text for stem in stems)}  # fmt: skip
+
+    def _name(self, path: Path) -> str:
+        return ".".join((self.package.name, *path.with_suffix("").parts))
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name not in self.names:
+            return None
+        self.names.remove(name)
+        spec = importlib.util.find_spec(name)
+        self.names.add(name)
+        spec.loader.exec_module = lambda module: self._run(module, spec.origin)  # type: ignore[union-attr]
+        return spec
+
+    def _run(self, module: Any, file: str) -> None:
+        """What it imports stays compiled, and what numba knows only in compiled code is wrapped into some."""
+        tree = compile(Path(file).read_text(), file, "exec", ast.PyCF_ONLY_AST)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                importlib.import_module("." * node.level + (node.module or ""), module.__package__)
+        numba.config.DISABLE_JIT = 1
+        try:
+            exec(compile(tree, file, "exec"), module.__dict__)
+        finally:
+            numba.config.DISABLE_JIT = 0
+        for name, value in vars(module).items():
+            if type(value).__name__ == "_Intrinsic":
+                vars(module)[name] = _callable(name, value)
+
+
+def _callable(name: str, value: Any) -> Any:
+    """What stands for code inside of compiled functions, as one of them."""
+    if name == "borrowed":
+        return lambda array: array
+    names = ", ".join(list(inspect.signature(value._defn).parameters)[1:])
+    return numba.njit(eval(f"lambda {names}: f({names})", {"f": value}))
+
+
 def try_file(tree: Tree, name: str, count: int, seed: int) -> tuple[int, int]:
     """Caught and tried mutants of a file."""
     path = tree.folder / "spikertrl" / name
-    text, began = path.read_text(), time.monotonic()
+    text, began, lines = path.read_text(), time.monotonic(), tree.folder / "lines.json"
     stems = [word.partition("::") for word in TESTS[name].split()]
     tests = [f"tests/{stem}.py{sign}{rest}" for stem, sign, rest in stems] + [f"spikertrl/{name}"]
-    for _ in range(2):  # the first compiles
-        began = time.monotonic()
-        outcome, told = tree.run(tests, 3600)
-        if outcome != "passed":
-            sys.exit(f"{name}: without a change the tests {outcome}\n{told[-3000:]}")
-    usual = time.monotonic() - began
-    print(f"{name}: {usual:.1f} s, {len(tests)} files", flush=True)
+    outcome, told = tree.run(tests, 3600, name, lines)  # and what they need is compiled
+    if outcome != "passed":
+        sys.exit(f"{name}: without a change the tests {outcome}\n{told[-3000:]}")
+    usual, found = time.monotonic() - began, json.loads(lines.read_text())
+    print(f"{name}: {usual:.1f} s, {len(found)} tests", flush=True)
     caught, drawn = 0, mutants(text, count, seed)
     for mutant in drawn:
         tree.write(path, mutant.text)
-        outcome, _ = tree.run(tests, 60 + 5 * usual)
+        outcome = "passed"
+        for some in _in_order(found, _stretch(text, mutant.line)):
+            if some and outcome == "passed":
+                outcome, _ = tree.run(some, 60 + 5 * usual, name)
         caught += outcome != "passed"
         if outcome == "passed":
             changes = list(difflib.unified_diff(text.split("\n"), mutant.text.split("\n"), lineterm="", n=0))
@@ -250,6 +344,27 @@ def try_file(tree: Tree, name: str, count: int, seed: int) -> tuple[int, int]:
     tree.write(path, text)
     print(_share(name, caught, len(drawn)), flush=True)
     return caught, len(drawn)
+
+
+def _in_order(found: dict[str, tuple[float, list[int]]], lines: range) -> tuple[list[str], list[str]]:
+    """Tests that run some lines, and the others; a file at a time, the quick ones first."""
+    files = list(dict.fromkeys(test.partition("::")[0] for test in found))
+    order = sorted(found, key=lambda test: (files.index(test.partition("::")[0]), found[test][0]))
+    near = [test for test in order if not set(lines).isdisjoint(found[test][1])]
+    return near, [test for test in order if test not in near]
+
+
+def _stretch(text: str, line: int) -> range:
+    """The lines of the statement that a line is part of, of a compound one those of its head."""
+    best = range(line, line + 1)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None) or getattr(node, "cases", None)
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+            last = max(first, body[0].lineno - 1) if body else node.end_lineno or line
+            if first <= line <= last:
+                best = range(first, last + 1)
+    return best
 
 
 def _share(name: str, caught: int, tried: int) -> str:
@@ -266,7 +381,7 @@ def main() -> None:
     names = [name for name in TESTS if not given.files or name.startswith(tuple(given.files))]
     if not names:
         sys.exit(f"no file of {list(TESTS)} begins with {given.files}")
-    for library in ("numba", "scipy.sparse", "scipy.linalg.cython_blas", "psutil", "threadpoolctl", "tqdm", "pytest"):
+    for library in ("scipy.sparse", "scipy.linalg.cython_blas", "sympy", "brian2", "psutil", "threadpoolctl", "tqdm"):
         __import__(library)
     with tempfile.TemporaryDirectory(prefix="mutants_") as folder:
         tree, total = Tree(Path(given.folder or folder)), {}

@@ -69,14 +69,37 @@ def test_a_file_written_before_the_move_goes_on(name, tmp_path):
     assert np.abs(net.theta - network().theta).max() > 1e-3, "training must move the parameters"
 
 
-def test_kept_steps_written_before_the_move_go_on(tmp_path):
+def test_deferred_steps_written_before_the_move_go_on(tmp_path):
+    """In the file six online steps wait for the influence to be brought up to date, with more of them."""
     path = tmp_path / "c.npz"
     path.write_bytes((BEFORE / "rtrl_deferred.npz").read_bytes())
+    with np.load(path) as file:
+        fields = memory_of(json.loads(str(file["tree"])))["v"]
+        rows = file[f"a{fields['M']['i']}"]
+    assert fields["kept"]["v"]["steps"] == 6 and not rows.any()
     net = network(decay=0.0)
-    with override(deferred_bytes=0):
-        run(net, srl.RTRL(), 6, path, tau=1, every=3)
+    with override(deferred_bytes=0, dense_deferred_bytes=0, most_active=1.0):
+        history = run(net, srl.RTRL(), 6, path, tau=1, every=3)
+    assert history.routes["deferred"] >= 10
     with np.load(BEFORE / "expected.npz") as expected:
         np.testing.assert_allclose(net.theta, expected["rtrl_deferred"], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(history["loss"], expected["rtrl_deferred_loss"], rtol=1e-10)
+
+
+def test_a_state_of_another_way_to_compute_is_refused_by_name(tmp_path):
+    """Units that nobody hears have rows of their own; before, and where a route is forced, they had the influence of all."""
+    net = srl.Network("float64").add_input("x", 1).add_population("h", srl.models.egru, 6, theta=0.05).connect("x", "h")
+    net.add_readout("z", "h", 1).initialize(0)
+    path, before = tmp_path / "c.npz", net.theta.copy()
+    with override("rows"):
+        run(net, srl.RTRL(), 1, path)
+    net.theta = before
+    what = r"c\.npz: .*'memory'\] is of kind Influence, this run needs LocalState: .*another version.*resume=False"
+    with pytest.raises(CheckpointError, match=what):
+        run(net, srl.RTRL(), 2, path)
+    np.testing.assert_array_equal(net.theta, before)
+    with override("rows"):
+        assert len(run(net, srl.RTRL(), 2, path)) == 2
 
 
 # -- nothing in a file is run ------------------------------------------------------------------------------------------

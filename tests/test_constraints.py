@@ -28,6 +28,14 @@ def network(density: float | None = None, trainable: Any = True, inputs: int = 1
     return net.add_readout("z", "h", 1, decay=0.5).initialize(0)
 
 
+def test_biases_and_parameters_are_named() -> None:
+    """A population and a readout hold values of units; a connection's ports are all alike."""
+    for name, one in (("h", "bias_|theta"), ("z", "bias")):
+        with pytest.raises(ValueError, match=rf"constraints: '{name}' holds .*; say which: {{'{name}': {{'({one}).*': \.\.\."):
+            Constraints(network(), {name: srl.constraints.non_negative})
+    assert len(Constraints(network(), {"h<-h": srl.constraints.non_negative}).parts) == 3
+
+
 @pytest.mark.parametrize("density", [None, 0.5])
 def test_an_update_is_projected(density: float | None) -> None:
     """Against matrices: weights of a wrong sign become 0, the others are those of the update."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -152,6 +153,7 @@ def test_activity_pulls_towards_its_target():
         (lambda: losses.squared_error("spam"), "real numbers"),
         (lambda: losses.activity("h", 1.5), "0 .. 1"),
         (lambda: losses.activity("h", 0.5, -1.0), "weight"),
+        (lambda: losses.activity(3, 0.5), "population is 3; legal: the name of a population"),
     ],
 )
 def test_wrong_settings_are_refused(call, message):
@@ -169,6 +171,7 @@ def test_wrong_settings_are_refused(call, message):
         (losses.cross_entropy(np.ones((T, B), int), readout="y"), r"no readout 'y'; readouts here: \['z'\]"),
         (losses.squared_error(np.full((T, B, 3), np.nan)), "NaN"),
         (losses.squared_error(np.ones((T, B, 2))), r"\(7, 4, 3\)"),
+        (losses.squared_error(np.ones((T, B))), r"labels have shape \(7, 4\); legal .*: \(7, 4, 3\); one entry"),
         (losses.activity("g", 0.5), r"populations here: \['h'\]"),
     ],
 )
@@ -232,3 +235,14 @@ def test_whole_numbers_are_targets_in_the_type_of_the_readout():
     signal = losses.squared_error(np.array([[[1, -1]]])).signal({"z": z}, {}, 0, 1)
     assert signal.value == 0.5 * (0.25 + 2.25) and signal.dz["z"].dtype == np.float32
     np.testing.assert_array_equal(signal.dz["z"], [[[-0.5, 1.5]]])
+
+
+def test_losses_are_themselves_and_stay_so():
+    """Two of the same labels are two losses; settings are not changed, nor is what they say."""
+    kinds = [lambda: losses.squared_error(np.ones((T, B, 3))), lambda: losses.activity("h", 0.5), lambda: 2 * kinds[0](),
+             lambda: kinds[0]() + kinds[1](), lambda: kinds[0]().signal({"z": np.zeros((T, B, 3))}, {}, 0, T)]  # fmt: skip
+    for make in kinds:
+        one, other = make(), make()
+        assert len({one, other, one}) == 2 and one == one and one != other
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(one, dataclasses.fields(one)[0].name, None)

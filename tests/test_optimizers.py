@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -180,6 +181,15 @@ def test_a_gradient_that_is_not_finite_raises_and_changes_nothing(wrap, bad):
 def test_wrong_settings_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_optimizers_are_themselves_and_stay_so():
+    for name in ALL:
+        one, state = ALL[name], ALL[name].init(np.ones(2))
+        assert {one: 1}[one] == 1 and state["step"] == 0
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(one, dataclasses.fields(one)[0].name, None)
+    assert optimizers.sgd(0.1) != optimizers.sgd(0.1)
 
 
 def test_theta_must_be_an_array_of_floats():

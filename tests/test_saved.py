@@ -122,7 +122,7 @@ def test_what_is_code_is_asked_for(tmp_path: Path) -> None:
         srl.load(path, loss=loss)
     with pytest.raises(CheckpointError, match="optimizer keeps"):
         srl.load(path, loss=loss, optimizer=srl.optimizers.sgd(0.1))
-    with pytest.raises(CheckpointError, match="memory is a Influence, this run needs a"):
+    with pytest.raises(CheckpointError, match="memory is of kind Influence, this run needs"):
         srl.load(path, loss=loss, optimizer=one.optimizer, learner=srl.BPTT(truncate=4))
     assert feed(srl.load(path, loss=loss, optimizer=one.optimizer), range(5, 9)) == feed(one, range(5, 9))
 

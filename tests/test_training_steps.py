@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import signal
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tqdm.auto import tqdm
 
 import spikertrl as srl
 from spikertrl import optimizers
@@ -19,7 +21,7 @@ from spikertrl.optimizers import Optimizer
 from spikertrl.simulation.run import simulator
 from spikertrl.tasks.base import Sequence, Stream
 from spikertrl.training import session as sessions
-from spikertrl.training.fit import CheckpointError, Interrupted, TrainingDiverged
+from spikertrl.training.fit import CheckpointError, Interrupted, TrainingDiverged, _count
 from spikertrl.training.gradients import signal_of
 from spikertrl.training.history import History, early_stop
 
@@ -304,7 +306,9 @@ def test_a_state_that_is_not_finite_is_said_by_its_step_in_the_batch(at, batch, 
     assert len(caught.value.history) == batch - 1
 
 
-@pytest.mark.parametrize(("steps", "every", "when"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 5, [3]), (3, 1, [1, 2, 3])])
+@pytest.mark.parametrize(
+    ("steps", "every", "when"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 5, [3]), (3, 1, [1, 2, 3]), (np.int64(3), 2, [2, 3])]
+)
 def test_validation_comes_in_time_and_at_the_end_with_the_parameters_of_then(steps, every, when):
     net, now = network(), []
     history = fit(net, Given(), optimizers.adam(1e-2), steps=steps, validate_every=every,
@@ -331,6 +335,18 @@ def test_every_callback_is_called_at_every_step_in_order(kind):
 
     fit(net, Given(), callbacks=kind([make("a"), make("b"), make("c")]))
     assert calls == [(name, step, True) for step in (1, 2, 3) for name in "abc"]
+
+
+def test_a_bar_is_shown_unless_it_is_not_wanted_and_leaves_the_first_step_out_of_its_time(capsys):
+    srl.fit(network(), Given(), srl.RTRL(), Still(), steps=3, batch=LANES)
+    assert "3/3" in (shown := capsys.readouterr().err) and "loss=" in shown and "active=" in shown
+    fit(network(), Given())
+    assert not capsys.readouterr().err
+    bar = tqdm(total=3, file=io.StringIO())
+    _count(bar, first=True)
+    assert (bar.n, bar.initial) == (1, 1)
+    _count(bar, first=False)
+    assert (bar.n, bar.initial) == (2, 1)
 
 
 # -- stop and divergence -------------------------------------------------------------------------------------------------

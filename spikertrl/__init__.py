@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .brian.write.network import BrianNetwork
     from .brian.write.to_brian import to_brian
     from .bridges.to_jax import to_jax
+    from .bridges.to_neurobench import to_neurobench
     from .explanation import explain
     from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
     from .model import Model, Parameter, Port, State
@@ -101,6 +102,7 @@ __all__ = [
     "tasks",
     "to_brian",
     "to_jax",
+    "to_neurobench",
     "to_nir",
     "torch",
 ]
@@ -109,6 +111,7 @@ __all__ = [
 # Where each name is, imported when it is first asked for: the command line and a script that needs little start fast.
 _HOME = {
     "bridges.to_jax": ("to_jax",),
+    "bridges.to_neurobench": ("to_neurobench",),
     "brian.read.errors": ("BrianImportError",),
     "brian.read.from_brian": ("from_brian",),
     "brian.read.imported": ("ImportedNetwork",),

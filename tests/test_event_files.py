@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikertrl import experiments as _experiment
-from spikertrl.tasks import arrays, read_dvs, read_shd
+from spikertrl.tasks import arrays, read_dvs, read_shd, read_tonic
 from spikertrl.tasks.digits import _places
 
 h5py = pytest.importorskip("h5py")
@@ -59,6 +60,81 @@ def test_heidelberg_files(tmp_path) -> None:
     for name, message in (("bad.h5", "has no 'spikes/times'"), ("text.h5", "is no HDF5 file")):
         with pytest.raises(ValueError, match=message):
             read_shd(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["aedat4", "raw", "dat", "es"])
+def test_recordings_of_cameras(tmp_path, suffix: str) -> None:
+    """Files of the makers' formats; AEDAT4 is written by iniVation's own package where that is here."""
+    faery, n, rng = pytest.importorskip("faery"), 60, np.random.default_rng(0)
+    t, x, y, p = np.sort(rng.integers(5000, 90000, n)), rng.integers(0, 40, n), rng.integers(0, 20, n), rng.integers(0, 2, n)
+    file = tmp_path / f"sample.{suffix}"
+    if suffix == "aedat4" and (dv := pytest.importorskip("dv_processing")):
+        camera, store = dv.io.MonoCameraWriter.EventOnlyConfig("DVXplorer_0", (40, 20)), dv.EventStore()
+        writer = dv.io.MonoCameraWriter(str(file), camera)
+        for event in zip((1_700_000_000_000_000 + t).tolist(), x.tolist(), y.tolist(), p.astype(bool).tolist(), strict=True):
+            store.push_back(*event)
+        writer.writeEvents(store)
+        del writer
+    else:
+        events = np.array(list(zip(t, x, y, p, strict=True)), faery.EVENTS_DTYPE)
+        faery.events_stream_from_array(events, (40, 20)).to_file(file)
+    found = read_dvs(file)
+    np.testing.assert_allclose(found[:, 0], (t - t[0]) / 1e3)
+    assert np.array_equal(found[:, 1], (p * 20 + y) * 40 + x)
+    assert np.array_equal(read_dvs(file, 64, 32)[:, 1], (p * 32 + y) * 64 + x)
+    with pytest.raises(ValueError, match=r"within width=40, height=8"):
+        read_dvs(file, height=8)
+    file.write_bytes(b"no")
+    if suffix == "raw":  # which has no mark at its beginning
+        assert read_dvs(file).shape == (0, 2)
+    else:
+        with pytest.raises(ValueError, match=rf"no \.{suffix} recording"):
+            read_dvs(file)
+    with pytest.raises(FileNotFoundError):
+        read_dvs(tmp_path / f"other.{suffix}")
+
+
+def test_without_the_reader_the_extra_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faery", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'spikertrl\[faery\]'"):
+        read_dvs(tmp_path / "some.aedat4")
+
+
+def test_data_sets_of_tonic(tmp_path) -> None:
+    """The same recordings through tonic's own reader of SHD and through ours; transforms that keep events, or do not."""
+    tonic = pytest.importorskip("tonic")
+    folder, rng = tmp_path / "SHD", np.random.default_rng(0)
+    folder.mkdir()
+    (folder / "shd_train.h5.zip").touch()  # what tonic takes for downloaded
+    with h5py.File(folder / "shd_train.h5", "w") as file:
+        for name, kind in (("times", np.float16), ("units", np.uint16)):
+            stored = file.create_dataset(f"spikes/{name}", (3,), h5py.vlen_dtype(kind))
+            for k, size in enumerate((40, 25, 60)):
+                stored[k] = np.sort(rng.uniform(0, 1, size)) if name == "times" else rng.integers(0, 700, size)
+        file["labels"], file["extra/speaker"], file["extra/keys"] = np.array([7, 0, 19]), np.zeros(3), np.array([b"zero"])
+    samples, labels = read_tonic(tonic.datasets.SHD(save_to=str(tmp_path)))
+    expected, expected_labels = read_shd(folder / "shd_train.h5")
+    assert np.array_equal(labels, expected_labels) and len(samples) == 3
+    for sample, other in zip(samples, expected, strict=True):
+        assert np.array_equal(sample[:, 1], other[:, 1]) and np.abs(sample[:, 0] - other[:, 0]).max() < 1e-3, "a microsecond"
+    task = arrays(samples, labels, channels=700, step=10.0)
+    assert task.x.sum() == 125 and task.n_out == 20
+    late = tonic.datasets.SHD(save_to=str(tmp_path), transform=tonic.transforms.TimeSkew(1, 5e5))
+    np.testing.assert_allclose(read_tonic(late)[0][0][:, 0], samples[0][:, 0] + 500, atol=2e-3)
+    frames = tonic.datasets.SHD(save_to=str(tmp_path), transform=tonic.transforms.ToFrame((700, 1, 1), time_window=1e4))
+    with pytest.raises(ValueError, match="sample 0 has a ndarray; legal: events"):
+        read_tonic(frames)
+
+
+def test_what_is_no_data_set_of_events() -> None:
+    events = np.array([(5, 0)], [("x", int), ("t", int)])
+    for data, size, why in (
+        ([(events, 1)], None, "sensor_size is None"),
+        ([(events, 1)], (4, 1, 1), r"sample 0 has events on \(6, 1, 1\)"),
+        ([(events, "five")], (6, 1, 1), r"labels are <U4 \(1,\); legal: whole numbers"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            read_tonic(data, size)
 
 
 def test_a_camera_file_holds_what_the_collected_recordings_hold(tmp_path) -> None:

@@ -31,7 +31,7 @@ from .digits import Vary, spoken_digits
 from .given import arrays
 from .mackey_glass import mackey_glass
 from .ngram import ngram_bits
-from .readers import read_dvs, read_shd
+from .readers import read_dvs, read_shd, read_tonic
 from .series import Series, sunspots
 from .spiral import spiral
 from .text import text
@@ -52,6 +52,7 @@ __all__ = [
     "ngram_bits",
     "read_dvs",
     "read_shd",
+    "read_tonic",
     "spiral",
     "spoken_digits",
     "sunspots",

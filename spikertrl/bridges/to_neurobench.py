@@ -95,7 +95,7 @@ def _kind() -> type:
                 states = torch.zeros(len(population.cell.states), population.size, dtype=getattr(torch, net.dtype))
                 stage.register_buffer("states", states)
                 self._modules.add_module(_plain(name), stage)
-            self._links = [(source, self._linear(*layer)) for source, *layer in _layers(net)]
+            self._links = [(source, self._linear(name, w, bias)) for source, name, w, bias in _layers(net)]
             for (group, name), (part, _) in net.wiring.layout.items():
                 if group in net.populations:
                     own = torch.nn.Parameter(torch.from_numpy(net.theta[part].copy()))

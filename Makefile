@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -b html
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
-.PHONY: demo test fuzz mutants check docs clean
+.PHONY: demo test fuzz mutants check types pages docs clean
 
 demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/demo)
 	@$(BIN)/spikertrl demo
@@ -24,7 +24,12 @@ mutants: $(VENV)/.test $(VENV)/.mutants  ## faults put in by machine: which shar
 
 check: $(VENV)/.check $(VENV)/.docs  ## lint, types, documentation without a warning (its examples are not run)
 	@$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync types pages
+
+types:
 	@$(BIN)/pyright
+
+pages:
 	@$(SPHINX) -D plot_gallery=0 -d docs/_build/unrun docs docs/_build/unrun/html
 
 docs: $(VENV)/.docs  ## HTML in docs/_build/html; runs the examples, each seconds

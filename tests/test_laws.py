@@ -219,7 +219,7 @@ MODEL = Model(
 }
 
 
-@pytest.mark.parametrize("name", USERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "izhikevich")) for n in USERS])
 def test_a_model_never_seen_before_passes(name: str, tmp_path) -> None:
     path = tmp_path / f"{name}.py"
     path.write_text("from spikertrl import Model, Parameter, Port, State, surrogates\n" + USERS[name])

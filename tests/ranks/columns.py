@@ -46,7 +46,7 @@ def wide(dtype: str) -> srl.Network:
 
 def several(dtype: str) -> srl.Network:
     """Two populations of several states, delays."""
-    return stacked("alif", "adex", dtype)
+    return stacked("alif", "cuba_lif", dtype)
 
 
 def gradients(net: srl.Network, learner: srl.learners.Learner, batch: int, tau: int) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from ..simd.rows import FAST
+from ..simd.scalar import add, copy
 
 
 @njit(cache=True, fastmath=FAST)
@@ -65,9 +66,11 @@ def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, first
             for b in range(B):
                 for r in range(used):
                     place = at * B + (b * inputs + ports[e, r]) * n
-                    errors[b, r * n : r * n + n] = gamma[k, place : place + n]
+                    copy(errors[b, r * n : r * n + n], gamma[k, place : place + n])
             weight = theta[begin : begin + used * n * wide].reshape(used * n, wide)
-            ring[(start + t - delay) % len(ring), :, source : source + wide] += np.dot(errors, weight)
+            sent = np.dot(errors, weight)
+            for b in range(B):
+                add(ring[(start + t - delay) % len(ring), b, source : source + wide], 1, sent[b])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from ..blocks.step_jacobian_kernel import couple_lane
-from ..simd.scalar import add, add_scaled, multiply, ratio
+from ..simd.scalar import add, add_scaled, copy, multiply, ratio
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
@@ -132,7 +132,7 @@ def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, 
     done, n = 0, A.shape[1]
     out[:] = 0
     for z in range(len(Z)):
-        Z[z] *= decay[z]
+        multiply(Z[z], decay[z], Z[z])
     for j in range(len(S)):
         if sent_now[j] < 0:
             continue
@@ -156,7 +156,7 @@ def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, 
         for z in range(len(Z)):
             add(Z[z], weights[z, j], ej)
         if flying:
-            E[keep, j] = ej
+            copy(E[keep, j], ej)
     for z in range(len(Z)):
         if dz[z] != 0:
             add(out, dz[z], Z[z])
@@ -167,12 +167,12 @@ def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, 
 def _rescale(row, b, sent, D, now, factor, k, E, Z):
     """Rows of sample k in flight and of the leaky readouts are rescaled as A is."""
     for z in range(len(Z)):
-        Z[z] *= factor
+        multiply(Z[z], factor, Z[z])
     for d in range(1, D):
         place = (now - d) % D
         for j in range(sent.shape[2]):
             if sent[row - d, b, j] >= 0:
-                E[place, k, j] *= factor
+                multiply(E[place, k, j], factor, E[place, k, j])
 
 
 @njit(cache=True)
@@ -205,7 +205,7 @@ def _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, 
         gather_rows(b, B, nl, list_unit, tables, o, q, old, columns, slot, rows)
     else:
         for e in range(nl):
-            rows[e] = E[(now - delays[list_delay[e]]) % D, k, list_unit[e]]
+            copy(rows[e], E[(now - delays[list_delay[e]]) % D, k, list_unit[e]])
 
 
 @njit(cache=True)
@@ -323,7 +323,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
                 _mix_terms(row, b, sent, D, now, factors, E[b], Z[b], hold)
                 counts[1] += (2 * K + 1) * K * (R * n + m) + K * nd
             for k in range(K):
-                U[b, t, k] = u[b, k]
+                copy(U[b, t, k], u[b, k])
                 counts[2] += emit(b, B, tables, o[t + 1], q[t + 1], sent[row, b], A[b, k], columns, direct[b, t], dz[b, t],
                                   signals, D > 1, now % D, E[b, :, k], Z[b, k], rows[b, t, k], ej)  # fmt: skip
                 counts[3] += m * n

@@ -283,4 +283,5 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
                                     for i in range(readers - 1):
                                         to, q = at_F + i * at_decay + (c - c0) * width, t * step + line + (1 + i) * Q[k] * width
                                         F[to + v] += lines[q + v]
-        counts[task] += done
+        for kind in range(len(done)):
+            counts[task, kind] += done[kind]

@@ -19,6 +19,7 @@ from numba import njit
 
 from ..blocks.columns import add_gradient, add_immediate, heard_units, locate_gains, read_readouts, wake, write_readouts
 from ..simd.rows import FAST, sum_rows, sum_slots
+from ..simd.scalar import copy
 
 
 @njit(fastmath=FAST, cache=True, inline="always")
@@ -192,7 +193,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
                     row_live[lives + u] = True
                     at, a_row = base + row_of[first + u] * stride, a_place[u] + b * a_lane[u]
                     if live and S[i] > 1:
-                        old[: S[i] * stride] = M[at : at + S[i] * stride]
+                        copy(old[: S[i] * stride], M[at : at + S[i] * stride])
                     for s in range(S[i]):  # M <- A M + step Jacobian times E
                         leak, n = one, 0
                         if S[i] == 1:

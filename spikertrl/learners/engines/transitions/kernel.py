@@ -111,13 +111,15 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
     gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
     for task in range(worker, (b1 - b0) * len(k0s), workers):
         b, k0 = b0 + task // len(k0s), k0s[task % len(k0s)]
-        section, alive, sums[:] = 0, 0, 0
+        section, alive = np.int64(0), np.int64(0)  # one type from the start: what is called is compiled for each
+        sums[:] = 0
         for t in range(1, end[b] + 1):
             row, n, units, leaks = t * B + b, n_active[t - 1, b], active_units[t - 1, b], leak[t, b]
             for a in range(n):
                 gains[a] = gain[t - 1, b, units[a]]
             if not all_to_all:
-                wanted[:] = ~memoryless
+                for i in range(N):
+                    wanted[i] = not memoryless[i]
                 for a in range(n_active[t, b]):
                     wanted[active_units[t, b, a]] = True
             else:

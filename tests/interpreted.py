@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numba
 import numpy as np
 import pytest
@@ -9,19 +12,25 @@ import pytest
 from spikertrl.compile import cell
 
 
-@pytest.fixture
-def interpreted(monkeypatch: pytest.MonkeyPatch):
-    """Models that are compiled in this test become modules of plain Python functions."""
+@contextmanager
+def plain_cells() -> Iterator[None]:
+    """Models that are compiled inside become modules of plain Python functions."""
     execute = cell._execute
 
     def plain(path):
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(numba.config, "DISABLE_JIT", 1)
             module = execute(path)
         module._apart = lambda: None
         return module
 
-    monkeypatch.setattr(cell, "_execute", plain)
-    monkeypatch.setattr(cell, "_cells", {})
-    with np.errstate(all="ignore"):  # as in compiled code
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):  # as in compiled code
+        patch.setattr(cell, "_execute", plain)
+        patch.setattr(cell, "_cells", {})
+        yield
+
+
+@pytest.fixture
+def interpreted() -> Iterator[None]:
+    with plain_cells():
         yield

@@ -5,9 +5,8 @@ it changes the working tree in place, knows no samples and one command for all f
 which imports for longer than the tests run. Here a copy of the tree is changed, a file at a time, and the tests that concern it
 (``TESTS``) run in a fork of a process that holds the libraries already: first those that run the changed line, the quick ones
 before the others, and if these pass all the others. A changed file gets a second of its own as its time, by which Python's and
-numba's caches tell it from the one before (``spikertrl/compile/cache.py`` for what it is compiled into). Compiled loops of the
-learners run as plain Python, which takes less time than compiling them and says which tests run a line; an index out of bounds
-is an error there.
+numba's caches tell it from the one before (``spikertrl/compile/cache.py`` for what it is compiled into). Compiled loops run as
+Python, which takes less time than compiling them and says which tests run a line; an index out of bounds is an error there.
 
     python tests/mutants.py training/fit.py losses --sample 30 --seed 1
 
@@ -51,7 +50,7 @@ TESTS = {  # file of the package -> files of tests, or their ids; the doctests o
     "training/gradients.py": f"{ALONE} test_trainable test_divergence {TRAINING}",
     "training/history.py": f"{TRAINING} test_plot",
     "training/checkpoint.py": f"test_checkpoint {TRAINING}",
-    "training/fingerprint.py": f"test_checkpoint {TRAINING}",
+    "training/fingerprint.py": f"test_fingerprint test_checkpoint {TRAINING}",
     "training/online.py": "test_online",
     "training/saved.py": "test_saved",
     "training/load.py": "test_saved",
@@ -68,7 +67,7 @@ TESTS = {  # file of the package -> files of tests, or their ids; the doctests o
     "schedules.py": "test_optimizers",
     "constraints.py": "test_constraints",
     "learners/readout.py": "test_local test_exactness",
-    "simulation/events.py": "test_events test_training_steps",
+    "simulation/events.py": "test_events",
     "learners/engines/adjoint/kernel.py": "test_routes test_exactness",
     "learners/engines/blocks/step_jacobian_kernel.py": "test_routes test_exactness",
     "learners/engines/rows/by_step_kernel.py": "test_routes test_exactness",
@@ -228,7 +227,7 @@ class Tree:
             os.chdir(self.folder)
             os.environ["SPIKERTRL_CACHE"] = str(self.folder / "cache")
             sys.path[:0] = [str(self.folder), str(self.folder / "tests")]
-            if "kernel" in watched:
+            if "@njit" in (self.folder / "spikertrl" / watched).read_text():
                 sys.meta_path.insert(0, Plain(self.folder / "spikertrl", watched))
             plugins = [Lines(self.folder / "spikertrl" / watched, lines)] if lines else []
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short"]

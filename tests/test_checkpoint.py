@@ -425,9 +425,27 @@ def test_a_folder_and_a_header_of_seven_tebibytes(tmp_path):
         checkpoint.load(tmp_path / "none.npz")
 
 
+def test_large_arrays_stay_in_the_file_if_that_is_asked(tmp_path):
+    """A view of the file, in either order in memory; what is written into it goes nowhere."""
+    tree = {"large": np.arange(2.0**18).reshape(2, -1), "turned": np.arange(2.0**18).reshape(2, -1).T, "small": np.arange(3.0)}
+    path = checkpoint.save(tmp_path / "c.npz", tree)
+    for mapped in (True, False, True):
+        with checkpoint.opened(path, mapped=mapped) as found:
+            for name, array in tree.items():
+                assert isinstance(found[name], np.memmap) is (mapped and name != "small")
+                np.testing.assert_array_equal(found[name], array)
+                assert found[name].flags.f_contiguous == array.flags.f_contiguous
+                found[name][...] = 7.0
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"c\.npz: it is damaged"), checkpoint.opened(path, mapped=True):
+        pass
+
+
 def test_containers_come_back_as_they_were(tmp_path):
     tree = {"t": (1, (2.5, None)), "l": [True, "x"], ("k", 1): np.arange(3), "g": np.random.default_rng(3)}
-    found = checkpoint.load(checkpoint.save(tmp_path / "c.npz", tree))
+    found = checkpoint.load(checkpoint.save(tmp_path / "new" / "folders" / "c.npz", tree))
     assert found["t"] == tree["t"] and found["l"] == tree["l"] and isinstance(found["t"][1], tuple)
     np.testing.assert_array_equal(found["k", 1], tree["k", 1])
     assert found["g"].random() == np.random.default_rng(3).random()

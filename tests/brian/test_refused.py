@@ -128,6 +128,7 @@ TABLE: dict[str, tuple[Callable[[], Any], list[str], str, str, str]] = {
     "random threshold": (lambda: [cells(threshold="rand() < 0.1")], [], CELLS, "rand() < 0.1", "PoissonGroup"),
     "two thresholds": (lambda: [cells(threshold="v > 1 or v < -1")], [], CELLS, "v > 1 or v < -1", "v > v_th"),
     "random reset": (lambda: [cells(reset="v = rand()")], [], CELLS, "reset: v = rand()", "PoissonGroup"),
+    "no solution": (lambda: [cells(eqs="dv/dt = -v**2/ms : 1", method="exact")], [], CELLS, "method='exact'", "use 'rk4'"),
     "unknown function": (lambda: [cells(eqs="dv/dt = -sinh(v)/(10*ms) : 1")], [], CELLS, "sinh", "write it with"),
     "remainder": (lambda: [cells(eqs="dv/dt = -(v % 2)/(10*ms) : 1")], [], CELLS, "%", "as a parameter"),
     "boolean refractory": (lambda: [cells(refractory="v > 0.5")], [], CELLS, "refractory: v > 0.5", "give a time"),

@@ -6,15 +6,16 @@ not when it grew step by step out of roundings.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import brian2 as b2
 import numpy as np
 import pytest
-from brian2.stateupdaters.base import UnsupportedEquationsException
 
 import spikertrl as srl
 from fuzzing import REFUSED, SURVIVED, Worker, fuzz
+from interpreted import plain_cells
 from spikertrl.brian.read.errors import BrianImportError
 
 STEPS = 200
@@ -28,16 +29,19 @@ def test_random_brian_networks() -> None:
 
 
 def attempt(seed: int) -> str:
+    """Every fourth network is compiled; of the others the generated text runs as Python, which takes a tenth of the time."""
+    with contextlib.nullcontext() if seed % 4 == 0 else plain_cells():
+        return imported(seed)
+
+
+def imported(seed: int) -> str:
     """Build, import, run both, compare."""
     b2.prefs.codegen.target = "numpy"
     b2.BrianLogger.suppress_hierarchy("brian2")
     b2.seed(seed)
     rng = np.random.default_rng([seed, 2])
     b2.defaultclock.dt = float(rng.choice([0.1, 0.2, 0.5])) * b2.ms
-    try:
-        groups, sources, synapses = network(rng, f"s{seed}")
-    except UnsupportedEquationsException:
-        return REFUSED  # by Brian2: there is no exact solution of these
+    groups, sources, synapses = network(rng, f"s{seed}")
     spikes = {g.name: b2.SpikeMonitor(g) for g in (*groups, *sources)}
     states = {g.name: b2.StateMonitor(g, variables(g), record=True, when="thresholds") for g in groups}
     brian = b2.Network(*groups, *sources, *synapses, *spikes.values(), *states.values())
@@ -139,8 +143,8 @@ def neurons(rng: np.random.Generator, name: str) -> Any:
         refractory = {"refractory": str(value) if value != "2*ms" else 2 * b2.ms}
         if value == "late":
             lines.append("late : second (constant)")
-    linear = kind in ("leaky", "resonator") and not told
-    method = one_of("euler", "rk2", "rk4", "heun", *(["exact", "exact", "exponential_euler"] if linear else []))
+    ways = [] if told else {"leaky": ["exact", "exact", "exponential_euler"], "resonator": ["exponential_euler"]}.get(kind, [])
+    method = one_of("euler", "rk2", "rk4", "heun", *ways)  # sympy takes minutes to find that a resonator's solution is complex
     size = int(rng.integers(4, 16))
     group = b2.NeuronGroup(
         size, "\n".join(lines), threshold=high, reset=reset, method=method, namespace=space, name=name, **refractory

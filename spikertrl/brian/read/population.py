@@ -12,6 +12,7 @@ from brian2.groups.group import CodeRunner
 from brian2.groups.neurongroup import Resetter, StateUpdater, SubexpressionUpdater, Thresholder
 from brian2.input.poissoninput import PoissonInput
 from brian2.parsing.expressions import parse_expression_dimensions
+from brian2.stateupdaters.base import UnsupportedEquationsException
 from brian2.units.fundamentalunits import DIMENSIONLESS, Quantity
 
 from ...compile.quantities import UNITS
@@ -149,6 +150,9 @@ def _state_update(plan: Plan) -> str:
         plan.group.equations.check_units(plan.group, run_namespace=plan.names.namespace)
         updater.update_abstract_code(plan.names.namespace)
         return updater.abstract_code
+    except UnsupportedEquationsException as error:
+        how = "Brian2 itself cannot integrate these equations so"
+        refuse(plan.group, f"method={updater.method_choice!r}", f"{how} ({error})", "use 'rk4' or 'exponential_euler'")
     except KeyError as error:
         refuse(plan.group, str(plan.group.equations), str(error.args[0]).strip("'"), "give it with namespace={...}")
     finally:

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+import networks
 import spikertrl as srl
 from spikertrl.cost import influence, zeros
 from spikertrl.demo import spiral_network
@@ -56,6 +57,20 @@ def test_every_route_can_be_asked_for(route: str) -> None:
     with override(route):
         again, gap = compared(network(), srl.RTRL(), tau)
     assert again == ran and gap < EXACT64
+
+
+@pytest.mark.parametrize("tau", [1, 4, None])
+def test_rows_of_several_states_delays_and_masks(tau: int | None) -> None:
+    """Two populations, units of two states in one of them, delays of 1 to 7 steps, readouts with and without a leak."""
+    net = networks.stacked("alif", "egru")
+    x = networks.drive(STEPS, LANES)
+    loss = srl.losses.squared_error(np.ones((STEPS, LANES, networks.OUTPUTS)), readout="slow")
+    loss += srl.losses.squared_error(np.ones((STEPS, LANES, networks.OUTPUTS)), readout="fast")
+    _, expected = srl.gradient(net, srl.BPTT(), x, loss)
+    for learner in (srl.RTRL(route="general rows"), srl.SnAp(20), srl.RTRL(dense=True)):
+        gap, where = networks.worst_block(net, srl.gradient(net, learner, x, loss, tau=tau)[1], expected)
+        assert gap < EXACT64, (learner, where)
+    assert np.mean(expected != 0) > 0.5
 
 
 @pytest.mark.parametrize(

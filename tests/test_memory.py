@@ -1,5 +1,7 @@
 """Memory is predicted before it is taken, and refused with a way out."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import psutil
 import pytest
@@ -115,6 +117,28 @@ def test_what_is_measured_grows_with_the_lanes(learner):
     if isinstance(learner, srl.UORO):
         assert one == sum(a.nbytes for a in (state.s, state.e, state.z, state.side, state.norm, state.counts))
     assert five == 5 * one > 0
+
+
+@dataclass
+class Held:
+    wiring: object
+    parts: dict
+    steps: int = 0
+
+
+class Own:
+    """A learner that is not ours, and does not tell what its state takes."""
+
+    def init(self, net, batch):
+        return Held(net.wiring, {"a": np.zeros((batch, 3)), "b": [np.zeros(2), (np.zeros(5 * batch, np.float32), None)]})
+
+
+def test_arrays_are_found_wherever_a_state_of_ones_own_holds_them():
+    """In records, mappings, lists and tuples, for one lane; not in the wiring, which the network has anyway."""
+    net = network()
+    one = 3 * 8 + 2 * 8 + 5 * 4
+    assert (net.memory(Own()).influence, net.memory(Own, 4).influence) == (one, 4 * one)
+    assert net.memory(Own(), 5, ranks=2).per_rank == (2 * one, 3 * one)
 
 
 def test_the_way_out_that_is_offered_is_as_far_as_it_goes(monkeypatch):

@@ -4,11 +4,12 @@
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
+SITE ?= docs/_build/site
 BIN := $(VENV)/bin
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q -b html
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
-.PHONY: demo test bridges fuzz mutants check types pages docs clean
+.PHONY: demo test bridges fuzz mutants check types pages docs site clean
 
 demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/demo)
 	@$(BIN)/spikertrl demo
@@ -39,6 +40,9 @@ pages:
 docs: $(VENV)/.docs  ## HTML in docs/_build/html; runs the examples, each seconds
 	@$(SPHINX) -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+site: docs  ## the same beside other releases, SITE=docs/_build/site: SITE/<version>, SITE/stable
+	@$(BIN)/python docs/releases.py docs/_build/html $(SITE)
 
 clean:  ## remove everything that can be made again, except results/
 	rm -rf $(VENV) build dist *.egg-info docs/_build docs/examples docs/sg_execution_times.rst .pytest_cache .ruff_cache .hypothesis

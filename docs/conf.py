@@ -1,4 +1,4 @@
-"""Sphinx settings. Nothing is fetched: names of other packages are in ``inventories/``, no web fonts. ``-D plot_gallery=0`` leaves the examples unrun."""
+"""Sphinx settings. Nothing is fetched, for names of others see ``inventories``. ``-D plot_gallery=0`` runs no example."""
 
 import sys
 from importlib.metadata import version as installed

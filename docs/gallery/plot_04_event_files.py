@@ -23,7 +23,8 @@ for n in range(160):  # a dot that moves up or down over twelve pixels, and nois
 np.savez(file, **recordings)
 
 # %%
-# Any reader will do that gives one list of (time, unit) or (time, unit, value) a sample. Times are binned to steps of 2 ms.
+# Any reader will do that gives one list of (time, unit) or (time, unit, value) a sample: ``srl.tasks.read_dvs`` for files of
+# cameras, ``read_shd``, ``read_tonic``, or numpy. Times are binned to steps of 2 ms.
 with np.load(file) as stored:
     events = [stored[f"sample{n}"] for n in range(160)]
 task = srl.tasks.arrays(events, np.arange(160) % 2, channels=12, step=2.0, valid=0.25)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .bridges.to_jax import to_jax
     from .bridges.to_neurobench import to_neurobench
     from .explanation import explain
-    from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, EProp, Immediate, RandomPaths, SnAp
+    from .learners import BPTT, KFRTRL, OK, RFLO, RTRL, UORO, Certified, EProp, Immediate, RandomPaths, SnAp
     from .model import Model, Parameter, Port, State
     from .network import Network
     from .nir import NIRError, from_nir, to_nir
@@ -57,6 +57,7 @@ __all__ = [
     "UORO",
     "BrianImportError",
     "BrianNetwork",
+    "Certified",
     "EProp",
     "Immediate",
     "ImportedNetwork",
@@ -118,7 +119,7 @@ _HOME = {
     "brian.write.network": ("BrianNetwork",),
     "brian.write.to_brian": ("to_brian",),
     "explanation": ("explain",),
-    "learners": ("BPTT", "KFRTRL", "OK", "RFLO", "RTRL", "UORO", "EProp", "Immediate", "RandomPaths", "SnAp"),
+    "learners": ("BPTT", "KFRTRL", "OK", "RFLO", "RTRL", "UORO", "Certified", "EProp", "Immediate", "RandomPaths", "SnAp"),
     "model": ("Model", "Parameter", "Port", "State"),
     "network": ("Network",),
     "nir": ("NIRError", "from_nir", "to_nir"),

@@ -8,6 +8,7 @@ from typing import Any
 from .. import plugins
 from .base import Learner, Signal
 from .bptt import BPTT, Immediate
+from .certified import Certified
 from .eprop import EProp
 from .kf_rtrl import KFRTRL
 from .ok import OK
@@ -24,6 +25,7 @@ __all__ = [
     "RFLO",
     "RTRL",
     "UORO",
+    "Certified",
     "EProp",
     "Immediate",
     "Learner",

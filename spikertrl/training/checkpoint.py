@@ -15,10 +15,12 @@ from typing import Any
 
 from .. import storage
 from ..learners.bptt import TapeState
+from ..learners.certified import CertifiedState
 from ..learners.engines.blocks.kept_steps import DeferredSteps
 from ..learners.engines.influence import Influence
 from ..learners.engines.kronecker.update import Factors, KroneckerState
 from ..learners.engines.local.update import LocalState
+from ..learners.engines.tangents import Tangents
 from ..learners.eprop import EPropState
 from ..learners.random_paths import PathsState
 from ..learners.textbook import DenseState
@@ -31,6 +33,7 @@ __all__ = ["CheckpointError", "fits", "load", "opened", "save"]
 
 STATES: dict[str, type] = {  # a class may move or change its name; its name in files stays
     "BlockState": Influence,
+    "CertifiedState": CertifiedState,
     "DeferredSteps": DeferredSteps,
     "DenseState": DenseState,
     "EPropState": EPropState,
@@ -39,6 +42,7 @@ STATES: dict[str, type] = {  # a class may move or change its name; its name in 
     "LocalState": LocalState,
     "PathsState": PathsState,
     "RankOneState": RankOneState,
+    "Tangents": Tangents,
     "Tape": Tape,
     "TapeState": TapeState,
 }

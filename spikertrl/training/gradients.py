@@ -13,6 +13,8 @@ from .. import arguments
 from ..cost import Cost, cost_of
 from ..html import table
 from ..learners.base import Learner, Signal, learner_of, routes_of
+from ..learners.certified import RISK, Certificate, certificate
+from ..learners.engines.tangents import init_tangents
 from ..losses.base import Loss
 from ..simulation.divergence import not_finite
 from ..simulation.run import as_input, borrowed, pieces
@@ -125,7 +127,8 @@ class Comparison:
     """Gradients of several learners on one trajectory. The first learner is the reference of all cosines.
 
     ``gradients``: name -> flat gradient; ``cosine``: name -> {"all" or parameter group: cosine}; ``norm``; ``cost``: name ->
-    Cost or None; ``routes``: name -> {route: how often it ran}, empty for learners that know one way only.
+    Cost or None; ``routes``: name -> {route: how often it ran}, empty for learners that know one way only; ``certificate``:
+    name -> ``learners.certified.Certificate``, if asked for: how far each gradient may be from the exact one.
     """
 
     net: Network
@@ -135,27 +138,40 @@ class Comparison:
     norm: dict[str, float]
     cost: dict[str, Cost | None]
     routes: dict[str, dict[str, int]] = field(default_factory=dict)
+    certificate: dict[str, Certificate] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        rows = [(name, self.norm[name], *map(float, cosines.values())) for name, cosines in self.cosine.items()]
-        groups = next(iter(self.cosine.values()))
-        return table(f"Comparison, loss {self.value:.4g}", rows, ("learner", "norm", *(f"cos {g}" for g in groups)))
+        told = {name: (found.relative,) for name, found in self.certificate.items()}
+        rows = [(n, self.norm[n], *told.get(n, ()), *map(float, cosines.values())) for n, cosines in self.cosine.items()]
+        head = ("learner", "norm", *(["certificate"] if told else []), *(f"cos {g}" for g in next(iter(self.cosine.values()))))
+        return table(f"Comparison, loss {self.value:.4g}", rows, head)
 
     def __str__(self) -> str:
         groups = list(next(iter(self.cosine.values())))
-        head = ["learner", "norm", "multiply-adds", *(f"cos {g}" for g in groups)]
+        told = {name: [f"{found.relative:.3g}"] for name, found in self.certificate.items()}
+        head = ["learner", "norm", "multiply-adds", *(["certificate"] if told else []), *(f"cos {g}" for g in groups)]
         rows = [head]
         for name, cosines in self.cosine.items():
             cost = self.cost[name]
-            rows.append(
-                [name, f"{self.norm[name]:.4g}", f"{cost.macs:.3g}" if cost else "-", *(f"{cosines[g]:.3f}" for g in groups)]
-            )
+            first = [name, f"{self.norm[name]:.4g}", f"{cost.macs:.3g}" if cost else "-", *told.get(name, [])]
+            rows.append([*first, *(f"{cosines[g]:.3f}" for g in groups)])
         widths = [max(len(row[c]) for row in rows) for c in range(len(head))]
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, tau: int | None = None) -> Comparison:
+def compare(
+    net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, tau: int | None = None, certify: int = 0
+) -> Comparison:
     """Several learners, passively, on one trajectory: cosines to the first one per parameter group, norms, cost.
+
+    Parameters
+    ----------
+    net, learners, x, loss, tau
+        As in ``gradient``; the first learner is the reference.
+    certify : int
+        Random directions along which the exact gradient is computed, for a certificate of every learner: a bound on its
+        distance to the exact gradient, printed over its norm, see ``learners.Certified``. So networks for which no exact
+        learner is affordable can be asked how much an approximation loses. 16 is a good number; 0: none.
 
     Raises
     ------
@@ -163,22 +179,37 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
         If no learner is given.
     SimulationDiverged
         As in ``gradient``; a learner's gradient that is not finite shows in its norm.
+
+    Examples
+    --------
+    >>> import numpy as np, spikertrl as srl
+    >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 16, theta=0.1).connect("x", "h")
+    >>> net = net.connect("h", "h", density=0.25, seed=2).add_readout("z", "h", 1).initialize(0)
+    >>> x = np.random.default_rng(0).normal(size=(30, 1, 2))
+    >>> found = srl.compare(net, [srl.SnAp(2), srl.SnAp(1)], x, srl.losses.squared_error(x.sum(2, keepdims=True)), certify=16)
+    >>> two, one = found.certificate.values()
+    >>> two.bound < one.bound < one.norm, one.cosine > 0.8
+    (True, True)
     """
     learners = list(learners) if isinstance(learners, Iterable) else [learners]
     _check("compare", net, loss, tau)
+    arguments.whole("compare", "certify", certify, 0)
     if not learners:
         raise ValueError("compare: give at least one learner; the first is the reference")
     x, learners = as_input(net, x), [learner_of("compare", learner) for learner in learners]
     names = _names(learners)
     gradients = {name: np.zeros_like(net.theta) for name in names}
-    value = 0.0
+    value, exact = 0.0, np.zeros(certify)
     with one_pool(), borrowed(net) as machine:
+        tangents = init_tangents(net.wiring, x.shape[1], certify, 0) if certify else None
         memories = [learner.init(net, x.shape[1]) for learner in learners]
         state = machine.start(x.shape[1])
         for part in pieces(len(x), tau):
             tape = machine.run(state, x[part])
             signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
             value += signal.value
+            if tangents:
+                exact += tangents.update(tape, signal)
             for name, learner, memory in zip(names, learners, memories, strict=True):
                 gradients[name] += learner.update(memory, tape, signal)
     reference = gradients[names[0]]
@@ -186,7 +217,8 @@ def compare(net: Network, learners: Sequence[Learner], x: Any, loss: Loss, *, ta
     norms = {name: float(np.linalg.norm(g)) for name, g in gradients.items()}
     costs = {name: cost_of(memory) for name, memory in zip(names, memories, strict=True)}
     routes = {name: routes_of(memory) for name, memory in zip(names, memories, strict=True)}
-    return Comparison(net, value, gradients, cosines, norms, costs, routes)
+    certificates = {n: certificate(exact, tangents.along(g), g, RISK) for n, g in gradients.items()} if tangents else {}
+    return Comparison(net, value, gradients, cosines, norms, costs, routes, certificates)
 
 
 def cosine_by_group(net: Network, a: np.ndarray, b: np.ndarray) -> dict[str, float]:

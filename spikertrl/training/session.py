@@ -12,6 +12,7 @@ import numpy as np
 from ..constraints import Constraints, Given
 from ..learners.base import Learner, Signal
 from ..learners.carry import carry
+from ..learners.certified import certificate_of
 from ..losses.base import Loss
 from ..optimizers import Optimizer
 from ..simulation.divergence import SimulationDiverged, not_finite
@@ -132,6 +133,8 @@ class Session:
         }
         if cost := self.team.cost(self.memory):
             row |= {"macs": cost.macs, "macs_dense": cost.macs_dense}
+        if found := certificate_of(self.memory):
+            row["certificate"] = found.relative
         return row
 
     def _check_labels(self, labels: Any) -> None:

@@ -47,6 +47,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),
     "reference_url": {"spikertrl": None},
     "reset_modules": ("matplotlib",),
     "remove_config_comments": True,

@@ -117,7 +117,7 @@ def connectivity(net: Network, ax: Axes | None = None) -> Axes:
     ax, place = axes(ax, (7.2, 3.6)), _places(net)
     text = {name: f"{name}\n{one.size} channels" for name, one in net.inputs.items()}
     text |= {name: f"{name}\n{one.size} {one.model.name}" for name, one in net.populations.items()}
-    text |= {one.name: f"{one.name}\n{one.size} outputs" for one in net.readouts}
+    text |= {one.name: f"{one.name}\n{one.size} output{'s' * (one.size > 1)}" for one in net.readouts}
     for name, (x, y) in place.items():
         edge = COLORS[0] if name in net.populations else GREY
         box = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": edge, "linewidth": 1.4}

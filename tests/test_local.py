@@ -11,6 +11,7 @@ import spikertrl as srl
 from networks import CHANNELS, drive, randomize
 from spikertrl.cost import cost_of, influence
 from spikertrl.learners.base import Signal
+from spikertrl.learners.engines.choose import override
 from spikertrl.learners.engines.influence import Influence, init_influence, update_blocks
 from spikertrl.learners.engines.local.layout import lane_groups, shared_out
 from spikertrl.learners.engines.local.update import LocalState, init_local, update_local
@@ -54,9 +55,10 @@ def pieces(net: srl.Network, lanes: int = LANES) -> list[tuple[Tape, Signal]]:
     return found
 
 
+@pytest.mark.parametrize("by_events", [False, True], ids=["steps", "events"])
 @pytest.mark.parametrize(("lanes", "leaks"), [(1, 2), (1, 4), (LANES, 2), (LANES, 4), (9, 2)])
 @pytest.mark.parametrize("synaptic", [True, False], ids=["snap", "eprop"])
-def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks: int) -> None:
+def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks: int, by_events: bool) -> None:
     net = network(leaks=leaks)
     w = net.wiring
     feedback = None if synaptic else np.where(w.out_theta >= 0, np.random.default_rng(3).normal(size=w.out_theta.shape), 0.0)
@@ -68,7 +70,8 @@ def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks
     taped = pieces(net, lanes)
     assert taped[RESET][0].reset.tolist() == [False] * (lanes - 1) + [True]
     for tape, signal in taped:
-        found = update_local(local, tape, signal, synaptic=synaptic, feedback=feedback)
+        with override(local_unit=0 if by_events else np.inf, local_column=0, local_event=0):
+            found = update_local(local, tape, signal, synaptic=synaptic, feedback=feedback)
         expected = update_blocks(blocks, tape if synaptic else replace(tape, theta=theta), signal)
         for (group, name), (part, _) in w.layout.items():
             assert np.linalg.norm(expected[part]) > ALIVE or tape.tau < max(PIECES), f"the gradient of {group}.{name} is dead"
@@ -78,6 +81,35 @@ def test_local_rows_are_the_blocks_of_one_unit(synaptic: bool, lanes: int, leaks
             rows, kept = influence(blocks, lane, of), influence(local, lane, of)
             assert np.abs(rows).max() > ALIVE
             np.testing.assert_allclose(kept, rows, rtol=0, atol=VALUES64 * np.abs(rows).max())
+
+
+@pytest.mark.parametrize("lanes", [1, 9])
+def test_states_alone_by_events(lanes: int) -> None:
+    """RFLO's rows, which forget what a state passes to another."""
+    net = network()
+    w, (tape, signal) = net.wiring, pieces(net, lanes)[-1]
+    found = []
+    for unit in (0.0, np.inf):
+        state = init_local(w, lanes, "local")
+        with override(local_unit=unit, local_column=0, local_event=0):
+            found.append((update_local(state, tape, signal, alone=True, synaptic=False), state.M))
+    for one, other in zip(*found, strict=True):
+        assert np.abs(other).max() > ALIVE
+        np.testing.assert_allclose(one, other, rtol=0, atol=VALUES64 * np.abs(other).max())
+
+
+def test_where_little_is_said_it_goes_by_events() -> None:
+    """Chosen by itself, in fewer multiply-adds."""
+    net = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.egru, 20)
+    net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(0)
+    rng, done = np.random.default_rng(0), {}
+    for said in (0.01, 0.5):
+        x = (rng.random((40, 1, 60)) < said).astype(float)
+        tape, state = simulator(net).run(simulator(net).start(1), x), init_local(net.wiring, 1, "local")
+        tape.messages[:, :, 60:] *= rng.random((tape.messages.shape[0], 1, 20)) < said
+        update_local(state, tape, Signal(0.0, np.ones_like(tape.z)), synaptic=False)
+        done[said] = state.counts.sum()
+    assert 0 < done[0.01] < 0.5 * done[0.5]
 
 
 def test_a_unit_hears_itself_in_snap_and_not_in_eprop() -> None:

@@ -64,6 +64,11 @@ class Tuning:
     deferred_bytes: int = 24 << 20  # influence below which it is cheaper to take every step at once, sparse
     dense_deferred_bytes: int = 4 << 20  # and dense
     most_active: float = 0.2  # share of active units above which, if sparse, most rows would be read all the same
+    # local learners by events (benchmarks/local_events.py), in times of a column's step:
+    local_unit: float = 2.3  # a unit's step,
+    local_column: float = 4.3  # a column, once a tape,
+    local_event: float = 0.7  # a message that meets a column,
+    local_lanes: float = 6.0  # and all of these where lanes lie side by side, whose columns' steps are vectors
     # the step Jacobian
     jacobian_list_bytes: int = 128 << 20  # of a tape, laid out at a time
     all_to_all: float = 0.5  # share of connected pairs from which it is a full matrix (benchmarks/crossover.py)

@@ -92,6 +92,12 @@ def lane_groups(w: Wiring, batch: int) -> tuple[int, int]:
 
 
 @derived
+def heard(w: Wiring) -> np.ndarray:
+    """(sources) how many columns each source's message goes into."""
+    return np.bincount(w.col_source[w.col_source >= 0], minlength=w.n_channels + w.n_units)
+
+
+@derived
 def table(w: Wiring) -> Table:
     """See ``Table``; a wiring never changes."""
     kind = np.where(w.col_source >= 0, 0, -w.col_source)

@@ -18,12 +18,14 @@ from ....threads import in_parts, threads, threads_for
 from ...base import Plan, Signal
 from ...readout import add_readout_gradient, leaks, readout_weights, signal_through_decay
 from .. import as_matrix
+from ..choose import tuning
 from ..records import linear
 from ..simd import columns as lane_vectors
 from ..simd.rows import aligned
 from . import kernel_batch as lanes_kernel
+from . import kernel_events as events_kernel
 from . import kernel_one as kernel
-from .layout import Table, lane_groups, shared_out, table
+from .layout import Table, heard, lane_groups, shared_out, table
 from .records import Loops, Signals
 
 
@@ -58,7 +60,8 @@ class LocalState:
 def local_plan(w: Wiring) -> Plan:
     """Multiply-adds of own rows."""
     macs = float((np.diff(w.col_ptr) * (w.S * w.S + w.S + 1)).sum())
-    return Plan("own rows", "every unit keeps its rows over its own parameters alone: P (S^2 + S + 1) multiply-adds", macs)
+    why = "every unit keeps its rows over its own parameters alone: P (S^2 + S + 1) multiply-adds, or fewer by events"
+    return Plan("own rows", why, macs)
 
 
 def local_bytes(w: Wiring, batch: int) -> int:
@@ -114,7 +117,8 @@ def update_local(
         alike = w.decay == decay
         past[d] = (zbar[0][:, alike] * w.dtype.type(decay)) @ weights[alike]
     with threads_for(float(len(state.M)) * tape.tau):
-        tasks, chunks = shared_out(w, lane_groups(w, batch)[0], threads())
+        events = _events(w, tape)
+        tasks, chunks = shared_out(w, lane_groups(w, batch)[0] if events is None else 1, threads())
         gradient, counts = np.empty((chunks, w.n_parameters), w.dtype), np.zeros((len(tasks), 4), np.int64)
         gradient[:, at.behind :] = 0  # the rest are columns
         if len(w.frozen):
@@ -123,7 +127,10 @@ def update_local(
         model = (w.tables, linear(tape), state.o, state.q, alone, loops)
         signals = Signals(direct, past, leaky.powers(tape.tau), leaky.over(tape.tau), at.leaky)
         rows = state.M, state.F.reshape(-1), signals, gradient.reshape(-1)
-        (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows, counts)
+        if events is not None:
+            _sweep_events(at, tape, tasks, model, events, rows, counts)
+        else:
+            (_sweep_lane if batch == 1 else _sweep_lanes)(at, tape, tasks, model, rows, counts)
     gradient = gradient[0] if chunks == 1 else gradient.sum(0)
     state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
     state.counts += np.add.reduce(counts, 0)
@@ -147,6 +154,36 @@ def _sweep_lanes(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, rows: t
     in_parts(lambda part: lanes_kernel.side_by_side(tape.messages, batch, messages, part.start, part.stop), len(messages))
     given = (batch, width, *model, messages.reshape(-1), tape.history, room + 1, at.places, *rows)
     in_parts(lambda part: lanes_kernel.sweep(tasks[part], *given, counts[part]), len(tasks))  # pyright: ignore[reportCallIssue]
+
+
+def _events(w: Wiring, tape: Tape) -> events_kernel.Events | None:
+    """The events of a tape; None where going through all steps is faster.
+
+    What decides looks at all columns, those of other processes included.
+    """
+    values, whole = tuning(), w.undivided
+    rate = 1 if tape.batch == 1 else values.local_lanes
+    columns, lane_steps = whole.n_recurrent, tape.batch * tape.tau
+    fixed = values.local_unit * whole.n_units * lane_steps + values.local_column * columns * tape.batch
+    if rate * fixed > columns * lane_steps:
+        return None
+    counts = np.empty((tape.batch, tape.messages.shape[2]), np.int64)
+    events_kernel.count_events(tape.messages, counts)
+    if rate * (fixed + values.local_event * float((counts @ heard(whole)).sum())) > columns * lane_steps:
+        return None
+    last = np.cumsum(counts).reshape(counts.shape)
+    starts = np.concatenate([last[:, :1] - counts[:, :1], last], axis=1)
+    when, value = np.empty(last[-1, -1], np.int32), np.empty(last[-1, -1], tape.messages.dtype)
+    events_kernel.list_events(tape.messages, starts, when, value)
+    return events_kernel.Events(starts, when, value)
+
+
+def _sweep_events(at: Table, tape: Tape, tasks: np.ndarray, model: tuple, events: events_kernel.Events, rows: tuple,
+                  counts: np.ndarray) -> None:  # fmt: skip
+    """Advance ``rows`` by the events of the tape, one lane after the other."""
+    width = lane_vectors.width(tape.batch, tape.messages.dtype)
+    given = (tape.batch, width, *model, events, tape.history, at.places, *rows)
+    in_parts(lambda part: events_kernel.sweep(tasks[part], *given, counts[part]), len(tasks))  # pyright: ignore[reportCallIssue]
 
 
 def _reset(state: LocalState, which: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from spikertrl.network import Network
 CHANNELS, FIRST, SECOND, OUTPUTS = 3, 6, 4, 2
 
 SMOOTH = ("rnn", "gru", "rhn", "li", "lru", "rtu", "elstm")  # models without events
-CORE = "adex alif cuba_lif egru egru_subramoney_2023 gru lif rhn rnn threshold_rnn".split()
+CORE = "alif cuba_lif egru egru_subramoney_2023 gru lif rhn rnn threshold_rnn".split()
 """Models whose laws run in every test run. Every kind of unit is among them; each model takes minutes of compiling."""
 
 

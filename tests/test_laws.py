@@ -58,14 +58,13 @@ LEARNERS = _learners()
 
 
 # Several states, minutes of compiling: by default with one setting of each kind of learner.
-HEAVY = ("adex", "egru_subramoney_2023")
+HEAVY = "egru_subramoney_2023"
 
 
 def _later(learner: learners.Learner, name: str) -> bool:
-    first = (srl.RTRL(), srl.BPTT()) if name == "adex" else (srl.RTRL(), srl.SnAp(2), srl.KFRTRL(), srl.EProp(), srl.BPTT())
-    if isinstance(learner, srl.Certified):  # what it hands on is another learner's, which is tried on all
-        return name != "egru"
-    return name not in CORE or (name in HEAVY and learner not in first)
+    return name not in CORE or (
+        name == HEAVY and learner not in (srl.RTRL(), srl.SnAp(2), srl.KFRTRL(), srl.EProp(), srl.BPTT())
+    )
 
 
 def _pairs() -> list:
@@ -86,7 +85,7 @@ def test_scanning_finds_all_that_is_exported() -> None:
     assert set(SETTINGS) <= exported
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in CORE or n == "adex")) for n in NAMES])
+@pytest.mark.parametrize("name", marked(NAMES))
 def test_models(name: str) -> None:
     report = check_model(name)
     assert report.passed, str(report)

@@ -24,8 +24,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from .arguments import refuse
+from .threads import in_parts
+
+MANY = 1 << 18  # parameters from which a second thread is used
 
 __all__ = ["Optimizer", "adam", "adamw", "clip_norm", "clip_value", "momentum", "rmsprop", "scale_groups", "sgd"]
 
@@ -259,14 +263,27 @@ class Adam(Optimizer):
 
     def advance(self, state: State, theta: np.ndarray, grad: np.ndarray) -> None:
         lr, steps = _rate(self.lr, state), state["step"] + 1
-        mean, square = state["mean"], state["square"]
-        mean += (1 - self.b1) * (grad - mean)
-        square += (1 - self.b2) * (grad * grad - square)
-        root = np.sqrt(square / (1 - self.b2**steps))
-        root += self.eps
-        if self.weight_decay:
-            theta *= 1 - lr * self.weight_decay
-        theta -= (lr / (1 - self.b1**steps)) * mean / root
+        kind = theta.dtype.type if theta.itemsize in (4, 8) else np.float64
+        arrays = theta, state["mean"], state["square"], grad
+        flat = [np.ascontiguousarray(x, kind).reshape(-1) for x in arrays]
+        numbers = 1 - self.b1, 1 - self.b2, 1 - self.b2**steps, self.eps, 1 - lr * self.weight_decay, lr / (1 - self.b1**steps)
+        numbers = [kind(x) for x in numbers]
+        if theta.size < MANY:
+            _adam(*flat, *numbers)
+        else:
+            in_parts(lambda part: _adam(*(x[part] for x in flat), *numbers), theta.size)
+        for whole, part in zip(arrays[:3], flat[:3], strict=True):
+            if not np.may_share_memory(whole, part):
+                whole[...] = part.reshape(whole.shape)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _adam(theta, mean, square, grad, to_grad, to_square, of_square, eps, keep, rate):
+    """One step in one pass over the arrays, in the order of operations that whole arrays would have."""
+    for i in range(len(theta)):
+        mean[i] += to_grad * (grad[i] - mean[i])
+        square[i] += to_square * (grad[i] * grad[i] - square[i])
+        theta[i] = keep * theta[i] - rate * mean[i] / (np.sqrt(square[i] / of_square) + eps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -217,3 +217,21 @@ def test_schedules():
     assert schedules.exponential(2.0, 0.5)(3) == 0.25
     assert [schedules.step(1.0, 0.1, 2)(t) for t in (0, 1, 2, 3, 4)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert schedules.constant(0.3)(99) == 0.3
+
+
+@pytest.mark.parametrize("kind", ["every other", "half precision", "a single number", "shared by threads"])
+def test_adam_takes_any_array_of_floats(kind) -> None:
+    """Kingma and Ba 2015, algorithm 1, on whole arrays of doubles."""
+    rng = np.random.default_rng(0)
+    room = {"every other": rng.normal(size=(6, 8))[::2, ::2], "half precision": rng.normal(size=7).astype(np.float16),
+            "a single number": np.array(1.5), "shared by threads": rng.normal(size=(1 << 18) + 3)}  # fmt: skip
+    theta, optimizer = room[kind], optimizers.adamw(1e-2, weight_decay=0.1)
+    expected, mean, square = theta.astype(float), 0.0, 0.0
+    state = optimizer.init(theta)
+    for step in (1, 2, 3):
+        grad = rng.normal(size=theta.shape).astype(theta.dtype)
+        optimizer.update(state, theta, grad)
+        mean, square = 0.9 * mean + 0.1 * grad.astype(float), 0.999 * square + 0.001 * grad.astype(float) ** 2
+        expected = expected * (1 - 1e-3) - 1e-2 * mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+    precise = np.finfo(theta.dtype).eps
+    np.testing.assert_allclose(theta, expected, rtol=50 * precise, atol=50 * precise)

@@ -8,7 +8,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl.learners.engines.simd.rows import zeros_on_demand
-from spikertrl.resources import NotEnoughMemory
+from spikertrl.resources import NotEnoughMemory, readable, smaller
 from spikertrl.simulation.run import simulator
 
 
@@ -158,3 +158,16 @@ def test_what_fits_is_compared_with_everything_that_is_needed():
     assert memory.total == 123 and memory.fits
     assert not srl.network.budget.Memory(100, 20, 4, 123).fits
     assert str(memory) == "123 B (influence 100 B, tape 20 B, parameters 3 B); available 123 B"
+
+
+def test_bytes_are_said_in_their_unit():
+    sizes = (0, 999, 1024, 1025, 1536, 2**20, 10 * 2**20, 2**30, 2**40, 2**50)
+    said = ["0 B", "999 B", "1 KiB", "1 KiB", "1.5 KiB", "1 MiB", "10 MiB", "1.00 GiB", "1.00 TiB", "1024.00 TiB"]
+    assert [readable(size) for size in sizes] == said
+
+
+def test_fewer_lanes_are_offered_where_one_would_fit():
+    """As many as fit; none where there is one already, or where even one is too much."""
+    few = "keep at most {} of the connections (density=)"
+    assert smaller(12, 6, 2) == [few.format("50.0%"), "batch 1"] and smaller(100, 35, 10) == [few.format("35.0%"), "batch 3"]
+    assert smaller(12, 6, 1) == [few.format("50.0%")] and smaller(14, 6, 2) == [few.format("42.9%")]

@@ -246,6 +246,29 @@ def test_rows_say_what_happened(monkeypatch):
     np.testing.assert_allclose(dense, dense[0] * np.arange(1, 4))
 
 
+def test_a_history_says_what_it_holds_and_leaves_the_program(tmp_path):
+    rows = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25, "valid_a": 1.0}, {"step": 3, "loss": 0.75}]
+    history = History(rows)
+    assert repr(history) == "History(3 steps; columns step, loss, valid_a)"
+    assert repr(History()) == "History(0 steps; columns none)"
+    assert history.columns == ["step", "loss", "valid_a"] and history.last("valid_a") == 1.0 and history.last("loss") == 0.75
+    np.testing.assert_array_equal(history["valid_a"], [np.nan, 1.0, np.nan])
+    steps, values = history.series("valid_a")
+    assert steps.dtype == int and steps.tolist() == [2] and values.tolist() == [1.0]
+    with pytest.raises(KeyError, match=r"no column 'x'; columns: \['step', 'loss', 'valid_a'\]"):
+        history["x"]
+    table, lines = tmp_path / "new" / "folders" / "h.csv", tmp_path / "others" / "here" / "h.jsonl"
+    assert history.to_csv(str(table)) == table and history.to_jsonl(str(lines)) == lines
+    assert table.read_text() == "step,loss,valid_a\n1,0.5,\n2,0.25,1.0\n3,0.75,\n"
+    assert lines.read_text().startswith('{"step": 1, "loss": 0.5}\n') and lines.read_text().count("\n") == 3
+    assert history.to_csv(table) == table and History.from_jsonl(str(lines)).rows == rows
+    shown = history._repr_html_()
+    assert "History, 3 steps" in shown and "<td>0.5</td><td>0.75</td>" in shown
+    with pytest.raises(ValueError, match="early_stop: patience must be at least 1, got 0"):
+        early_stop("loss", 0)
+    assert not early_stop("loss", 1)(History(rows[:2])) and early_stop("loss", 1)(history)
+
+
 def test_time_goes_on_after_a_pause(tmp_path, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(sessions.time, "perf_counter", lambda: float(next(ticks)))

@@ -1,4 +1,4 @@
-"""The command ``spikertrl``: demo, run, sweep, models, check, info.
+"""The command ``spikertrl``: demo, run, sweep, models, check, warm, info.
 
 Exit codes: 0 all is well; 1 a law does not hold, or an experiment failed; 2 the call was wrong; 130 interrupted.
 """
@@ -170,6 +170,21 @@ def check(path: Annotated[str, typer.Argument(help="A .py file that assigns MODE
     report = check_model(load(path))
     typer.echo(str(report))
     _leave(0 if report.passed else 1)
+
+
+@app.command()
+@plain_errors()
+def warm(
+    models: Annotated[list[str] | None, typer.Argument(help="Models, or files of your own; default egru.")] = None,
+    learners: Annotated[str, typer.Option(help="Names of learners, with commas.")] = "RTRL,EProp,BPTT",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+) -> None:
+    """Compile now what would be compiled at first use, in several processes; SPIKERTRL_CACHE says where it is kept."""
+    from .warm import warm as _warm
+
+    for model, learner, seconds in _warm(models or ["egru"], [name.strip() for name in learners.split(",")], dtype, workers):
+        typer.echo(f"{model:24} {learner:8} {seconds:6.1f} s")
 
 
 @app.command()

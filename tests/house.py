@@ -26,7 +26,7 @@ ROOMS = (
     "learners.engines.deferred", "learners.engines.influence", "learners.engines", "learners",
     # -> training
     "cost", "explanation", "schedules", "optimizers", "constraints", "rewire", "tasks", "training", "callbacks", "experiments",
-    "parallel", "rl",
+    "parallel", "rl", "warm",
     # both ends, figures, laws, and the doors
     "brian", "nir", "bridges", "river", "sklearn", "torch", "plot", "checks", "demo", "cli", "",
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import subprocess
 import sys
 import types
@@ -57,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 
 
 # -- help and errors ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["sweep"], ["models"], ["check"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["sweep"], ["models"], ["check"], ["warm"], ["info"]])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_everywhere(command, flag):
     found = call(*command, flag)
@@ -261,3 +263,28 @@ def test_info(tmp_path, monkeypatch):
     assert lines["cache"] == f"{tmp_path} (1 files, 2.0 MB)"
     assert int(lines["cores"]) >= 1 and "compiled loops" in lines["threads"]
     assert {"spikertrl", "python", "numpy", "numba", "brian2"} <= lines.keys()
+
+
+def test_warm_compiles_and_refuses_what_it_does_not_know() -> None:
+    done = call("warm", "egru", "--learners", "BPTT", "--workers", "1")
+    assert done.exit_code == 0 and done.stdout.split()[:2] == ["egru", "BPTT"]
+    for wrong in (("warm", "egru", "--learners", "BPPT"), ("warm", "no_such_model")):
+        refused = call(*wrong)
+        assert refused.exit_code == 2 and "error: " in refused.stderr, refused.stdout
+
+
+@pytest.mark.slow
+def test_after_warm_a_first_gradient_compiles_nothing(tmp_path) -> None:
+    """In processes of their own, with an empty cache."""
+    kept = os.environ | {"SPIKERTRL_CACHE": str(tmp_path / "cells"), "NUMBA_CACHE_DIR": str(tmp_path / "loops")}
+    kept["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    run = functools.partial(subprocess.run, env=kept, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", "from spikertrl.cli import main; main()", "warm"]
+    done = run([*command, "egru", "lif", "--learners", "RTRL,EProp"])
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == ["egru", "egru", "lif"]
+    program = (
+        "from spikertrl.warm import use\nfrom numba.core import event\n"
+        "class Seen(event.Listener):\n    def on_start(self, e): print(e.data['dispatcher'].py_func.__qualname__)\n"
+        "    def on_end(self, e): pass\nevent.register('numba:compile', Seen())\nuse('egru', 'RTRL', 'float32')"
+    )
+    assert run([sys.executable, "-c", program]).stdout == ""

@@ -2,8 +2,8 @@
 
 Along a few random directions of parameter space the exact gradient costs little (``engines/tangents``: forward mode, K numbers
 a state), and so does the gradient at hand. For a gap E between the two and K independent directions whose numbers are standard
-normal, the sum of the squared gaps along them is |E|^2 times a chi-squared number with K degrees of freedom, whatever E is: an
-exact confidence limit, which needs nothing to be known of the network, the loss or the learner.
+normal, the sum of the squared gaps along them is the squared norm of E times a chi-squared number with K degrees of freedom,
+whatever E is: an exact confidence limit, which needs nothing to be known of the network, the loss or the learner.
 
 Sources: Hutchinson 1990, Communications in Statistics 19:433 (norms by random directions); Williams and Zipser 1989 (forward
 derivatives of a network that runs).

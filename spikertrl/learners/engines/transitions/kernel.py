@@ -40,12 +40,12 @@ def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef,
 
 
 @njit(fastmath=FAST, cache=True, forceinline=True)
-def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, all_to_all):
+def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, weight):
     """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
     N, rows = len(leaks), n
     for a in range(n):
         scale_row(E, a * W, gains[a], P, units[a] * W, width)
-    if all_to_all:
+    if weight is not None:
         combine_panel(P, 0, W, N, leaks, E, 0, W, coef, 0, n, width)
         return (n * N + n + N) * width
     for i in range(N):
@@ -91,7 +91,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
     """lam[s, b, k] += error(t)^T Phi(t, s) over t > s, where ``error`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
 
     ``forward``: see ``records.Forward``. The step Jacobian comes as lists (``jacobian``: ``StepJacobian``), or, where
-    ``weight`` is not empty, is made here step by step (see ``couple_all``). Changes ``lam``, ``inner`` and ``counts``.
+    ``weight`` is given, is made here step by step (see ``couple_all``). Changes ``lam``, ``inner`` and ``counts``.
 
     Sections of ``m`` source steps: until its section is over Phi(t, s) is carried; then only that of the section's last step,
     e, is carried on, and Phi(e, s) is set aside in ``inner`` (lanes, sections, N, m - 1, room for N) for ``through_sections``.
@@ -103,9 +103,9 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
     starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
     tau, B, N = lam.shape
     sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
-    flat, last, all_to_all = coef.reshape(-1), tau - 2, weight.size > 0
-    places = port_places(ports, weight.shape[2], tables, B, b0, b1 if all_to_all else b0)
-    if all_to_all:
+    flat, last = coef.reshape(-1), tau - 2
+    if weight is not None:  # numba compiles only what is taken
+        places = port_places(ports, weight.shape[2], tables, B, b0, b1)
         flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
     gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
@@ -117,7 +117,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
             row, n, units, leaks = t * B + b, n_active[t - 1, b], active_units[t - 1, b], leak[t, b]
             for a in range(n):
                 gains[a] = gain[t - 1, b, units[a]]
-            if not all_to_all:
+            if weight is None:
                 for i in range(N):
                     wanted[i] = not memoryless[i]
                 for a in range(n_active[t, b]):
@@ -128,9 +128,9 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
                 alive += 1
             if alive:
                 counts[worker, 0] += _carry_on(
-                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, all_to_all
+                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, weight
                 )
-            if not all_to_all:
+            if weight is None:
                 _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, into)
                 alive += 1
             e = min(section * m + m - 1, last)

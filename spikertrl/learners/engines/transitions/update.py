@@ -79,7 +79,7 @@ def _lambda(state: BlockState, tape: Tape, direct: np.ndarray, lists: StepJacobi
     m, (K, W) = cut.length, tile(cut, batch, workers, room.tile_bytes)
     together = cut.lanes_together(batch, room.aside_bytes)
     k0s, inner, counts = np.arange(0, w.n_units, K), cut.room(together), np.zeros((workers, 4), np.int64)
-    weight = full_weights(w, tape.theta) if lists is None else np.zeros((0, 0, 0), w.dtype)
+    weight = full_weights(w, tape.theta) if lists is None else None
     arrivals = lists or none_arrive(w, 0)
     common = (
         w.tables, Forward(leak, gain, error, end), Active(*tape.active(w)), arrivals, weight, tape.B, w.heard_ports, lam, inner,

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import number, numbers, refuse
+from .network.elements import DELAY
 from .network.network import Network
 
 __all__ = ["Between", "Constraint", "Constraints", "Dale", "between", "dale", "non_negative"]
@@ -122,7 +123,9 @@ class Constraints:
         if not isinstance(given, Mapping) and given is not None:
             raise refuse("constraints", "the whole", given, "a mapping, for example {'h<-h': srl.constraints.non_negative}")
         self.parts = [part for name, rule in (given or {}).items() for part in _parts(net, name, rule)]
-        self.frozen = net.wiring.frozen
+        learned = {p.name: {DELAY: Between(*p.bounds)} for p in net.projections if p.bounds}  # delays stay in their range
+        self.parts += [part for name, rule in learned.items() for part in _parts(net, name, rule)]
+        self.frozen = net.wiring.fixed
 
     def __call__(self, theta: np.ndarray) -> None:
         kept = theta[self.frozen]  # what is not trainable stays
@@ -138,7 +141,8 @@ def _parts(net: Network, name: str, rule: Any) -> Iterator[tuple[slice, Constrai
         raise refuse("constraints", "a name", name, f"{', '.join(map(repr, legal))}")
     if not isinstance(rule, Mapping) and len(blocks) > 1 and (several := [n for n in blocks if _is_of_units(net, name, n)]):
         raise ValueError(f"constraints: {name!r} holds {sorted(blocks)}; say which: {{{name!r}: {{{several[0]!r}: ...}}}}")
-    for inner, one in (rule if isinstance(rule, Mapping) else dict.fromkeys(blocks, rule)).items():
+    weights = [inner for inner in blocks if inner != DELAY or name in net.populations]
+    for inner, one in (rule if isinstance(rule, Mapping) else dict.fromkeys(weights, rule)).items():
         if inner not in blocks:
             raise refuse("constraints", f"a name in {name!r}", inner, f"{', '.join(map(repr, blocks))}")
         if not callable(one):

@@ -118,11 +118,11 @@ def zeros(net: Any, state: Any, projection: str | None = None, of: str = "messag
     chosen = [p for p in net.projections if (p.name == projection if projection else p.source in net.populations)]
     if not chosen:
         raise ValueError(f"zeros: no projection {projection!r}; projections: {[p.name for p in net.projections]}")
-    full = sum(p.shape[0] * p.shape[1] * len(p.ports) for p in chosen)
+    full = sum(p.shape[0] * p.shape[1] * len(p.ports) * p.reads for p in chosen)
     wanted = np.zeros(w.n_parameters, bool)
     for p in chosen:
         for port in p.ports:
-            wanted[w.layout[p.name, port][0]] = True
+            wanted[w.columns_of(w.layout[p.name, port][0])] = True
     there = wanted[w.col_theta]
     masked = full - int(there.sum())
     shares = [_zero_shares(influence(state, lane, of)[:, there] != 0, masked) for lane in range(state.batch)]

@@ -53,11 +53,11 @@ def _number(text: Any, value: Any) -> float:
         raise ValueError(f"cannot read the time {value!r}; give seconds, a Brian2 time or text such as '1*ms'") from None
 
 
-def steps(value: Any, dt: float, what: str) -> Any:
-    """Whole steps from an int (or array of ints) or a time (or array of times).
+def steps(value: Any, dt: float, what: str, whole: bool = True) -> Any:
+    """Whole steps from an int (or array of ints) or a time (or array of times); with ``whole=False`` real ones.
 
-    >>> steps(3, 1e-3, "delay"), steps("2*ms", 1e-3, "delay")
-    (3, 2)
+    >>> steps(3, 1e-3, "delay"), steps("2*ms", 1e-3, "delay"), steps("2.5*ms", 1e-3, "delay", whole=False)
+    (3, 2, 2.5)
 
     Raises
     ------
@@ -69,15 +69,17 @@ def steps(value: Any, dt: float, what: str) -> Any:
         exact = np.asarray(seconds(value, zero=True) / dt)
     else:
         if hasattr(value, "dim") and tuple(float(x) for x in value.dim._dims) != _SECOND:
-            raise ValueError(f"{what} must be a time or whole steps, got {value!r}")
+            raise ValueError(f"{what} must be a time or {'whole ' * whole}steps, got {value!r}")
         exact = np.asarray(value, float) / (dt if hasattr(value, "dim") else 1)
-    whole = np.rint(exact)
-    if not np.all(np.abs(exact - whole) <= 1e-6):
+    near = np.rint(exact)
+    if whole and not np.all(np.abs(exact - near) <= 1e-6):
         raise ValueError(f"{what} must be whole steps of dt = {dt:g} s, got {value!r}")
-    if np.any(np.abs(whole) > MOST_STEPS):
-        longest = np.max(np.abs(whole))
+    if np.any(np.abs(near) > MOST_STEPS):
+        longest = np.max(np.abs(near))
         raise ValueError(f"{what} is {longest:g} steps of dt = {dt:g} s; at most {MOST_STEPS} messages of a unit are kept")
-    return int(whole) if whole.ndim == 0 else whole.astype(np.int64)
+    if not whole:
+        return float(exact) if exact.ndim == 0 else exact
+    return int(near) if near.ndim == 0 else near.astype(np.int64)
 
 
 def in_base_units(value: Any, dims: tuple[float, ...], what: str, size: int) -> Any:

@@ -44,7 +44,7 @@ class PopulationSpec:
 
 @dataclass(frozen=True)
 class ProjectionSpec:
-    """``mask``: bool (post, pre); ``delay``: steps, one number or (post, pre)."""
+    """``mask``: bool (post, pre); ``delay``: steps, one number or (post, pre); learned: at most so many, in ``params``."""
 
     name: str
     source: str
@@ -52,6 +52,7 @@ class ProjectionSpec:
     ports: tuple[str, ...]
     mask: np.ndarray
     delay: int | np.ndarray
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,24 @@ def _arrivals(spec: NetworkSpec, params: Mapping, target: str, x_t: Mapping, pas
         delays = spec.delays(p)
         recent = jnp.concatenate([x_t[p.source][None], past[p.source]]) if p.source in x_t else past[p.source]
         recent = jax.lax.stop_gradient(recent) if spec.stop_between_units else recent
+        if p.learned:
+            between = _between(params[p.name]["delay"] - (p.source not in x_t), recent)
+            for port in p.ports:
+                total[port] = total[port] + jnp.einsum("ij,ijb->bi", jnp.where(p.mask, params[p.name][port], 0), between)
+            continue
         lags = np.arange(len(recent)) + (p.source not in x_t)
         chosen = (p.mask & (delays == lags[:, None, None])).astype(float)  # (lag, post, pre): the synapses of every delay
         for port in p.ports:
             total[port] = total[port] + jnp.einsum("lij,ij,lbj->bi", chosen, params[p.name][port], recent)
     return total
+
+
+def _between(back: jax.Array, recent: jax.Array) -> jax.Array:
+    """Messages ``back`` (post, pre) places ago, newest of ``recent`` (places, B, pre) first, on the line between neighbours."""
+    newer = jnp.clip(jnp.floor(jax.lax.stop_gradient(back)).astype(int), 0, len(recent) - 2)
+    pre = jnp.arange(recent.shape[2])
+    first, second = recent[newer, :, pre], recent[newer + 1, :, pre]
+    return first + (back - newer)[..., None] * (second - first)
 
 
 def _unit(pop: PopulationSpec, trained: Mapping, s: dict, arrived: dict, dt: float, alone: bool) -> tuple:
@@ -213,7 +227,9 @@ def from_network(net: object) -> tuple[NetworkSpec, dict]:
     """Specification and float64 parameters of a spikertrl Network, read through its public face."""
     view = net.view(net.theta)
     populations = {name: population(p.model, p.size, p.initial, **p.parameters) for name, p in net.populations.items()}
-    projections = tuple(ProjectionSpec(p.name, p.source, p.target, tuple(p.ports), *_synapses(p)) for p in net.projections)
+    projections = tuple(
+        ProjectionSpec(p.name, p.source, p.target, tuple(p.ports), *_synapses(p), bool(p.bounds)) for p in net.projections
+    )
     readouts = tuple(ReadoutSpec(r.name, r.source, r.size, float(r.decay)) for r in net.readouts)
     params = {group: {name: _dense(values) for name, values in named.items()} for group, named in view.items()}
     inputs = {name: source.size for name, source in net.inputs.items()}
@@ -227,7 +243,7 @@ def _synapses(projection: object) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = np.repeat(np.arange(projection.shape[0]), np.diff(projection.indptr)), projection.indices
     mask, delay = np.zeros(projection.shape, bool), np.zeros(projection.shape, int)
     mask[rows, columns] = True
-    delay[rows, columns] = projection.delay
+    delay[rows, columns] = projection.bounds[1] if projection.bounds else projection.delay
     return mask, delay
 
 

@@ -7,13 +7,14 @@ optax's. There are no events in it: all units send at every step, zeros too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import arguments
 from ..compile.jax_cell import JaxCell, jax_cell
-from ..network.elements import Population, Projection
+from ..network.elements import DELAY, Population, Projection
 from ..network.projections import synapses
 from ..optional import needed
 from ..simulation.simulator import constant
@@ -230,7 +231,8 @@ class JaxNetwork:
             for port in units.cell.ports
         }
         own = {name: units.fixed | {n: of(name, n) for n in units.trained} for name, units in self._units.items()}
-        weights = [link.matrix(np_, [of(link.name, port) for port in link.ports]) for link in self._links]
+        names = [(*link.ports, DELAY) if link.bounds else link.ports for link in self._links]
+        weights = [link.matrix(np_, [of(link.name, n) for n in own]) for link, own in zip(self._links, names, strict=True)]
         readouts = {r.name: (of(r.name, "weight"), of(r.name, "bias")) for r in self._readouts}
         return {"bias": bias, "own": own, "weights": weights, "readouts": readouts}
 
@@ -299,12 +301,25 @@ class _Link:
     def __init__(self, projection: Projection, from_input: bool, dtype: np.dtype) -> None:
         self.name, self.source, self.target = projection.name, projection.source, projection.target
         self.ports, self.shape, self.from_input = projection.ports, projection.shape, from_input
-        self.post, self.pre, self.delays = synapses(projection)
+        self.bounds = projection.bounds
+        fixed = replace(projection, delay=projection.bounds[1]) if projection.bounds else projection
+        self.post, self.pre, self.delays = synapses(fixed)
         self.longest = int(self.delays.max(initial=0))
-        self.is_dense, self.one_delay = projection.is_dense, bool((self.delays == self.longest).all())
+        self.is_dense = projection.is_dense
+        self.one_delay = not projection.bounds and bool((self.delays == self.longest).all())
 
     def matrix(self, np_: Any, weights: list[Any]) -> Any:
-        """(pre, ports * post), or (synapses, ports)."""
+        """(pre, ports * post), or (synapses, ports); with delays that learn, which come last, also (synapses) each:
+
+        the step before, and the share of the step after it.
+        """
+        if self.bounds:
+            low, high = self.bounds
+            *weights, given = (w.reshape(-1) for w in weights)
+            stop = needed("jax", "srl.to_jax").lax.stop_gradient
+            delay = given + stop(np_.clip(given, low, high) - given)
+            before = np_.minimum(np_.floor(stop(delay)), high - 1)
+            return np_.stack(weights, axis=1), before.astype("int32"), delay - before
         if not self.one_delay:
             return np_.stack([w.reshape(-1) for w in weights], axis=1)
         if not self.is_dense:
@@ -318,7 +333,12 @@ class _Link:
         if self.one_delay:
             sent = x if self.from_input and not self.longest else past[(time - self.longest) % len(past)]
             return _dot(jax, sent, weight).reshape(len(sent), len(self.ports), self.shape[0])
-        sent = past[(time - self.delays) % len(past), :, self.pre]  # (synapses, B)
+        if self.bounds:
+            weight, before, after = weight
+            sent = [past[(time - before - k) % len(past), :, self.pre] for k in (0, 1)]
+            sent = (1 - after)[:, None] * sent[0] + after[:, None] * sent[1]
+        else:
+            sent = past[(time - self.delays) % len(past), :, self.pre]  # (synapses, B)
         each = sent[:, :, None] * weight[:, None]
         found = jax.ops.segment_sum(each, self.post, self.shape[0], indices_are_sorted=True)
         return found.transpose(1, 2, 0)

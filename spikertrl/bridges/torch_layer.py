@@ -216,10 +216,10 @@ class Layer(torch.nn.Module):
             if for_input:
                 gradient, slope = with_inputs(net.wiring, tape, signal)
                 if not again and isinstance(self.learner, BPTT) and self.learner.truncate is None:
-                    return gradient, slope
+                    return net.wiring.gradient(tape.theta, gradient), slope
             memory = piece.memory if again else self.learner.init(net, tape.batch)
             gradient = self.learner.update(memory, tape, signal)
-            return gradient, slope if for_input else None
+            return net.wiring.gradient(tape.theta, gradient), slope if for_input else None
 
     def _signal(self, tape: Tape, slopes: Sequence[Any], last: bool) -> Signal:
         """dL/dz and dL/dy from the slopes of the outputs."""
@@ -274,8 +274,8 @@ def _outputs(net: Network, returns: str | Sequence[str] | None) -> list[tuple[st
 def _blocks(net: Network, flat: bool) -> dict[str, tuple[slice, tuple[int, ...], bool]]:
     """Name of a parameter -> its place in theta, its shape, and whether it is trained."""
     if flat:
-        return {"theta": (slice(0, net.wiring.n_parameters), (net.wiring.n_parameters,), True)}
-    frozen = set(net.wiring.frozen.tolist())
+        return {"theta": (slice(0, net.wiring.n_theta), (net.wiring.n_theta,), True)}
+    frozen = set(net.wiring.fixed.tolist())
     return {
         f"{group}:{name}".replace(".", "_"): (part, shape, part.start not in frozen)
         for (group, name), (part, shape) in net.wiring.layout.items()

@@ -11,6 +11,8 @@ import numpy as np
 from ..compile.cell import Cell, compile_model
 from ..model import Model
 
+DELAY = "delay"  # how the delays of a projection are called among its parameters, where they are learned
+
 
 class NetworkError(ValueError):
     """A network that cannot be built as asked."""
@@ -56,6 +58,8 @@ class Projection:
 
     ``indptr``, ``indices``: the mask in CSR form (post, pre), sorted, or None when all-to-all. ``delay``: steps, an int or one
     per synapse in CSR order. ``weight``: what ``connect`` was given. ``trained``: ports whose weights are learned (None: all).
+    ``bounds``: the least and the longest delay where delays are learned; ``delay`` is then what they begin with, real numbers
+    or a callable ``(rng, shape) -> values``.
     """
 
     name: str
@@ -65,10 +69,11 @@ class Projection:
     shape: tuple[int, int]
     indptr: np.ndarray | None
     indices: np.ndarray | None
-    delay: int | np.ndarray
+    delay: Any
     weight: Any
     trained: tuple[str, ...] | None = None
     changing: bool = False  # the mask changes while the network learns, see ``remask``
+    bounds: tuple[int, int] | None = None
 
     @property
     def trained_ports(self) -> tuple[str, ...]:
@@ -84,11 +89,26 @@ class Projection:
         """Synapses per port."""
         return self.shape[0] * self.shape[1] if self.indices is None else len(self.indices)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The least and the longest delay, in steps; where delays are learned, those that they may become."""
+        return self.bounds or ((int(np.min(self.delay)), int(np.max(self.delay))) if np.size(self.delay) else (0, 0))
+
+    @property
+    def reads(self) -> int:
+        """How many delays a synapse has columns for: one, or each that it may learn."""
+        return 1 if self.bounds is None else self.bounds[1] - self.bounds[0] + 1
+
+    @property
+    def waits(self) -> str:
+        """The delay as text, one number or the range; nothing where there is none."""
+        low, high = self.span
+        return ("" if high == 0 else str(low) if low == high else f"{low}-{high}") + " learned" * (self.bounds is not None)
+
     def __str__(self) -> str:
-        delay = self.delay if np.ndim(self.delay) == 0 else f"{np.min(self.delay)}-{np.max(self.delay)}"
         size = "dense" if self.is_dense else f"{self.n_synapses}/{self.shape[0] * self.shape[1]}"
         frozen = "" if self.trained is None else ", fixed" if not self.trained else f", trained {'+'.join(self.trained)}"
-        return f"{self.name} {len(self.ports)} ports {size}" + (f", delay {delay}" if delay != 0 else "") + frozen
+        return f"{self.name} {len(self.ports)} ports {size}" + (f", delay {self.waits}" if self.waits else "") + frozen
 
 
 @dataclass

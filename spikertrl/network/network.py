@@ -30,6 +30,7 @@ from ..html import table
 from ..model import Model
 from ..surrogates import Surrogate, surrogate_of
 from ..units import PLAIN, seconds
+from . import learned_delays as _delays
 from . import record as _record
 from . import weights as _weights
 from .budget import Learns, Memory, predict
@@ -133,7 +134,8 @@ class Network:
 
     def connect(self, source: str, target: str, *, ports: Sequence[str] | str | None = None, density: float | None = None,
                 seed: int = 0, mask: Any = None, delay: Any = None, weight: Any = None,
-                trainable: bool | Sequence[str] = True, name: str | None = None) -> Network:  # fmt: skip
+                trainable: bool | Sequence[str] = True, trainable_delay: bool = False, max_delay: Any = None,
+                name: str | None = None) -> Network:  # fmt: skip
         """Connect an input or population to a population, with one weight per synapse and port.
 
         Parameters
@@ -146,12 +148,19 @@ class Network:
         mask : array or scipy sparse (post, pre), optional
             Explicit mask: nonzero entries are synapses.
         delay : int, time, (post, pre) array of them, or scipy sparse (post, pre) of steps, optional
-            Steps (default 1 between units, 0 from inputs) or a time that is a multiple of dt.
+            Steps (default 1 between units, 0 from inputs) or a time that is a multiple of dt. With ``trainable_delay`` any
+            real number of them, with which learning begins, or a callable (rng, shape) -> array of steps.
         weight : float, array or scipy sparse (post, pre), callable (rng, shape) -> array, or mapping port -> one, optional
             Initial weights of every port; default Glorot normal over actual fan-in and fan-out, times the port's scale.
         trainable : bool or sequence of ports
             False, or the ports whose weights are learned: the others stay as they are, cost no sensitivity, and their
             entries of every gradient are zero.
+        trainable_delay : bool
+            Learn one delay a synapse, common to its ports: real numbers of steps, ``net.view(net.theta)[name]["delay"]``. The
+            message is interpolated linearly between the two neighbouring steps. Every synapse costs what one synapse for each
+            whole delay up to ``max_delay`` would. ``round_delays`` makes them whole and fixed.
+        max_delay : int or time, optional
+            The longest delay that may be learned; default twice the longest that is given.
         name : str, optional
             Default "target<-source".
 
@@ -171,14 +180,18 @@ class Network:
         shape = (post.size, pre.size)
         indptr, indices = _weights.mask(name, shape, density, seed, mask)
         lowest = 1 if source in self.populations else 0
-        self._dt_is_used |= isinstance(delay, str) or hasattr(delay, "dim")
-        found = _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
+        self._dt_is_used |= any(isinstance(x, str) or hasattr(x, "dim") for x in (delay, max_delay))
+        learned = arguments.flag(f"connect {name!r}", "trainable_delay", trainable_delay)
+        if max_delay is not None and not learned:
+            raise NetworkError(f"connect {name!r}: max_delay is of delays that learn; say trainable_delay=True too")
+        found = None if learned else _weights.delays(name, delay, lowest, self.dt, shape, indptr, indices)
         weight = _weights.weights_given(name, weight, chosen, post.cell, shape)
         several = not isinstance(trainable, bool | np.bool_)
         trained = _names_of(f"connect {name!r}", "trainable", trainable) if several else None if trainable else ()
         if set(trained or ()) - set(chosen):
             raise NetworkError(f"connect {name!r}: trainable {trained} not all among its ports {chosen}")
-        self.projections.append(Projection(name, source, target, chosen, shape, indptr, indices, found, weight, trained))
+        made = Projection(name, source, target, chosen, shape, indptr, indices, found, weight, trained)
+        self.projections.append(_delays.given(made, delay, max_delay, lowest, self.dt) if learned else made)
         return self._changed()
 
     def add_readout(self, name: str, source: str, size: int, *, decay: float = 0.0, weight: Any = None,
@@ -250,9 +263,10 @@ class Network:
 
     def _blank(self) -> np.ndarray:
         """Parameters that nobody chose: model defaults, and weights and biases of -0.0, by which they are known."""
-        found = np.full(self.wiring.n_parameters, -0.0, self.dtype)
+        found = np.full(self.wiring.n_theta, -0.0, self.dtype)
         named = views(self.wiring, self.projections, found)
         _weights.fill(self.populations.values(), named, np.random.default_rng(0), biases=False)
+        _delays.fill(self.projections, named, None)
         return found
 
     def _chosen(self) -> set[tuple[str, str]]:
@@ -294,8 +308,8 @@ class Network:
             ``["h<-x"]["u"]``: (post, pre) ndarray, or scipy CSR for sparse projections; ``["h"]["bias_u"]``,
             ``["h"]["theta"]``: (size,); ``["z"]["weight"]``: (outputs, size), ``["z"]["bias"]``: (outputs,).
         """
-        if vector.shape != (self.wiring.n_parameters,):
-            raise NetworkError(f"a vector like theta has shape ({self.wiring.n_parameters},), got {vector.shape}")
+        if vector.shape != (self.wiring.n_theta,):
+            raise NetworkError(f"a vector like theta has shape ({self.wiring.n_theta},), got {vector.shape}")
         if vector is self._theta and self._theta_view is not None:
             return self._theta_view
         found = views(self.wiring, self.projections, vector)
@@ -320,12 +334,37 @@ class Network:
                 dims, what = self.populations[projection.target].cell.dims[f"I_{port}"], f"weight of {projection.name!r}"
                 _weights.draw(view[projection.name][port], weight, scale, rng, dims, what)
         _weights.fill(self.populations.values(), view, rng, biases=True)
+        _delays.fill(self.projections, view, rng)
         for readout in self.readouts:
             _weights.draw(view[readout.name]["weight"], readout.weight, 1.0, rng, PLAIN, f"weight of readout {readout.name!r}")
             view[readout.name]["bias"][...] = 0.0
         for key in chosen:
             part = self.wiring.layout[key][0]
             self.theta[part] = before[part]
+        return self
+
+    def round_delays(self) -> Network:
+        """End the learning of delays: each becomes the nearest whole number of steps, and is fixed; returns the network.
+
+        Weights stay. It is then the network that ``connect`` makes with these delays: each synapse costs what one synapse
+        costs, and it goes to Brian2 and NIR. ``copy.deepcopy`` keeps the one that learns.
+
+        Examples
+        --------
+        >>> import spikertrl as srl
+        >>> net = srl.Network().add_input("x", 2, kind="event").add_population("h", "cuba_lif", 3)
+        >>> net = net.connect("x", "h", delay=2.6, trainable_delay=True, max_delay=8).initialize(0)
+        >>> net
+        Network(float32, dt=0.001 s): input x (2); population h (3 cuba_lif); h<-x 1 ports dense, delay 0-8 learned
+        >>> net.round_delays()
+        Network(float32, dt=0.001 s): input x (2); population h (3 cuba_lif); h<-x 1 ports dense, delay 3
+        """
+        kept = {key: self.ready().theta[part].copy() for key, (part, _) in self.wiring.layout.items()}
+        self.projections = _delays.rounded(self.projections, self.view(self.theta))
+        self._changed()
+        for key, (part, _) in self.wiring.layout.items():
+            self.theta[part] = kept[key]
+        self._is_ready = True
         return self
 
     def memory(self, learner: Learns, batch: int = 1, tau: int = 1, ranks: int | None = None) -> Memory:

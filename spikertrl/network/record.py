@@ -17,7 +17,7 @@ from ..storage import Kind
 from ..surrogates import Surrogate
 from ..units import base_text
 from . import weights as _weights
-from .elements import Elements, NetworkError, Population, Projection, Readout
+from .elements import DELAY, Elements, NetworkError, Population, Projection, Readout
 
 RECORDS: dict[str, type] = {"Model": Model, "Parameter": Parameter, "Port": Port, "State": State, "Surrogate": Surrogate}
 SAVED = Kind("file", RECORDS, advice="save it anew")
@@ -90,7 +90,9 @@ def _projection(p: Projection, view: Mapping[str, Any], asked: bool) -> dict[str
         weight = _values(weight, None, f"the weight of {p.name!r}", asked)
     mask = {"indptr": p.indptr, "indices": p.indices}
     ends = {"name": p.name, "source": p.source, "target": p.target, "ports": p.ports}
-    return ends | mask | {"delay": p.delay, "weight": weight, "trained": p.trained}
+    delay = _values(p.delay, view.get(DELAY), f"the delay of {p.name!r}", asked)
+    found = ends | mask | {"delay": delay, "weight": weight, "trained": p.trained}
+    return found if p.bounds is None else found | {"longest delay": p.bounds[1]}
 
 
 def _readout(r: Readout, view: Mapping[str, Any], asked: bool) -> dict[str, Any]:
@@ -149,10 +151,10 @@ def _add_population(net: Any, entry: Mapping[str, Any]) -> None:
 def _connect(net: Any, entry: Mapping[str, Any]) -> None:
     target, source = net.populations[entry["target"]], entry["source"]
     shape = (target.size, (net.populations.get(source) or net.inputs[source]).size)
-    mask, delay = None, entry["delay"]
+    mask, delay, longest = None, _matrix(entry["delay"]), entry.get("longest delay")
     if entry["indices"] is not None:
         mask = _csr(np.ones(len(entry["indices"])), entry, shape)
-        delay = _csr(delay, entry, shape) if np.ndim(delay) else delay
+        delay = _csr(delay, entry, shape) if np.ndim(delay) == 1 else delay
     elif np.ndim(delay):
         delay = np.asarray(delay).reshape(shape)
     weight = entry["weight"]
@@ -160,7 +162,7 @@ def _connect(net: Any, entry: Mapping[str, Any]) -> None:
         weight = {port: _matrix(w) for port, w in weight.items()}
     trained = True if entry["trained"] is None else tuple(entry["trained"])
     net.connect(source, entry["target"], ports=entry["ports"], mask=mask, delay=delay, weight=_matrix(weight),
-                trainable=trained, name=entry["name"])  # fmt: skip
+                trainable=trained, name=entry["name"], trainable_delay=longest is not None, max_delay=longest)  # fmt: skip
 
 
 def _csr(data: Any, entry: Mapping[str, Any], shape: tuple[int, int]) -> Any:

@@ -29,6 +29,8 @@ def changing(net: Network, name: str) -> Projection:
     found = net.projections[places[name]]
     if found.indptr is None or not 0 < found.n_synapses < found.shape[0] * found.shape[1]:
         raise NetworkError(f"rewire: {name!r} has {found.n_synapses} synapses; legal: a mask, as of connect(density=0.1)")
+    if found.bounds:
+        raise NetworkError(f"rewire: the delays of connection {name!r} are learned; call net.round_delays() first")
     if np.ndim(found.delay):
         raise NetworkError(f"rewire: connection {name!r} has a delay for each synapse; legal: one for all")
     if set(found.trained_ports) != set(found.ports):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..compile.describe import table
 from .elements import Elements, Projection
 from .wiring import Wiring
@@ -16,7 +14,7 @@ def summary(parts: Elements, dt: float, wiring: Wiring) -> str:
         counts[group] = counts.get(group, 0) + part.stop - part.start
     inputs = [(i.name, i.size, i.kind) for i in parts.inputs.values()]
     units = [(p.name, p.model.name, p.size, len(p.cell.states), counts.get(p.name, 0)) for p in parts.populations.values()]
-    links = [(p.name, p.n_synapses, len(p.ports), _delay(p), counts[p.name], _learned(p)) for p in parts.projections]
+    links = [(p.name, p.n_synapses, len(p.ports), p.waits, counts[p.name], _learned(p)) for p in parts.projections]
     outputs = [
         (r.name, r.source, r.size, f"{r.decay:g}", counts[r.name], "all" if r.trained else "none") for r in parts.readouts
     ]
@@ -26,20 +24,14 @@ def summary(parts: Elements, dt: float, wiring: Wiring) -> str:
         "connections": (("name", "synapses", "ports", "delay", "parameters", "learned"), links),
         "readouts": (("name", "of", "outputs", "decay", "parameters", "learned"), outputs),
     }
-    total = wiring.n_parameters
+    total = wiring.n_theta
     return "\n".join(
         [
             f"Network, {parts.dtype}, dt {dt:g} s",
             *(table(title, head, rows) for title, (head, rows) in heads.items() if rows),
-            f"{total} parameters, {total - len(wiring.frozen)} of them learned",
+            f"{total} parameters, {total - len(wiring.fixed)} of them learned",
         ]
     )
-
-
-def _delay(p: Projection) -> str:
-    """Steps, one number or the range; nothing where there is none."""
-    first, last = (int(np.min(p.delay)), int(np.max(p.delay))) if np.size(p.delay) else (0, 0)
-    return "" if last == 0 else str(first) if first == last else f"{first}-{last}"
 
 
 def _learned(p: Projection) -> str:

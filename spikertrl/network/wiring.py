@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .elements import Elements
+from .elements import DELAY, Elements
+from .learned_delays import Taps, delivered, taps
 from .projections import Link, link, pair_tables, synapses
 
 BIAS, PHI = -1, -2  # column kinds: a bias, a trainable parameter (otherwise: the source)
@@ -51,7 +52,8 @@ class Wiring:
     n_channels: int
     n_states: int  # states with sensitivity, all units
     n_outputs: int
-    n_parameters: int  # length of theta
+    n_parameters: int  # length of theta as simulator and learners have it: with the taps of delays that learn behind it
+    n_theta: int  # of ``net.theta``
     n_recurrent: int  # parameters that are columns, i.e. all that are learned but the readouts'
     n_filled: int  # the same if every mask were full
     history: int  # past steps of messages to keep: the longest delay
@@ -71,7 +73,8 @@ class Wiring:
     first_state: np.ndarray  # (N) row of the unit's first state among all states
     memoryless: np.ndarray  # (N) bool: the unit's own Jacobian A is always zero
     hears: np.ndarray  # (N, S) bool: some port reaches the state
-    frozen: np.ndarray  # places in theta that are not learned: no columns, gradient zero
+    frozen: np.ndarray  # places in theta that learners do not learn: no columns, gradient zero
+    fixed: np.ndarray  # places in ``net.theta`` that are not learned; other ones only where delays learn
     # columns of each unit's block: col_ptr (N+1); (C) arrays
     col_ptr: np.ndarray
     col_unit: np.ndarray
@@ -101,6 +104,7 @@ class Wiring:
     out_trained: np.ndarray  # (O) bool
     # (post units, pre units, delay) of connections whose masks change, see ``remask``
     changing: tuple[tuple[slice, slice, int], ...] = ()
+    taps: Taps | None = None  # of delays that learn, see ``learned_delays``
     of: Wiring | None = None  # the wiring whose columns these are a part of, see ``parallel``; None: these are all
 
     def __deepcopy__(self, memo: dict) -> Wiring:
@@ -116,6 +120,21 @@ class Wiring:
     def tables(self) -> UnitTables:
         """The units' index tables as one record."""
         return UnitTables(*(getattr(self, name) for name in UnitTables._fields))
+
+    def whole(self, theta: np.ndarray) -> np.ndarray:
+        """``net.theta`` as simulator and learners have it."""
+        return theta if self.taps is None else self.taps.expand(theta)
+
+    def gradient(self, theta: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """A gradient like ``net.theta`` from what a learner found with the parameters ``theta`` of its tape."""
+        return found if self.taps is None else self.taps.pull_back(theta, found)
+
+    def columns_of(self, part: slice) -> slice | np.ndarray:
+        """Where in theta, as learners have it, the columns of some weights are: at their places, or at their taps'."""
+        if self.taps is None:
+            return part
+        mine = np.flatnonzero((self.taps.weight >= part.start) & (self.taps.weight < part.stop)) + self.n_theta
+        return mine if len(mine) else part
 
     @property
     def undivided(self) -> Wiring:
@@ -140,6 +159,8 @@ def layout(net: Elements) -> tuple[dict[tuple[str, str], tuple[slice, tuple[int,
     for projection in net.projections:
         for port in projection.ports:
             add(projection.name, port, projection.shape if projection.is_dense else (projection.n_synapses,))
+        if projection.bounds:
+            add(projection.name, DELAY, projection.shape if projection.is_dense else (projection.n_synapses,))
     for population in net.populations.values():
         for port, record in population.model.ports.items():
             if record.bias:
@@ -156,22 +177,24 @@ def build_wiring(net: Elements) -> Wiring:
     """Index arrays of a network. Raises ValueError if it has no population."""
     if not net.populations:
         raise ValueError("the network has no population; use add_population")
-    blocks, n_parameters = layout(net)
-    units = _unit_tables(net)
+    blocks, n_theta = layout(net)
+    tapped, behind, n_parameters = taps(net, blocks, n_theta, np.dtype(net.dtype))
+    units, run, places = _unit_tables(net), delivered(net), blocks | behind
     n_channels = sum(i.size for i in net.inputs.values())
-    table = _all_synapses(net, blocks, n_channels)
+    table = _all_synapses(run, places, n_channels)
     recurrent = table["source"] >= n_channels
     outputs = _readouts(net, blocks)
     columns = _columns(net, blocks, table, len(units["S"]))
-    masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.trained_ports) for p in net.projections)
+    masked = sum((p.shape[0] * p.shape[1] - p.n_synapses) * len(p.trained_ports) for p in run.projections)
+    fixed = _fixed(net, blocks)
     return Wiring(
         of=None, dtype=np.dtype(net.dtype), n_units=len(units["S"]), n_channels=n_channels, n_states=int(units["S"].sum()),
-        n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_recurrent=len(columns["col_theta"]),
-        n_filled=len(columns["col_theta"]) + masked,
+        n_outputs=len(outputs["decay"]), n_parameters=n_parameters, n_theta=n_theta, taps=tapped,
+        n_recurrent=len(columns["col_theta"]), n_filled=len(columns["col_theta"]) + masked,
         history=int(table["delay"].max(initial=0)), row_history=int(table["delay"][recurrent].max(initial=0)),
-        layout=blocks, frozen=_frozen(net, blocks), **units, **columns,
+        layout=blocks, frozen=_frozen(net, blocks, fixed), fixed=fixed, **units, **columns,
         **pair_tables(table, recurrent, len(units["S"]), n_channels), **outputs,
-        links=tuple(link(net, p, blocks, n_channels) for p in net.projections), changing=_changing(net),
+        links=tuple(link(run, p, places, n_channels) for p in run.projections), changing=_changing(net),
     )  # fmt: skip
 
 
@@ -261,7 +284,14 @@ def _readouts(net: Elements, blocks: dict) -> dict[str, np.ndarray]:
     return {"out_theta": weight, "out_bias": bias, "decay": decay, "out_trained": trained}
 
 
-def _frozen(net: Elements, blocks: dict) -> np.ndarray:
+def _frozen(net: Elements, blocks: dict, fixed: np.ndarray) -> np.ndarray:
+    """What is fixed, and what has its taps learned in its place."""
+    names = [(p.name, name) for p in net.projections if p.bounds for name in (*p.ports, DELAY)]
+    parts = [np.arange(blocks[name][0].start, blocks[name][0].stop) for name in names]
+    return np.unique(np.concatenate((fixed, *parts))) if parts else fixed
+
+
+def _fixed(net: Elements, blocks: dict) -> np.ndarray:
     """Places in theta that are not learned."""
     parts = [blocks[p.name, port][0] for p in net.projections for port in p.ports if port not in p.trained_ports]
     parts += [blocks[r.name, name][0] for r in net.readouts if not r.trained for name in ("weight", "bias")]

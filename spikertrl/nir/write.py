@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ..model import Model
 from ..network.elements import Population, Projection, Readout
+from ..network.learned_delays import none_learned
 from ..network.network import Network
 from ..network.projections import synapses
 from ..optional import needed
@@ -64,6 +65,7 @@ def to_nir(net: Network) -> Any:
     nir = needed("nir", "to_nir()")
     if not isinstance(net, Network):
         raise NIRError(f"to_nir: net is a {type(net).__name__}; legal: a Network")
+    none_learned("to_nir", net.projections, NIRError)
     net.ready()
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []

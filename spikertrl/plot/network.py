@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from .. import arguments
+from ..network.elements import DELAY
 from .axes import COLORS, GREY, axes, legend, note
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ def connectivity(net: Network, ax: Axes | None = None) -> Axes:
         ax.text(x, y, text[name], ha="center", va="center", fontsize=9, bbox=box, zorder=3)
     for p in net.projections:
         size = "all to all" if p.is_dense else f"{p.n_synapses} of {p.shape[0] * p.shape[1]}"
-        delay = _delay(p.delay)
-        _arrow(ax, place[p.source], place[p.target], size + (f"\ndelay {delay}" if delay else ""))
+        _arrow(ax, place[p.source], place[p.target], size + (f"\ndelay {p.waits.replace('-', ' to ')}" if p.waits else ""))
     for one in net.readouts:
         _arrow(ax, place[one.source], place[one.name], f"decay {one.decay:g}" if one.decay else "")
     across, down = np.array(list(place.values())).T if place else np.zeros((2, 1))
@@ -161,11 +161,6 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], text:
     ax.text(*middle, text, ha="center", va="center", fontsize=7.5, color=GREY)
 
 
-def _delay(delay: Any) -> str:
-    low, high = (int(np.min(delay)), int(np.max(delay))) if np.size(delay) else (0, 0)
-    return "" if high == 0 else f"{low}" if low == high else f"{low} to {high}"
-
-
 def _matrix(where: str, net: Network, connection: str, port: str | None, theta: np.ndarray | None) -> tuple[str, Any]:
     """A matrix of weights (post, pre), and the name of its port."""
     if not hasattr(net, "projections"):
@@ -174,8 +169,8 @@ def _matrix(where: str, net: Network, connection: str, port: str | None, theta: 
     known = [*(p.name for p in net.projections), *(one.name for one in net.readouts)]
     connection = arguments.choice(where, "connection", connection, tuple(known))
     found = {name: matrix for name, matrix in named[connection].items() if matrix.ndim == 2}
-    if port is None and len(found) == 1:
-        port = next(iter(found))
+    if port is None and len(ports := [name for name in found if name != DELAY]) == 1:
+        port = ports[0]
     return arguments.choice(where, "port", port, tuple(found)), found[port]  # type: ignore[index]
 
 

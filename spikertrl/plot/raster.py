@@ -97,14 +97,14 @@ def delays(net: Network, shown: Sequence[str]) -> str:
     found = [
         f"{p.target}\xa0←\xa0{p.source}\xa0{_span(p, scale)}"
         for p in net.projections
-        if p.target in shown and np.max(p.delay, initial=0) > 0
+        if p.target in shown and p.span[1] > 0
     ]
     lines = textwrap.wrap(f"delay ({unit}): " + ", ".join(found), 90) if found else []
     return "\n".join(lines).replace("\xa0", " ")
 
 
 def _span(projection: Projection, scale: float) -> str:
-    low, high = np.min(projection.delay) * scale, np.max(projection.delay) * scale
+    low, high = (steps * scale for steps in projection.span)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 

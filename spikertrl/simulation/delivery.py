@@ -40,21 +40,23 @@ def by_event(net: Elements, projection: Projection) -> bool:
 
 
 def event_table(net: Elements, w: Wiring) -> Deliveries:
-    """The synapses of all projections that are delivered by events."""
+    """The synapses of all projections that are delivered by events; ``net`` as it is run, see ``learned_delays.delivered``."""
     names = ("source", "delay", "start", "stride", "offset", "where")
     rows: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in names}
     starts, place = {}, 0
     for p in net.populations.values():
         starts[p.name] = place
         place += len(p.cell.ports) * p.size
-    for projection in filter(lambda p: by_event(net, p), net.projections):
+    for projection, link in zip(net.projections, w.links, strict=True):
+        if not by_event(net, projection):
+            continue
         target, inside = net.populations[projection.target], projection.source in net.populations
         first = w.n_channels + net.populations[projection.source].start if inside else net.inputs[projection.source].start
         post, pre, delay = synapses(projection)
-        for port in projection.ports:
+        for k, port in enumerate(projection.ports):
             ones = np.ones(len(post), np.int64)
             offset = target.cell.ports.index(port) * target.size + post
-            where = w.layout[projection.name, port][0].start + np.arange(len(post))
+            where = link.theta.start + k * len(post) + np.arange(len(post))
             stride = ones * len(target.cell.ports) * target.size
             part = (pre + first, delay, ones * starts[target.name], stride, offset, where)
             for name, values in zip(names, part, strict=True):

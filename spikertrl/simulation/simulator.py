@@ -31,6 +31,7 @@ from scipy import sparse
 
 from ..compile.cell import SURROGATE
 from ..network.elements import Population, Projection, Readout
+from ..network.learned_delays import delivered
 from ..network.projections import Link
 from ..resources import require
 from ..tape import LINEAR, Tape
@@ -84,7 +85,7 @@ class Plan:
     """A version of a network made ready to run: tables that never change, shared by all who run it."""
 
     def __init__(self, net: Network) -> None:
-        parts = net.elements
+        parts = delivered(net.elements)
         w = self.wiring = net.wiring
         self.populations, self.inputs, self.readouts = parts.populations, parts.inputs, parts.readouts
         self.events = event_table(parts, w)
@@ -178,7 +179,7 @@ class Simulator:
         queue = buffers.queue
         queue.begin(state.past)
         queue.feed(x, self.plan.listed)
-        self._prepare(theta)
+        self._prepare()
         self._currents(buffers, theta)
         for name, values in state.states.items():
             buffers.states[name][0] = values
@@ -226,17 +227,17 @@ class Simulator:
                 push(*pushed)
 
     def _theta(self) -> np.ndarray:
-        """The parameters: the one place where a run reads them."""
+        """The parameters, with the taps of delays that learn: the one place where a run reads them."""
         if self.net is None:
             raise RuntimeError("this simulator was given back; take one with simulator(net)")
         if self.net.wiring is not self.wiring:
             raise RuntimeError("the network has changed since this run began; start again (a new Online, a new simulation)")
-        return self.net.theta
+        return self.wiring.whole(self.net.theta)
 
     # -- parts of a piece ----------------------------------------------------------------------------------------------
-    def _prepare(self, theta: np.ndarray) -> None:
+    def _prepare(self) -> None:
         """Parameter tables and the constants that depend on them."""
-        view = self.net.view(theta)
+        view = self.net.view(self.net.theta)
         for p in self.populations.values():
             phi = self._phi[p.name]
             for j, name in enumerate(p.cell.phi):

@@ -56,7 +56,7 @@ def descend(
     net: Network, optimizer: Optimizer, state: dict[str, Any], gradient: np.ndarray, constraints: Constraints | None = None
 ) -> None:
     """One step of the optimizer on ``net.theta``, in place; what is not trainable stays (weight decay would move it)."""
-    frozen = net.wiring.frozen
+    frozen = net.wiring.fixed
     theta, kept = net.theta, net.theta[frozen] if len(frozen) else None
     optimizer.update(state, theta, gradient)
     if kept is not None:
@@ -101,7 +101,7 @@ def gradient(net: Network, learner: Learner, x: Any, loss: Loss, *, tau: int | N
             tape = machine.run(state, x[part])
             signal = signal_of(net, loss, tape, part.start, len(x), ends=True)
             value += signal.value
-            grad += learner.update(memory, tape, signal)
+            grad += net.wiring.gradient(tape.theta, learner.update(memory, tape, signal))
     if fault := fault_of(net, value, grad):
         raise FloatingPointError(f"gradient: {fault}; scale the loss, its targets or the weights")
     return value, grad
@@ -211,7 +211,7 @@ def compare(
             if tangents:
                 exact += tangents.update(tape, signal)
             for name, learner, memory in zip(names, learners, memories, strict=True):
-                gradients[name] += learner.update(memory, tape, signal)
+                gradients[name] += net.wiring.gradient(tape.theta, learner.update(memory, tape, signal))
     reference = gradients[names[0]]
     cosines = {name: cosine_by_group(net, g, reference) for name, g in gradients.items()}
     norms = {name: float(np.linalg.norm(g)) for name, g in gradients.items()}

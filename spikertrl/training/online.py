@@ -169,7 +169,7 @@ class Online:
         with one_pool(), np.errstate(over="ignore", invalid="ignore"):  # looked for and said
             tape = self._take(before)
             signal = signal_of(self.net, loss, tape, 0, 1)
-            gradient = self.learner.update(self.memory, tape, signal)
+            gradient = self._gradient(self.memory, tape, signal)
             self._check(tape.start, signal.value, gradient)
             self._descend(gradient)
         if self.metrics or self.callbacks:
@@ -227,7 +227,7 @@ class Online:
             tape = self._take(before)
             memories = [copy.deepcopy(self.memory) for _ in directions[1:]] + [self.memory]
             found = [
-                self.learner.update(memory, tape, Signal(0.0, direction))
+                self._gradient(memory, tape, Signal(0.0, direction))
                 for memory, direction in zip(memories, directions, strict=True)
             ]
             for gradient in found:
@@ -338,6 +338,10 @@ class Online:
             if tape.start == self.steps - 1 - ago:
                 return place
         raise RuntimeError(f"{where} needs a predict_one before it; each prediction can be learned from once, in their order")
+
+    def _gradient(self, memory: Any, tape: Tape, signal: Signal) -> np.ndarray:
+        """What the learner finds, like ``net.theta``."""
+        return self.net.wiring.gradient(tape.theta, self.learner.update(memory, tape, signal))
 
     def _take(self, before: int) -> Tape:
         """Pass over so many waiting steps; the next one."""

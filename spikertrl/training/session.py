@@ -171,7 +171,8 @@ class Session:
         """Simulate, learn and update on some steps; returns the loss share, events and gradient-active units."""
         tape = self.team.of_lanes(lambda: self._simulate(x, start))
         signal = self.team.signal(self.net, loss, tape, start, total, ends=self.task.kind == "sequence")
-        gradient = self.team.gradient(self.learner, self.memory, tape, signal)
+        found = self.team.gradient(self.learner, self.memory, tape, signal)
+        gradient = self.net.wiring.gradient(tape.theta, found)
         if self.watched is not None and self.watched is not self.memory:
             self._watcher.update(self.watched, tape, Signal(0.0, np.zeros_like(tape.z)))
         self._check(signal.value, gradient)

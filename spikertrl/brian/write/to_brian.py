@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import arguments
+from ...network.learned_delays import none_learned
 from ...simulation.run import as_input
 from .network import BrianNetwork
 
@@ -39,7 +40,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     ValueError
         If the input does not fit, or has several lanes.
     NetworkError
-        If a parameter is random and not yet drawn, or an ODE unit starts above its threshold.
+        If a parameter is random and not yet drawn, an ODE unit starts above its threshold, or delays are still learned.
 
     Notes
     -----
@@ -65,6 +66,7 @@ def to_brian(net: Network, inputs: Any = None, *, record: bool | Mapping[str, An
     from . import build as export_build
 
     arguments.network("to_brian", net)
+    none_learned("to_brian", net.projections)
     net.ready()
     x = None
     if inputs is not None:

@@ -14,6 +14,7 @@ import pytest
 from scipy import sparse
 
 import spikertrl as srl
+import spikertrl.experiments as _experiment
 from jax_losses import squared_error
 from jax_reference import from_network, reference_gradient, to_flat
 from networks import worst_block
@@ -317,6 +318,20 @@ def test_size_is_told() -> None:
     assert "0-4 learned" in net.summary() and f"{len(net.theta)} parameters, {len(net.theta)} of them learned" in net.summary()
     found = [srl.cost.zeros(one, srl.RTRL().init(one, B), "h<-h") for one in (net, plain)]
     assert found[0].mask == found[1].mask == pytest.approx(0.4, abs=0.02), "every tap has the mask of the connection"
+
+
+def test_the_comparison_runs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """All kinds of delays on waves from a formula; without its data Braille is left out."""
+    main = _experiment.load("learned_delays")
+    assert main(["--quick", "--out", str(tmp_path), "--data", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "learned delays, rounded" in told.out and "braille skipped" in told.err and (tmp_path / "wave.png").exists()
+    x, ways = main.__globals__["Wave"](0, jitter=0.0, noise=0.0).batch(64)
+    assert (x.sum(0) == 1).all(), "every direction has one spike of every sensor"
+    times = x.argmax(0)
+    for way in range(8):
+        late = times[ways == way] - times[ways == way].min(1, keepdims=True)
+        assert (late == late[0]).all() and late[0].argmin() == way and late[0].max() == 10
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,9 @@ def test_where_delays_have_to_be_whole() -> None:
     pytest.importorskip("nir")
     with pytest.raises(ValueError, match=r"to_nir: the delays of 'h<-x' are learned .*; call net.round_delays\(\) first"):
         srl.to_nir(net)
+    with pytest.raises(ValueError, match=r"certificates: there is none of delays that learn; call net.round_delays\(\) first"):
+        srl.compare(net, [srl.RTRL(), srl.SnAp(1)], X, LOSS, certify=4)
+    assert srl.compare(net, [srl.RTRL(), srl.BPTT()], X, LOSS).cosine["BPTT(truncate=None, stride=1)"]["h<-h"] > 1 - 1e-12
     rule = srl.rewire.deep_r("h<-h")
     with pytest.raises(NetworkError, match="rewire: the delays of connection 'h<-h' are learned"):
         srl.Online(net, srl.RTRL(), srl.optimizers.sgd(0.1), srl.losses.squared_error, rewire=rule)

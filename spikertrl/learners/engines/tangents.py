@@ -123,7 +123,9 @@ class Tangents:
 
 
 def init_tangents(w: Wiring, batch: int, directions: int, seed: int) -> Tangents:
-    """All zero."""
+    """All zero. Raises ValueError for delays that learn: the bound would be of their taps' gradient, not of theirs."""
+    if w.taps is not None:
+        raise ValueError("certificates: there is none of delays that learn; call net.round_delays() first")
     flying, leaky = (max(w.row_history, 1), batch, w.n_units), len(leaks(w).outputs)
     states, messages = np.zeros((batch, w.n_states, directions), w.dtype), np.zeros((*flying, directions), w.dtype)
     return Tangents(w, seed, states, messages, np.zeros(flying, bool), np.zeros((batch, leaky, directions), w.dtype))

@@ -95,19 +95,21 @@ LEARNERS = [srl.BPTT(), srl.RTRL(), srl.RTRL(dense=True), srl.SnAp(6), srl.SnAp(
 EXACT = LEARNERS[:4]
 
 
-def test_gradients_are_those_of_jax() -> None:
+@pytest.mark.parametrize(
+    ("learners", "stop"), [(EXACT, False), pytest.param([srl.EProp()], True, marks=pytest.mark.slow)], ids=["exact", "e-prop"]
+)
+def test_gradients_are_those_of_jax(learners: list, stop: bool) -> None:
     """Exact learners; e-prop where nothing passes from unit to unit. All blocks, the delays among them, are alive."""
     net = network(theta=0.05)
     spec, params = from_network(net)
-    for stop, learners in ((False, EXACT), (True, [srl.EProp()])):
-        expected_value, grads = reference_gradient(dataclasses.replace(spec, stop_between_units=stop), params, X, REFERENCE)
-        expected = to_flat(net, grads)
-        assert (np.abs(delays(net, expected)) > 1e-6 * np.abs(expected).max()).mean() > 0.8
-        for learner in learners:
-            value, found = srl.gradient(net, learner, X, LOSS)
-            assert value == pytest.approx(expected_value, rel=VALUES64)
-            gap, block = worst_block(net, found, expected)
-            assert gap <= EXACT64, (learner, block, gap)
+    expected_value, grads = reference_gradient(dataclasses.replace(spec, stop_between_units=stop), params, X, REFERENCE)
+    expected = to_flat(net, grads)
+    assert (np.abs(delays(net, expected)) > 1e-6 * np.abs(expected).max()).mean() > 0.8
+    for learner in learners:
+        value, found = srl.gradient(net, learner, X, LOSS)
+        assert value == pytest.approx(expected_value, rel=VALUES64)
+        gap, block = worst_block(net, found, expected)
+        assert gap <= EXACT64, (learner, block, gap)
 
 
 @pytest.mark.slow
@@ -272,23 +274,27 @@ def test_rounding() -> None:
     assert net.round_delays() is net
 
 
-def test_brian_says_the_same_after_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_brian_says_the_same_after_rounding() -> None:
     """Spiking neurons learn delays of their input and among themselves; rounded, Brian2 runs the same network."""
     codegen = pytest.importorskip("brian2").prefs.codegen
-    monkeypatch.setattr(codegen, "target", "numpy")
     rng = np.random.default_rng(0)
     net = srl.Network("float64").add_input("x", 3, kind="event").add_population("h", "cuba_lif", 6)
     net.connect("x", "h", delay=rng.uniform(0, 5, (6, 3)), trainable_delay=True, max_delay=5, weight=0.5)
     net.connect("h", "h", delay=rng.uniform(1, 5, (6, 6)), density=0.5, trainable_delay=True, max_delay=5)
     net.add_readout("z", "h", 1, decay=0.5).initialize(0)
-    before, x = net.theta.copy(), (rng.random((60, 4, 3)) < 0.2) * 1.0
+    first, x = net.theta.copy(), (rng.random((60, 4, 3)) < 0.2) * 1.0
     task = srl.tasks.arrays(x, rng.normal(size=(60, 4, 1)))
     srl.fit(net, task, srl.RTRL(), srl.optimizers.adam(0.05), steps=5, batch=4, progress=False)
-    moved = np.abs(net.theta - before)
+    moved = np.abs(net.theta - first)
     assert all(net.view(moved)[name]["delay"].max() > 0.1 for name in ("h<-x", "h<-h"))
     net.round_delays()
     assert all(np.ndim(p.delay) and p.delay.dtype.kind == "i" for p in net.projections)
-    ours, theirs = srl.simulate(net, x[:, :1]).events, srl.to_brian(net, x[:, :1]).run().events
+    before, codegen.target = codegen.target, "numpy"
+    try:
+        ours, theirs = srl.simulate(net, x[:, :1]).events, srl.to_brian(net, x[:, :1]).run().events
+    finally:
+        codegen.target = before
     assert len(ours) > 30
     np.testing.assert_array_equal(ours.time, theirs.time)
     np.testing.assert_array_equal(ours.unit, theirs.unit)

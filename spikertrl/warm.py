@@ -72,8 +72,11 @@ def warm(
 
 def use(model: str, learner: str, dtype: str) -> float:
     """Take a small network of a model through all that a learner can be asked for; seconds that it took."""
-    from . import Network, Online, gradient, losses, optimizers
     from . import learners as _learners
+    from . import losses, optimizers
+    from .network.network import Network
+    from .training.gradients import gradient
+    from .training.online import Online
 
     began, kind = time.perf_counter(), getattr(_learners, learner)()
     net = Network(dtype).add_input("x", 2).add_population("h", _models.load(model), 20).connect("x", "h")

@@ -250,11 +250,12 @@ def _executor(wanted: Any, workers: int, threads: int, folder: Path | None) -> I
         _need("joblib", 'sweep(executor="joblib")', "sweep")
         from joblib.externals.loky import get_reusable_executor  # type: ignore[import-not-found]
 
-        pool = get_reusable_executor(max_workers=workers, reuse=False)
+        pool, kill = get_reusable_executor(max_workers=workers, reuse=False), True
         try:
             yield pool
+            kill = False  # workers that are done go by themselves, and leave nothing behind
         finally:
-            pool.shutdown(wait=True, kill_workers=True)
+            pool.shutdown(wait=True, kill_workers=kill)
     elif wanted == "dask":
         _need("distributed", 'sweep(executor="dask")', "dask")
         from distributed import Client, LocalCluster  # type: ignore[import-not-found]

@@ -16,7 +16,7 @@ from .. import arguments, storage
 from ..arguments import other_words, refuse, whole
 from ..constraints import Constraints, Given
 from ..learners.base import Learner, Signal, learner_of
-from ..learners.carry import carry
+from ..learners.carry import carry, hand_over
 from ..losses.base import Loss
 from ..optimizers import RATE, Optimizer, optimizer_of
 from ..simulation.divergence import finite
@@ -251,6 +251,42 @@ class Online:
             given = given.astype(self.net.dtype, copy=False)
             self._check(self.steps, 0.0, given)
             self._descend(given)
+
+    def change_learner(self, learner: Learner) -> None:
+        """Go on with a learner that keeps more than the present one; what both keep is carried over, the rest begins at zero.
+
+        Parameters
+        ----------
+        learner : SnAp of a higher order, or RTRL, after SnAp; RandomPaths with more paths after RandomPaths
+            Or both in ``Certified`` with the same directions and seed, so that the certificate goes on, too: what is missing of
+            the past counts as lost, until the network has forgotten it.
+
+        Raises
+        ------
+        ValueError
+            For any other learner; the present one stays.
+
+        Examples
+        --------
+        An order that rises when the certificate says that too much may be lost:
+
+        >>> import numpy as np, spikertrl as srl
+        >>> net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 16, theta=0.1)
+        >>> net = net.connect("x", "h").connect("h", "h", density=0.25, seed=2).add_readout("z", "h", 1).initialize(0)
+        >>> rng, order, raised = np.random.default_rng(0), 1, 0
+        >>> online = srl.Online(net, srl.Certified(srl.SnAp(order)), srl.optimizers.sgd(1e-3), loss=srl.losses.squared_error)
+        >>> for t, x in enumerate(rng.normal(size=(100, 2))):
+        ...     z, error = online.predict_one(x), online.learn_one([x.sum()])
+        ...     if online.memory.certificate.relative > 0.5 and order < 3 and t - raised > 20:  # give it time to forget
+        ...         order, raised = order + 1, t
+        ...         online.change_learner(srl.Certified(srl.SnAp(order)))
+        >>> order > 1, online.memory.certificate.relative < 0.5
+        (True, True)
+        """
+        learner = learner_of("Online", learner)
+        with one_pool():
+            self.memory = hand_over(learner, self.memory, self.net)
+        self.learner = learner
 
     def reset(self, lanes: np.ndarray | None = None) -> None:
         """Start new sequences in some lanes (bool (batch,)), default all: states, events in flight and influence.

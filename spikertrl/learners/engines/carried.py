@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...network.wiring import Wiring
+from ..readout import leaks
 from .as_matrix import column_positions
 from .blocks.state import BlockState
 from .local.layout import Table, lane_groups, table
@@ -57,6 +58,48 @@ def _own(M: np.ndarray, at: Table, k: int, states: int) -> np.ndarray:
     """A unit's rows: (groups of lanes, states, columns, lanes)."""
     part = M[:, at.first_M[k] : at.first_M[k + 1]]
     return part.reshape(len(M), states, -1, M.shape[2])
+
+
+def widen(old: LocalState, new: BlockState, weights: np.ndarray) -> None:
+    """Own rows become rows of blocks that will have more of them.
+
+    What messages were worth to leaky readouts is weighted with the present ``weights`` (O, N), as own rows do themselves. Own
+    rows in flight to other units are those of the last step alone.
+    """
+    _carry_rest(old, new)
+    w, at, leaky = new.wiring, table(new.wiring), leaks(new.wiring)
+    groups, width = lane_groups(w, new.batch)
+    M = old.M.reshape(groups, -1, width)
+    for lane in range(new.batch):
+        active = _gradient_active(new, lane)
+        new.sent[-1, lane], new.senders[-1, lane, : len(active)] = len(active), active
+        _wake(new, lane, np.ones(len(w.col_theta), bool))
+        place = column_positions(new, lane)
+        for g in range(len(new.layout.stride)):
+            found = _block(new, g, lane)
+            for array in (found.M, found.E, found.Z):
+                array[...] = 0
+            for u, k in enumerate(found.units.tolist()):
+                if found.owned[0] <= k < found.owned[1]:
+                    here = slice(at.first_C[k], at.first_C[k + 1])
+                    columns, rows = place[at.order[here]], slice(found.first_row[u], found.first_row[u] + w.S[k])
+                    found.M[rows, columns] = _own(M, at, k, int(w.S[k]))[lane // width, :, :, lane % width]
+                    past = old.F[leaky.kind, lane // width, here, lane % width]
+                    found.Z[:, columns] = weights[leaky.outputs, k][:, None] * past
+                    found.live[u] = True
+            if len(found.E):
+                _send_again(new, lane, found, place)
+
+
+def _gradient_active(state: BlockState, lane: int) -> np.ndarray:
+    """Units that sent a row in the last step."""
+    w, found = state.wiring, np.zeros(state.wiring.n_units, bool)
+    for flat, start, count in ((state.o, w.start_o, w.S), (state.q, w.start_q, w.Q)):
+        for x in range(int(count.max(initial=0))):
+            some = np.flatnonzero(count > x)
+            place = start[some] * state.batch + (lane * count[some] + x) * w.size[some] + w.local[some]
+            found[some] |= flat[place] != 0
+    return np.flatnonzero(found)
 
 
 # -- blocks --------------------------------------------------------------------------------------------------------------
@@ -152,21 +195,24 @@ def _carry_block(new: BlockState, to: _Block, of: _Block, place: np.ndarray, sou
 
 
 def _send_again(new: BlockState, lane: int, block: _Block, places: np.ndarray) -> None:
-    """Rows sent in the last step, made from the states' rows once more: where all arrive after one step nothing else flies."""
+    """Rows sent in the last step, made from the states' rows once more: where all arrive after one step nothing else flies.
+
+    The clock stands at 0, so that the last step is the last place of the ring.
+    """
     w, B = new.wiring, new.batch
     where = {int(i): u for u, i in enumerate(block.units)}
-    for a, i in enumerate(new.senders[0, lane, : new.sent[0, lane]].tolist()):
+    for a, i in enumerate(new.senders[-1, lane, : new.sent[-1, lane]].tolist()):
         u = where.get(i)
         if u is None or not block.live[u]:
             continue
-        slot = a if len(block.units) == w.n_units else u
+        slot = a if len(block.units) == w.n_units and len(new.sent) == 1 else u
         at = w.start_o[i] * B + lane * w.S[i] * w.size[i] + w.local[i]
-        block.slot[0, u] = slot
-        block.E[0, slot] = sum(new.o[at + s * w.size[i]] * block.M[block.first_row[u] + s] for s in range(w.S[i]))
+        block.slot[-1, u] = slot
+        block.E[-1, slot] = sum(new.o[at + s * w.size[i]] * block.M[block.first_row[u] + s] for s in range(w.S[i]))
         for c in range(w.col_ptr[i + 1] - w.Q[i], w.col_ptr[i + 1]):
             if places[c] >= 0 and block.owned[0] <= i < block.owned[1]:
                 at = w.start_q[i] * B + (lane * w.Q[i] + w.col_port[c]) * w.size[i] + w.local[i]
-                block.E[0, slot, places[c]] += new.q[at]
+                block.E[-1, slot, places[c]] += new.q[at]
 
 
 def _carry_rest(old: Any, new: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import psutil
 
 
@@ -43,3 +44,28 @@ def smaller(needed: int, free: int, batch: int) -> list[str]:
     if batch > 1 and needed // batch <= free:
         ways.append(f"batch {free * batch // needed}")
     return ways
+
+
+def shared_out(cost: np.ndarray, ranks: int) -> np.ndarray:
+    """The rank of every piece of work: heavy ones first, each to the rank with the least so far.
+
+    >>> shared_out(np.array([5, 1, 3, 2]), 2).tolist()
+    [0, 0, 1, 1]
+    """
+    load, owner = np.zeros(ranks), np.empty(len(cost), np.int64)
+    for piece in np.argsort(-cost, kind="stable"):
+        owner[piece] = load.argmin()
+        load[owner[piece]] += cost[piece]
+    return owner
+
+
+def enough_ranks(each: np.ndarray, cost: np.ndarray, room: int) -> int:
+    """The least number of ranks on each of which its pieces, of ``each`` bytes, fit into ``room`` bytes; 0: no number would do.
+
+    >>> enough_ranks(np.array([6, 6, 6]), np.array([1, 1, 1]), 12)
+    2
+    """
+    if not len(each) or room < each.max():
+        return 0
+    ranks = range(max(1, -(-int(each.sum()) // room)), len(each) + 1)
+    return next(n for n in ranks if np.bincount(shared_out(cost, n), each).max() <= room)

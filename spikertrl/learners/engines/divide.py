@@ -9,8 +9,9 @@ import numpy as np
 
 from ...derived import derived
 from ...network.wiring import Wiring
+from ...resources import shared_out
 from . import choose
-from .blocks.layout import layout, row_costs, shared_out
+from .blocks.layout import layout, row_costs
 from .local.layout import is_local
 
 if TYPE_CHECKING:

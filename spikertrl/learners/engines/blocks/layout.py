@@ -160,16 +160,3 @@ def row_costs(blocks: Layout) -> np.ndarray:
     """What an update of each block costs, in elements, (groups)."""
     rows = np.diff(blocks.first_M) // np.maximum(blocks.stride, 1)
     return rows * (blocks.stride + ROW_OVERHEAD) * (blocks.stride > 0)
-
-
-def shared_out(cost: np.ndarray, ranks: int) -> np.ndarray:
-    """The rank of every piece of work: heavy ones first, each to the rank with the least so far.
-
-    >>> shared_out(np.array([5, 1, 3, 2]), 2).tolist()
-    [0, 0, 1, 1]
-    """
-    load, owner = np.zeros(ranks), np.empty(len(cost), np.int64)
-    for piece in np.argsort(-cost, kind="stable"):
-        owner[piece] = load.argmin()
-        load[owner[piece]] += cost[piece]
-    return owner

@@ -11,7 +11,7 @@ import numpy as np
 from ....derived import derived
 from ....fitted import out_of_range
 from ....network.wiring import Wiring
-from ....resources import readable, require, smaller
+from ....resources import enough_ranks, readable, require, smaller
 from ...base import Length, Plan
 from .. import choose
 from ..local.layout import is_local
@@ -21,7 +21,7 @@ from ..simd.rows import aligned, zeros_on_demand
 from ..transitions.sources import columns_of_source
 from . import kept_steps, step_jacobian
 from .kept_steps import DeferredSteps
-from .layout import Layout, layout, row_costs, shared_out
+from .layout import Layout, layout, row_costs
 
 
 @dataclass
@@ -226,7 +226,4 @@ def _enough_ranks(w: Wiring, batch: int, hops: int | None, free: int) -> int:
     each = np.diff(blocks.first_M) + D * np.diff(blocks.first_E) + leaky * np.diff(blocks.first_Z)
     each = batch * w.dtype.itemsize * each
     room = free - (block_bytes(w, batch, hops) - int(each.sum()))  # deferred steps are on every rank
-    if room < each.max():
-        return 0
-    ranks = range(-(-int(each.sum()) // room), len(each) + 1)
-    return next(n for n in ranks if np.bincount(shared_out(row_costs(blocks), n), each).max() <= room)
+    return enough_ranks(each, row_costs(blocks), room)

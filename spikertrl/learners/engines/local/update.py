@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ....network.wiring import Wiring
-from ....resources import require, smaller
+from ....resources import enough_ranks, readable, require, smaller
 from ....tape import Tape
 from ....threads import in_parts, threads, threads_for
 from ...base import Plan, Signal
@@ -80,7 +80,7 @@ def init_local(w: Wiring, batch: int, name: str) -> LocalState:
     """
     needed = local_bytes(w, batch)
     what = f"the influence of {name} ({w.n_states} states, {w.n_recurrent} parameters, batch {batch})"
-    require(needed, what, lambda free: "what would fit: " + "; ".join([*smaller(needed, free, batch), "Immediate (no memory)"]))
+    require(needed, what, lambda free: "what would fit: " + "; ".join(_ways(w, batch, needed, free)))
     found, (groups, width) = table(w), lane_groups(w, batch)
     return LocalState(
         w, batch,
@@ -89,6 +89,15 @@ def init_local(w: Wiring, batch: int, name: str) -> LocalState:
         o=np.zeros(int(w.S.sum()) * batch, w.dtype),
         q=np.zeros(int(w.Q.sum()) * batch, w.dtype),
     )  # fmt: skip
+
+
+def _ways(w: Wiring, batch: int, needed: int, free: int) -> list[str]:
+    whole = w.undivided
+    columns, groups = np.diff(whole.col_ptr), math.prod(lane_groups(whole, batch))
+    each = groups * whole.dtype.itemsize * columns * (whole.S + len(leaks(whole).decays))
+    ranks = enough_ranks(each, columns * (whole.S + 1), free)
+    shared = [f"{ranks} ranks, each with {readable(free)} of its own (srl.parallel.over_columns)"] * (ranks > 0)
+    return [*smaller(needed, free, batch), *shared, "Immediate (no memory)"]
 
 
 def update_local(

@@ -147,7 +147,8 @@ def test_the_stamp_of_a_function_covers_what_it_calls(folder: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("function", "files"),
     [
-        (by_step_kernel.sweep, {"columns.py", "rows.py", "writer.py"}),  # a register's width is written by plain Python
+        # a register's width is written by plain Python
+        (by_step_kernel.sweep, {"columns.py", "rows.py", "scalar.py", "writer.py"}),
         (kernel_one.sweep, {"borrowed.py", "rows.py", "writer.py"}),
         (transitions.carry, {"step_jacobian_kernel.py", "gemm.py", "rows.py", "scalar.py", "writer.py"}),
     ],

@@ -25,6 +25,7 @@ logging.getLogger("spikertrl.compile").setLevel(logging.ERROR)  # how long compi
 TOGETHER = "laws checkpoint exactness transition kronecker estimators local routes many_users".split()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For xdist: a file a process, and files that compile the same loops one after the other in one process."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():

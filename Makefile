@@ -15,10 +15,10 @@ demo: $(VENV)/.run  ## watch an event-based GRU learn online (writes results/dem
 	@$(BIN)/spikertrl demo
 
 test: $(VENV)/.test  ## laws, golden numbers, doctests, the installed wheel
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bridges: $(VENV)/.test $(VENV)/.bridges  ## networks in JAX, PyTorch, scikit-learn, river, NeuroBench: every model; brings gigabytes
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "slow or not slow" tests/test_to_jax.py tests/test_torch_layer.py \
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow or not slow" tests/test_to_jax.py tests/test_torch_layer.py \
 	  tests/test_sklearn.py tests/test_callbacks.py tests/test_event_files.py tests/test_to_neurobench.py
 
 fuzz: $(VENV)/.test  ## random networks, damaged files, kills, threads; FUZZ=500 sets the attempts of each, FUZZ_SEED the first seed

@@ -209,15 +209,16 @@ def installation() -> dict[str, str]:
     import platform
 
     from .compile.cell import cache_folder
+    from .resources import cores
     from .threads import describe as threads
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     files = [path for path in cache_folder().rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     python = f"{platform.python_version()} ({platform.system()} {platform.machine()})"
     found = {"spikertrl": _installed("spikertrl"), "python": python}
     found |= {name: _installed(name) for name in ("numpy", "numba", "brian2")}
-    return found | {"cores": str(cores), "threads": threads(), "cache": f"{cache_folder()} ({len(files)} files, {size:.1f} MB)"}
+    kept = f"{cache_folder()} ({len(files)} files, {size:.1f} MB)"
+    return found | {"cores": str(cores()), "threads": threads(), "cache": kept}
 
 
 def _installed(name: str) -> str:

@@ -1,7 +1,8 @@
-"""How much memory learning will need, before any of it is taken; and a clear refusal where it is not there."""
+"""What the machine has: cores, and memory for learning, asked for before it is taken; clearly refused where it is not there."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,11 @@ class NotEnoughMemory(MemoryError):
     """What a learner asks for is more than the machine has free."""
 
 
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available() -> int:

@@ -7,7 +7,6 @@ the cache holds for this version of spikertrl and numba and for one kind of proc
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,6 +15,7 @@ import numpy as np
 
 from . import arguments
 from . import models as _models
+from .resources import cores
 
 LEARNERS = ("RTRL", "SnAp", "EProp", "RFLO", "KFRTRL", "OK", "UORO", "BPTT")
 
@@ -45,7 +45,7 @@ def warm(
     Raises
     ------
     ValueError
-        For an unknown model or learner.
+        For an unknown model or learner, or none.
 
     Examples
     --------
@@ -53,13 +53,16 @@ def warm(
     >>> [model for model, learner, seconds in warm(["egru"], ["BPTT"], workers=1)]
     ['egru']
     """
+    for what, names in (("models", models), ("learners", learners)):
+        if not names:
+            raise arguments.refuse("warm", what, names, "at least one name")
     for name in learners:
         arguments.choice("warm", "learners", name, LEARNERS)
     for model in models:
         _models.load(model)
     # the first model compiles all loops; the others need their own cells, and little else
     first, rest = [(models[0], name) for name in learners], [(model, learners[0]) for model in models[1:]]
-    most = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    most = cores() if workers is None else arguments.whole("warm", "workers", workers, 1)
     if most == 1:
         for model, name in [*first, *rest]:
             yield model, name, use(model, name, dtype)

@@ -268,7 +268,7 @@ def test_info(tmp_path, monkeypatch):
 def test_warm_compiles_and_refuses_what_it_does_not_know() -> None:
     done = call("warm", "egru", "--learners", "BPTT", "--workers", "1")
     assert done.exit_code == 0 and done.stdout.split()[:2] == ["egru", "BPTT"]
-    for wrong in (("warm", "egru", "--learners", "BPPT"), ("warm", "no_such_model")):
+    for wrong in (("warm", "egru", "--learners", "BPPT"), ("warm", "no_such_model"), ("warm", "egru", "--workers", "0")):
         refused = call(*wrong)
         assert refused.exit_code == 2 and "error: " in refused.stderr, refused.stdout
 

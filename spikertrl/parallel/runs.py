@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..resources import cores
 from ..threads import at_most
 
 Row = dict[str, Any]
@@ -112,7 +113,7 @@ def sweep(
     done = {i: row for i, run in enumerate(runs) if (row := _load(folder, run)) is not None}
     waiting = {i: run for i, run in enumerate(runs) if i not in done}
     result = Sweep(skipped=len(done), arguments=tuple(grid))
-    with _executor(executor, min(workers or max(1, _cores() // threads), max(1, len(waiting))), threads, folder) as pool:
+    with _executor(executor, min(workers or max(1, cores() // threads), max(1, len(waiting))), threads, folder) as pool:
         bar = tqdm(total=len(runs), initial=len(done), disable=not progress, unit="run", dynamic_ncols=True)
         with bar:
             for i, found in _results(pool, function, waiting, threads, workers):
@@ -205,7 +206,7 @@ def _jobs_at_a_time(pool: Any, workers: int | None) -> int | None:
     """submitit starts every job at once, on one machine too; others have a queue."""
     if not type(pool).__module__.startswith("submitit"):
         return None
-    return workers or (None if getattr(pool, "cluster", "") == "slurm" else _cores())
+    return workers or (None if getattr(pool, "cluster", "") == "slurm" else cores())
 
 
 def _result(job: Any) -> Row:
@@ -282,10 +283,6 @@ def _need(package: str, what: str, extra: str) -> None:
     if importlib.util.find_spec(package) is None:
         ways = f"install it with: pip install 'spikertrl[{extra}]', or use executor=\"serial\""
         raise ModuleNotFoundError(f"{what} needs the package {package!r}; {ways}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:

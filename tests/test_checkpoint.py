@@ -279,11 +279,26 @@ CHANGES = {
     "a count below zero": lambda c: memory_of(c)["v"].update(clock=-3),
     "history of text": lambda c: of(c, "rows", "x"),
     "a row of text": lambda c: of(c, "rows", {"@": "list", "v": ["x"]}),
+    "a row without activity": lambda c: of(c, "rows", rows_of({"step": 1, "loss": 0.5})),
+    "a loss of text": lambda c: of(c, "rows", rows_of({"step": 1, "loss": "x", "activity": 0.5})),
+    "a row too many": lambda c: of(c, "rows", rows_of(*[{"step": 1, "loss": 0.5, "activity": 0.5}] * 2)),
     "seconds of text": lambda c: of(c, "seconds", "x"),
     "no states": lambda c: of(c, "sim", {"@": "dict", "v": []}),
     "states as a list": lambda c: of(c, "sim", {"@": "list", "v": []}),
     "sums of others": lambda c: c.update(sums=[0] * len(c["sums"])),
 }
+
+
+SAID = {
+    "history of text": "its history is a str, no list of rows", "a row of text": "row 1 of its history is 'x'",
+    "a row without activity": r"row 1 of its history is \{'step': 1, 'loss': 0.5\}", "a loss of text": "row 1 of .*'loss': 'x'",
+    "a row too many": "row 2 of its history is", "seconds of text": "its seconds are 'x', no number",
+}  # fmt: skip
+
+
+def rows_of(*rows: dict) -> dict:
+    """A history as a file holds it."""
+    return {"@": "list", "v": [{"@": "dict", "v": [list(pair) for pair in row.items()]} for row in rows]}
 
 
 def of(content: dict, name: str, value) -> None:
@@ -299,7 +314,7 @@ def test_a_description_that_lies_is_said(name, written):
         np.savez(written, tree=np.array("{no json"), **arrays)
     else:
         rewrite(written, CHANGES[name])
-    with pytest.raises(CheckpointError, match=r"c\.npz"):
+    with pytest.raises(CheckpointError, match=rf"c\.npz.*{SAID.get(name, '')}"):
         run(network(), srl.SnAp(2), 3, written)
 
 
@@ -455,6 +470,19 @@ def test_containers_come_back_as_they_were(tmp_path):
 
 
 # -- nothing is lost ---------------------------------------------------------------------------------------------------
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    """What fsync is asked for: the whole file while it still has its partial name, then the folder."""
+    sync, seen = os.fsync, []
+
+    def look(handle):
+        seen.append((os.fstat(handle).st_size, (tmp_path / "c.npz").exists()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    path = checkpoint.save(tmp_path / "c.npz", {"a": np.arange(5.0)})
+    assert len(seen) == 2 and seen[0] == (path.stat().st_size, False) and seen[1][1]
+
+
 def test_a_disk_that_is_full_keeps_the_old_file_and_the_history(written, monkeypatch):
     before = written.read_bytes()
 

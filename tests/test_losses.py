@@ -126,8 +126,9 @@ def test_losses_compose():
     np.testing.assert_allclose(both.dz["a"], 2 * one.dz["a"])
     np.testing.assert_allclose(both.dz["b"], 0.5 * two.dz["b"])
     np.testing.assert_array_equal(one.dz["a"], a.signal(readouts, {}, 0, T).dz["a"])
-    with pytest.raises(TypeError):
-        a * b
+    for wrong in (lambda: a * b, lambda: a + 1.0, lambda: a + None):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            wrong()
 
 
 def test_activity_pulls_towards_its_target():

@@ -1,5 +1,6 @@
 """Memory is predicted before it is taken, and refused with a way out."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import spikertrl as srl
 from spikertrl.learners.engines.simd.rows import zeros_on_demand
-from spikertrl.resources import NotEnoughMemory, readable, smaller
+from spikertrl.resources import NotEnoughMemory, cores, enough_ranks, readable, smaller
 from spikertrl.simulation.run import simulator
 
 
@@ -171,3 +172,20 @@ def test_fewer_lanes_are_offered_where_one_would_fit():
     few = "keep at most {} of the connections (density=)"
     assert smaller(12, 6, 2) == [few.format("50.0%"), "batch 1"] and smaller(100, 35, 10) == [few.format("35.0%"), "batch 3"]
     assert smaller(12, 6, 1) == [few.format("50.0%")] and smaller(14, 6, 2) == [few.format("42.9%")]
+
+
+def test_ranks_that_are_enough():
+    """As few as hold the pieces, each of which stays whole; 0 where one is too large for any."""
+    few, one = np.array([6, 6, 6]), np.ones(3, int)
+    assert [enough_ranks(few, one, room) for room in (5, 6, 11, 12, 17, 18, 100)] == [0, 3, 3, 2, 2, 1, 1]
+    assert enough_ranks(np.array([4, 4, 4]), one, 6) == 3, "two ranks would hold 12 in all, but two pieces of 4 each do not fit"
+    assert enough_ranks(np.array([], int), np.array([], int), 6) == 0
+
+
+def test_cores_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, found in ((7, 7), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert cores() == found

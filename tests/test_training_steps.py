@@ -21,7 +21,7 @@ from spikertrl.optimizers import Optimizer
 from spikertrl.simulation.run import simulator
 from spikertrl.tasks.base import Sequence, Stream
 from spikertrl.training import session as sessions
-from spikertrl.training.fit import CheckpointError, Interrupted, TrainingDiverged, _count
+from spikertrl.training.fit import CheckpointError, Interrupted, TrainingDiverged, _count, _postfix
 from spikertrl.training.gradients import signal_of
 from spikertrl.training.history import History, early_stop
 
@@ -370,6 +370,9 @@ def test_a_bar_is_shown_unless_it_is_not_wanted_and_leaves_the_first_step_out_of
     assert (bar.n, bar.initial) == (1, 1)
     _count(bar, first=False)
     assert (bar.n, bar.initial) == (2, 1)
+    rows = [{"loss": float(k), "activity": 0.25} for k in range(1000)]
+    assert _postfix(History([rows[0] | {"valid_a": 0.5}, *rows[1:]])) == {"loss": "989.5", "active": "25%", "valid_a": "0.5"}
+    assert _postfix(History([rows[0] | {"valid_a": 0.5}, *rows])) == {"loss": "989.5", "active": "25%"}, "too long ago"
 
 
 # -- stop and divergence -------------------------------------------------------------------------------------------------

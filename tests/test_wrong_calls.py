@@ -92,6 +92,8 @@ KINDS = (  # argument, wrong values, what is said, calls
     ("regularizer", ("a", 3, losses.activity), "fit: regularizer", "fit"),
     ("stop", ("a", 3), "fit: stop", "fit"),
     ("callbacks", ([3], ["a"]), "fit: callbacks", "fit"),
+    ("callbacks", ([3], ["a"]), "(net, history)", "Online"),
+    ("metrics", ({"a": 3}, {"a": None}), "(z_t, y_t) -> number", "Online"),
     ("checkpoint", (3, True), "fit: checkpoint", "fit"),
     ("tau", (0, -1, "1", 1.5, True, NAN, [1]), "tau is", "gradient compare fit explain"),
     ("tau", (0, -1, *NO_NUMBER), "tau is", "memory"),

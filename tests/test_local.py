@@ -168,14 +168,18 @@ def test_lanes_together_are_the_sum_of_lanes_alone() -> None:
     x, dz = drive(2 * steps, lanes), np.random.default_rng(2).normal(size=(2 * steps, lanes, 1))
     assert shared_out(net.wiring, lane_groups(net.wiring, lanes)[0], 1)[1] > 1
 
-    def gradient(which: slice) -> np.ndarray:
+    def gradient(which: slice, **tuning: float) -> tuple[np.ndarray, int]:
         heard, signal = x[:, which], dz[:, which]
         machine, learner = simulator(net), srl.SnAp(1)
         run, state, total = machine.start(heard.shape[1]), learner.init(net, heard.shape[1]), np.zeros(net.wiring.n_parameters)
         for part in (slice(0, steps), slice(steps, 2 * steps)):
-            total += learner.update(state, machine.run(run, heard[part]), Signal(0.0, signal[part]))
-        return total
+            with override(**tuning):
+                total += learner.update(state, machine.run(run, heard[part]), Signal(0.0, signal[part]))
+        return total, int(state.counts[0])
 
-    together, alone = gradient(slice(None)), sum(gradient(slice(b, b + 1)) for b in range(lanes))
+    single = [slice(b, b + 1) for b in range(lanes)]
+    together, alone = gradient(slice(None))[0], sum(gradient(lane)[0] for lane in single)
+    work, each = gradient(slice(None), local_unit=np.inf)[1], [gradient(lane, local_unit=np.inf)[1] for lane in single]
+    assert work == sum(each) > 0, "multiply-adds to propagate, step by step, counted by two loops"
     assert np.abs(together).max() > ALIVE
     np.testing.assert_allclose(together, alone, rtol=0, atol=VALUES64 * np.abs(together).max())

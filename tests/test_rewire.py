@@ -166,14 +166,15 @@ def test_a_stream_goes_on_from_a_file(tmp_path: Path) -> None:
     assert pairs(again.net) == pairs(net) != pairs(network())
 
 
-def test_training_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
-    """With pieces, momentum and a stop in between: bit by bit the same, in a new network and in the same one."""
+@pytest.mark.parametrize("learner", [srl.RTRL(), srl.SnAp(2)], ids=repr)
+def test_training_goes_on_from_a_checkpoint(learner: Any, tmp_path: Path) -> None:
+    """With pieces, momentum and a stop in between: bit by bit the same; another mask gives the states of SnAp other shapes."""
 
     evolve = srl.rewire.sparse_evolution("h<-h", every=3, share=0.4)
 
     def train(net: srl.Network, steps: int, path: Path | None = None, rule: Any = evolve) -> srl.Network:
         task, adam = srl.tasks.delayed_xor(2, 1, seed=0), srl.optimizers.adam(0.02)
-        srl.fit(net, task, srl.RTRL(), adam, steps=steps, batch=2, tau=4, rewire=rule, checkpoint=path, progress=False)
+        srl.fit(net, task, learner, adam, steps=steps, batch=2, tau=4, rewire=rule, checkpoint=path, progress=False)
         return net
 
     def fresh() -> srl.Network:

@@ -73,6 +73,25 @@ def test_rows_of_several_states_delays_and_masks(tau: int | None) -> None:
     assert np.mean(expected != 0) > 0.5
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+@pytest.mark.parametrize("tau", [1, 4])
+def test_loops_of_their_own_count_the_same_work(tau: int, decay: float) -> None:
+    """Of the same rows: each kind of multiply-add, as far as the loops do the same."""
+    x, found = np.random.default_rng(0).normal(size=(STEPS, LANES, 3)), {}
+    for route in ("events", "dense rows", "rows", "general rows"):
+        net, learner = network(decay=decay), srl.RTRL(route=route)
+        start, state = simulator(net).start(LANES), learner.init(net, LANES)
+        for t in range(0, STEPS, tau):
+            tape = simulator(net).run(start, x[t : t + tau])
+            learner.update(state, tape, Signal(0.0, np.ones_like(tape.z)))
+        found[route] = state.counts.tolist()
+    events, dense, rows, general = found.values()
+    assert min(rows) > 0 and general == rows and dense[1:] == rows[1:], "dense rows advance units that nobody hears, too"
+    assert events[1] == rows[1] and events[0] >= rows[0]
+    if tau == 1:  # longer stretches are gone through unit by unit, and columns that wake on the way count from their begin
+        assert events[2] == rows[2] and (decay or events[3] == rows[3])
+
+
 @pytest.mark.parametrize(
     ("route", "tau", "options", "reason"),
     [

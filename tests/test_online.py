@@ -158,6 +158,18 @@ def test_every_label_is_learned_from_once() -> None:
     assert still.seen == 2
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_metrics_see_what_was_predicted_and_its_label(lanes: int) -> None:
+    seen = []
+    metrics = {"gap": lambda z, y: seen.append((z, y)) or np.abs(z - y).max()}
+    one = srl.Online(network(), srl.SnAp(1), Still(), srl.losses.squared_error, batch=lanes, metrics=metrics)
+    for t in range(2):
+        z, y = one.predict_one(X[t, :lanes]), np.full((lanes, 1) if lanes > 1 else 1, float(t))
+        loss = one.learn_one(y)
+        np.testing.assert_array_equal(seen[t][0], z)
+        assert seen[t][1] is y and one.history.rows[t] == {"step": t + 1, "loss": loss, "gap": np.abs(z - y).max()}
+
+
 # -- what comes in -------------------------------------------------------------------------------------------------------
 def two_outputs(batch: int, loss: Any = srl.losses.squared_error) -> srl.Online:
     net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6, theta=0.05).connect("x", "h")

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from .arguments import refuse
+from .loops import loop
 from .threads import in_parts
 
 MANY = 1 << 18  # parameters from which a second thread is used
@@ -277,7 +277,7 @@ class Adam(Optimizer):
                 whole[...] = part.reshape(whole.shape)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@loop(nogil=True, error_model="numpy")
 def _adam(theta, mean, square, grad, to_grad, to_square, of_square, eps, keep, rate):
     """One step in one pass over the arrays, in the order of operations that whole arrays would have."""
     for i in range(len(theta)):

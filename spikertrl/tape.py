@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numba import njit
 
+from .loops import loop
 from .network.wiring import Wiring
 
 LINEAR = ("A", "B", "P", "o", "q")
@@ -60,7 +60,7 @@ class Tape:
         return self._active
 
 
-@njit(cache=True)
+@loop()
 def _list_active(o, q, firsts, S, Q, start_o, start_q, size, count, units, slot):
     """``firsts``: the first unit of every population."""
     tau, B, N = slot.shape

@@ -7,7 +7,7 @@ MOST_PARAMETERS = 20
 
 ROOMS = (
     # what others build on
-    "arguments", "plugins", "derived", "html", "lazy", "optional", "resources", "fitted", "storage", "threads",
+    "arguments", "plugins", "derived", "html", "lazy", "loops", "optional", "resources", "fitted", "storage", "threads",
     # text
     "language", "surrogates", "model", "models",
     # -> compile

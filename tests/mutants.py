@@ -99,7 +99,9 @@ TESTS = {  # file of the package -> files of tests, or their ids; the doctests o
     "learners/engines/local/kernel_batch.py": "test_local test_estimators",
     "learners/engines/local/kernel_one.py": "test_local test_estimators",
 }
-NO_RESULT = ("njit", "cache", "overload", "intrinsic", "jit")  # decorators without which everything is as before, or slower
+NO_RESULT = ("loop", "inner", "cache", "overload", "intrinsic")  # decorators without which everything is as before, or slower
+COMPILED = "loops import "  # in every file with compiled loops
+LOOKS = {"borrowed": lambda array: array, "flat": lambda array: array.reshape(-1)}  # intrinsics: another look at an array
 
 
 # -- mutants -----------------------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ class Tree:
             os.chdir(self.folder)
             os.environ["SPIKERTRL_CACHE"] = str(self.folder / "cache")
             sys.path[:0] = [str(self.folder), str(self.folder / "tests")]
-            if "@njit" in (self.folder / "spikertrl" / watched).read_text():
+            if COMPILED in (self.folder / "spikertrl" / watched).read_text():
                 sys.meta_path.insert(0, Plain(self.folder / "spikertrl", watched))
             plugins = [Lines(self.folder / "spikertrl" / watched, lines)] if lines else []
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short"]
@@ -299,7 +301,7 @@ class Plain:
             self.names |= {self._name(path) for path in more}
             more = {path.relative_to(package) for path in package.glob("learners/engines/**/*.py")
                     if self._name(path.relative_to(package)) not in self.names
-                    and "@njit" in (text := path.read_text()) and any(stem in text for stem in stems)}  # fmt: skip
+                    and COMPILED in (text := path.read_text()) and any(stem in text for stem in stems)}  # fmt: skip
 
     def _name(self, path: Path) -> str:
         return ".".join((self.package.name, *path.with_suffix("").parts))
@@ -331,8 +333,8 @@ class Plain:
 
 def _callable(name: str, value: Any) -> Any:
     """What stands for code inside of compiled functions, as one of them."""
-    if name == "borrowed":
-        return lambda array: array
+    if name in LOOKS:
+        return LOOKS[name]
     names = ", ".join(list(inspect.signature(value._defn).parameters)[1:])
     return numba.njit(eval(f"lambda {names}: f({names})", {"f": value}))
 

@@ -38,14 +38,14 @@ def test_the_exponential_of_what_is_no_number_or_too_large():
 @pytest.mark.parametrize("name", ["egru", "gru", "lif", "alif"])
 def test_loops_over_units_become_vector_instructions(name):
     cell = compile_model(srl.models.load(name), "float32")
-    loop = numba.njit(error_model="numpy")(cell.linearise.py_func)
+    loop = numba.njit(error_model="numpy")(cell.linearise.py_func.__globals__["_linearise"].py_func)
     S, G, Q, n = len(cell.memory), len(cell.ports), len(cell.trainable), 32
     shapes = (2, len(cell.states), n), (2, G, n), (len(cell.phi), n), (max(cell.n_constants, 1), n)
     s, inputs, phi, k = (np.ones(shape, np.float32) for shape in shapes)
     made = [np.zeros((2, count, n), np.float32) for count in (S * S, S * G, S * Q, S, Q)]
     loop(s, inputs, phi, k, np.zeros_like(s), np.zeros((2, n), np.float32), *made)
     (text,) = loop.inspect_llvm().values()
-    for array in (*cell.linearise.py_func.__code__.co_varnames[:4], "_A"):
+    for array in (*loop.py_func.__code__.co_varnames[:4], "_A"):
         assert re.search(rf"noalias [^%]*%arg\.{array}\.4", text), array
     assert re.search(r"fmul <\d+ x float>", text)
 

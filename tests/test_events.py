@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spikertrl.simulation.events import EventQueue, deliver, list_units, push
+from spikertrl.simulation.events import EventQueue, deliver_step, list_units, push_step
 from tolerances import VALUES64
 
 CHANNELS, UNITS, LANES, HISTORY = 3, 4, 2, 3
@@ -28,7 +28,7 @@ def window(past: EventQueue, x: np.ndarray, y: np.ndarray, listed: np.ndarray = 
     queue.begin(past)
     queue.feed(x, listed)
     for t in range(len(y)):
-        push(y[t], HISTORY + t, CHANNELS, queue.values, queue.fired, queue.n_fired)
+        push_step(y[t], HISTORY + t, CHANNELS, queue.values, queue.fired, queue.n_fired)
     past.follow(queue)
     return queue
 
@@ -117,8 +117,8 @@ def test_delivery_is_a_sum_over_synapses(in_order: bool) -> None:
     currents = rng.normal(size=LANES * targets)
     before = currents.reshape(LANES, targets).copy()
     flat = (where[:0], theta[where]) if in_order else (where, theta)
-    deliver(HISTORY + row, queue.values, queue.fired, queue.n_fired, delays, pointer, place.astype(np.int32), stride, *flat,
-            currents)  # fmt: skip
+    window = HISTORY + row, queue.values, queue.fired, queue.n_fired
+    deliver_step(*window, delays, pointer, place.astype(np.int32), stride, *flat, currents)
     wanted = before + sum(course[start - delay] @ weights[k].T for k, delay in enumerate(delays))
     assert np.abs(wanted - before).max() > 0.1
     np.testing.assert_allclose(currents.reshape(LANES, targets), wanted, rtol=VALUES64, atol=VALUES64)

@@ -32,6 +32,8 @@ from numba import njit as _njit
 
 from spikertrl.compile.cell_math import apart as _apart
 from spikertrl.compile.cell_math import exp as _exp64
+from spikertrl.loops import inner as _inner
+from spikertrl.loops import loop as _loop
 from spikertrl.simulation.events import deliver as _deliver
 from spikertrl.simulation.events import push as _push
 
@@ -210,13 +212,13 @@ def many_steps(name: str, extra: str) -> str:
     """The loop over time of a network with one population: events are delivered, units advance, their events are listed."""
     each = "".join(f", {array}[_t]" for array in extra.split(", ")[1:])
     return (
-        f'\n\n@_njit(cache=True, error_model="numpy")\n'
+        f'\n\n@_loop(error_model="numpy")\n'
         f"def {name}_steps(_row, _first, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
-        f"    _s, _I, _phi, _k, _y{extra}):\n"
+        f"    _currents, _s, _I, _phi, _k, _y{extra}):\n"
         f"    for _t in _range(_I.shape[0]):\n"
         f"        _deliver(_row + _t, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
-        f"                 _I[_t].reshape(-1))\n"
-        f"        {name}(_s[_t], _I[_t], _phi, _k, _s[_t + 1], _y{each})\n"
+        f"                 _currents[_t])\n"
+        f"        _{name}(_s[_t], _I[_t], _phi, _k, _s[_t + 1], _y{each})\n"
         f"        _push(_y, _row + _t, _first, _values, _fired, _n_fired)\n"
     )
 
@@ -239,7 +241,7 @@ class _Body:
     def function(
         self, name: str, extra: str, early: list[tuple[str, sympy.Expr]], late: Sequence[tuple[str, sympy.Expr]] = ()
     ) -> str:
-        """One loop over lanes and units: new states, message, then what ``early`` and ``late`` ask for."""
+        """One loop over lanes and units: new states, message, what ``early`` and ``late`` ask for; and Python's way into it."""
         states = self.step.states
         rename = {real(n): real(f"_{n}{_AFTER}") for n in states}
         new = [(f"_new_{n}", e) for n, e in zip(states, self.step.advance, strict=True)]
@@ -259,8 +261,10 @@ class _Body:
         words = set(re.findall(r"\w+", text))
         inner = "\n".join(f"            {x}" for x in [x for x in loads if x.split(" ")[0] in words] + lines)
         return (
-            f'@_njit(cache=True, error_model="numpy")\ndef {name}(_s, _I, _phi, _k, _s_new, _y{extra}):\n'
-            f"    _apart()\n    for _b in _range(_s.shape[0]):\n        for _n in _range(_s.shape[2]):\n{inner}\n"
+            f'@_inner(error_model="numpy")\ndef _{name}(_s, _I, _phi, _k, _s_new, _y{extra}):\n'
+            f"    _apart()\n    for _b in _range(_s.shape[0]):\n        for _n in _range(_s.shape[2]):\n{inner}\n\n\n"
+            f"@_loop()\ndef {name}(_s, _I, _phi, _k, _s_new, _y{extra}):\n"
+            f"    _{name}(_s, _I, _phi, _k, _s_new, _y{extra})\n"
         )
 
     def constants(self) -> str:
@@ -269,7 +273,7 @@ class _Body:
         rows = [f"        _k[{j}, _n] = {self.printer.doprint(e)}" for j, e in enumerate(self.hoist.found)]
         body = "\n".join(loads + rows) if rows else "        pass"
         return (
-            '@_njit(cache=True, error_model="numpy")\ndef constants(_phi, dt, _k):\n'
+            '@_loop(error_model="numpy")\ndef constants(_phi, dt, _k):\n'
             f"    for _n in _range(_phi.shape[1]):\n{body}\n"
         )
 

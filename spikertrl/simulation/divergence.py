@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from ..loops import loop
 
 if TYPE_CHECKING:
     from ..network.wiring import Wiring
@@ -40,7 +41,7 @@ def finite(values: np.ndarray) -> bool:
     return _finite(values.reshape(-1))
 
 
-@njit(cache=True)
+@loop()
 def _finite(values):
     wrong = 0
     for i in range(values.size):

@@ -8,7 +8,8 @@ of sources that sent one, in increasing order, so that delivery is deterministic
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ..loops import inner, loop
 
 
 class EventQueue:
@@ -53,7 +54,7 @@ class EventQueue:
             _list_inputs(self.values, self.fired, self.n_fired, self.history, listed)
 
 
-@njit(cache=True)
+@loop()
 def _list_inputs(values, fired, n_fired, history, listed):
     for r in range(history, values.shape[0]):
         for b in range(values.shape[1]):
@@ -65,7 +66,7 @@ def _list_inputs(values, fired, n_fired, history, listed):
             n_fired[r, b] = n
 
 
-@njit(cache=True)
+@inner()
 def push(y, row, first, values, fired, n_fired):
     """Emit: store messages y (B, n) of the sources ``first``... at window row ``row`` and list those that are not silent."""
     for b in range(y.shape[0]):
@@ -79,7 +80,7 @@ def push(y, row, first, values, fired, n_fired):
         n_fired[row, b] = n
 
 
-@njit(cache=True)
+@inner()
 def deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents):
     """Deliver: add weight * y to the inputs of every target of every event due at window row ``row``.
 
@@ -100,7 +101,7 @@ def deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, 
                     currents[to] += weight * y
 
 
-@njit(cache=True)
+@loop()
 def list_units(values, fired, n_fired, history, first, n_channels):
     """Step, lane, unit and message of all events that units sent from step ``first`` of the piece on, in that order."""
     total = 0
@@ -119,3 +120,15 @@ def list_units(values, fired, n_fired, history, first, n_channels):
                     step[n], lane[n], unit[n], value[n] = r - history, b, source - n_channels, values[r, b, source]
                     n += 1
     return step, lane, unit, value
+
+
+@loop()
+def push_step(y, row, first, values, fired, n_fired):
+    """``push``, for Python."""
+    push(y, row, first, values, fired, n_fired)
+
+
+@loop()
+def deliver_step(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents):
+    """``deliver``, for Python."""
+    deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents)

@@ -37,7 +37,7 @@ from ..resources import require
 from ..tape import LINEAR, Tape
 from .delivery import by_event, event_table
 from .divergence import SimulationDiverged, diverged, finite
-from .events import EventQueue, deliver, push
+from .events import EventQueue, deliver_step, push_step
 from .state import SimState
 
 if TYPE_CHECKING:
@@ -221,10 +221,10 @@ class Simulator:
             for product in buffers.recurrent[t]:
                 product.add(theta)
             if len(self.events.where):
-                deliver(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
+                deliver_step(queue.history + t, queue.values, queue.fired, queue.n_fired, *synapses, buffers.currents[t])
             for cell, arguments, pushed in calls:
                 (cell.linearise if linearise else cell.advance)(*arguments)
-                push(*pushed)
+                push_step(*pushed)
 
     def _theta(self) -> np.ndarray:
         """The parameters, with the taps of delays that learn: the one place where a run reads them."""
@@ -354,7 +354,7 @@ class Buffers:
         tables, first = (simulator._phi[p.name], simulator._k[p.name]), simulator.wiring.n_channels + p.start
         if simulator.at_once:
             window = (queue.history, first, queue.values, queue.fired, queue.n_fired)
-            self.at_once = (p.cell, window, (s, views["I"], *tables, y, *jacobian))
+            self.at_once = (p.cell, window, (self.currents, s, views["I"], *tables, y, *jacobian))
             return
         for t in range(self.tau):
             arguments = (s[t], views["I"][t], *tables, s[t + 1], y, *(view[t] for view in jacobian))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...loops import loop
 from .blocks.columns import add_gradient
 from .simd.rows import FAST, sum_rows
 from .simd.scalar import add
 
 
-@njit(cache=True)
+@loop()
 def meet_rows(carry, message, sent, o, q, tables, rows, phi):
     """rows <- lambda = carry + o ybar at the step before the kept ones, where units have one state; phi += q ybar.
 
@@ -28,7 +28,7 @@ def meet_rows(carry, message, sent, o, q, tables, rows, phi):
                 )
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def read_rows(tasks, B, simd_width, blocks, influence, signal, gradient):
     """gradient += signal (B, N) times the rows of whole blocks, which stay as they are. Returns multiply-adds done."""
     first_M, reach_ptr, stride_of, run_ptr = blocks.first_M, blocks.reach_ptr, blocks.stride, blocks.run_ptr

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ...derived import derived
 from ...fitted import out_of_range
+from ...loops import loop
 from ...network.wiring import BIAS, Wiring
 from ...tape import LINEAR, Tape
 from ..base import Signal
@@ -166,7 +166,7 @@ def _biases(w: Wiring, directions: np.ndarray) -> np.ndarray:
     return found
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def _hear(step, heard, messages, directions, currents):
     """currents (B, ports, K) += what sources that fired bring through weights that move."""
     for b in range(len(currents)):
@@ -179,7 +179,7 @@ def _hear(step, heard, messages, directions, currents):
                         to[k] += value * move[k]
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def _arrive(now, first, synapses, messages, live, currents):
     """currents (B, ports, K) += what messages that moved bring through the weights."""
     D, B, N = live.shape

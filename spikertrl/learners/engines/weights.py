@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ...derived import derived
+from ...loops import loop
 from ...network.wiring import Wiring, synapse_ends
 from .simd.gemm import PANEL
 from .simd.scalar import copy
@@ -114,7 +114,7 @@ def _dense_places(w: Wiring) -> np.ndarray:
     return (pre[pair] * most + rank) * -(-w.n_units // PANEL) * PANEL + w.out_post[pair]
 
 
-@njit(cache=True)
+@loop()
 def copy_runs(runs, theta, W):
     """W[to : to + length] = theta[start : start + length] for all runs (3, X) of (to, start, length)."""
     for r in range(runs.shape[1]):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import loop
 from ..simd.rows import FAST
 from ..simd.scalar import add, copy
 
 
-@njit(cache=True, fastmath=FAST)
+@loop(fastmath=FAST)
 def inside(t, tables, linear, direct, ring, B, start_gamma, firsts, carry, phi, gamma):
     """Step t inside the units: carry <- A^T lambda, gamma <- B^T lambda, phi += P^T lambda + q ybar.
 
@@ -50,7 +50,7 @@ def inside(t, tables, linear, direct, ring, B, start_gamma, firsts, carry, phi, 
                         carry[at + r * n + x] += A[at_A + (s * S[i] + r) * n + x] * lam[s, x]
 
 
-@njit(cache=True, fastmath=FAST)
+@loop(fastmath=FAST)
 def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, firsts, carry, phi, gamma, links, ports, theta):
     """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``dense_links`` lists them.
 
@@ -73,7 +73,7 @@ def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, first
                 add(ring[(start + t - delay) % len(ring), b, source : source + wide], 1, sent[b])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@loop(nogil=True, fastmath=FAST)
 def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring, b0, b1):
     """ring[time - delay, b, source + pre] += sum over ports of weight gamma, in lanes b0 .. b1 - 1."""
     _, ports, posts = gamma.shape
@@ -90,7 +90,7 @@ def send_sparse(gamma, weight, indptr, indices, delay, source, time, ring, b0, b
                     ring[(time - delay[e]) % len(ring), b, source + indices[e]] += total
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@loop(nogil=True, fastmath=FAST)
 def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, into, j0, j1):
     """into[port, synapse] += sum over steps and lanes of gamma_post(t) y_pre(t - delay), sources j0 .. j1 - 1.
 
@@ -110,7 +110,7 @@ def weights_sparse(gamma, y, low, first, history, indptr, post, delay, place, in
                                 into[g, place[e]] += gamma[t, b, g, post[e]] * sent
 
 
-@njit(cache=True, fastmath=FAST)
+@loop(fastmath=FAST)
 def to_active(count, units, out_ptr, out_post, weight, ports, G, size, local, start_B, gamma, ybar):
     """ybar[t, b, j] += weights of j's synapses times gamma of their targets at t + 1, for gradient-active units j.
 

@@ -7,14 +7,14 @@ lane's rows begin in M. Run r has the place ``position[b, r]`` in every row, -1 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner
 from ..simd.rows import FAST, prefetch, sum_rows
 
 AHEAD = 3  # rows asked for in advance: they lie apart, and in an online step they come from main memory
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w):
     """Give every run of columns that comes alive in steps begins .. ends-1 its place; return the width then."""
     asleep = 0
@@ -29,14 +29,14 @@ def wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, 
     return w
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def locate_gains(gain, c0, c1, term, b, B):
     """Where the derivative that drives each column of a lane lies in a line of B (or P)."""
     for x in range(c0, c1):
         gain[x - c0] = term[x, 0] * B + term[x, 1] + b * term[x, 2]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P, messages,
                   history):  # fmt: skip
     """Immediate terms of a step, in the rows of each column's own unit, of one state. Returns multiply-adds done."""
@@ -53,7 +53,7 @@ def add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_ro
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def send_rows(sent, M, base, stride, wide, live, units, n, o, b, B, size, local, start_o, places, weights, ahead):
     """E_j = o_j M_j of the n ``units`` that are gradient-active, one behind the other, into ``sent``. Returns the rows read.
 
@@ -75,7 +75,7 @@ def send_rows(sent, M, base, stride, wide, live, units, n, o, b, B, size, local,
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def send_explicit(sent, stride, units, n, k0, k1, q, b, B, size, local, start_q, Q, col_ptr, col_port, run_of, placed, runs,
                   position):  # fmt: skip
     """``sent`` += q_j: what units of the block (k0 .. k1 - 1) send because of their own parameters; after ``send_rows``."""
@@ -88,7 +88,7 @@ def send_explicit(sent, stride, units, n, k0, k1, q, b, B, size, local, start_q,
                 sent[place + position[b, run] + placed[c] - runs[run]] += q[at_q]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, leaky):
     """Zeros in the registers that columns just alive have opened: in live rows of M, and in Z."""
     for r in range(rows):
@@ -98,7 +98,7 @@ def widen(M, base, stride, fresh, wide, rows, live, Z, z_base, leaky):
         Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def add_gradient(gradient, g, b, r0, r1, runs, theta, position):
     """Add the sums g of a lane's columns to the gradient, each at its place in theta."""
     for run in range(r0, r1):
@@ -108,7 +108,7 @@ def add_gradient(gradient, g, b, r0, r1, runs, theta, position):
 
 
 # -- leaky readouts: what they were told before the tape is read first, what the tape tells them is written last -------------
-@njit(cache=True)
+@inner()
 def heard_units(losses, outputs, units):
     """Which of the ``units`` the first so many leaky ``outputs`` hear."""
     heard = np.zeros(len(units), np.bool_)
@@ -118,7 +118,7 @@ def heard_units(losses, outputs, units):
     return heard
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def read_readouts(g, Z, at, stride, past, places, weights, wide):
     """g += ``past`` (outputs) times the readouts' rows from Z[at] on. Returns how many were read."""
     m = 0
@@ -130,7 +130,7 @@ def read_readouts(g, Z, at, stride, past, places, weights, wide):
     return m
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def write_readouts(Z, at, stride, losses, outputs, F, units, summed, places, weights, wide):
     """Rows of the first so many leaky ``outputs`` from Z[at] on <- their leak times the old ones + readout weights times F.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..simd.gemm import PANEL, panels_of_products
 from ..simd.rows import FAST
+from ..simd.views import flat
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@loop(nogil=True, fastmath=FAST)
 def couple(tape_B, synapses, history, sent, senders, tables, t0, B, into, row0, row1):
     """Entries sum_g B_isg(t) theta_ijg of all pairs whose source was gradient-active, of some lanes and steps.
 
@@ -25,7 +26,7 @@ def couple(tape_B, synapses, history, sent, senders, tables, t0, B, into, row0, 
         couple_lane(tape_B[t], row % B, B, synapses, history + t, sent, senders, first, tables, gain, end, into, row)
 
 
-@njit(cache=True, fastmath=FAST)
+@inner(fastmath=FAST)
 def couple_lane(line, b, B, synapses, now, sent, senders, first, tables, gain, end, into, row):
     """Row ``row`` of ``into``: what arrives at lane b in the step of ``sent[now]``; ``line`` is the tape's B of that step.
 
@@ -75,7 +76,7 @@ def couple_lane(line, b, B, synapses, now, sent, senders, first, tables, gain, e
     starts[row, N] = to
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@loop(nogil=True, fastmath=FAST)
 def couple_all(tape_B, weight, ports, history, sent, senders, tables, t0, B, coef, row0, row1):
     """``couple`` for dense networks of units with one state: every unit hears every sender, so that no entries are listed.
 
@@ -83,19 +84,20 @@ def couple_all(tape_B, weight, ports, history, sent, senders, tables, t0, B, coe
     for ``combine_panel``; rows row0 .. row1 - 1 are filled.
     """
     room, places = coef.shape[1], port_places(ports, weight.shape[2], tables, B, 0, B)
-    gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), coef.reshape(-1)
+    gain, into = np.zeros(weight.shape[1] * weight.shape[2], coef.dtype), flat(coef)
     for row in range(row0, row1):
         t, b = t0 + row // B, row % B
         n, units = sent[history + t - 1, b], senders[history + t - 1, b]
         couple_row(tape_B[t], places[b], weight, n, units, gain, into, row * room)
 
 
-@njit(cache=True)
+@inner()
 def port_places(ports, wide, tables, B, b0, b1):
     """(lanes b0 .. b1 - 1, ports * wide) where a line of the tape's B holds a unit's derivative by a port it has; or -1."""
     G, size, local, start_B = tables.G, tables.size, tables.local, tables.start_B
     N, most = ports.shape
-    places = np.full((b1 - b0, most * wide), -1, np.int32)
+    places = np.empty((b1 - b0, most * wide), np.int32)
+    places[:] = -1
     for b in range(b0, b1):
         for r in range(most):
             for i in range(N):
@@ -104,13 +106,13 @@ def port_places(ports, wide, tables, B, b0, b1):
     return places
 
 
-@njit(cache=True, fastmath=FAST, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def couple_row(line, places, weight, n, units, gain, into, at):
     """One lane and step of ``couple_all``, into[at ...]; ``line``: B of the step, ``gain`` (ports * padded units): for use."""
     _, most, wide = weight.shape
-    flat = weight.reshape(-1)
+    weights = flat(weight)
     for e in range(len(places)):
         value = line[max(places[e], 0)]
         gain[e] = value if places[e] >= 0 else 0
     for k in range(wide // PANEL):
-        panels_of_products(into, at + k * n * PANEL, gain, k * PANEL, flat, units, most * wide, k * PANEL, wide, most, n)
+        panels_of_products(into, at + k * n * PANEL, gain, k * PANEL, weights, units, most * wide, k * PANEL, wide, most, n)

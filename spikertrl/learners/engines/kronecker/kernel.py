@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..blocks.step_jacobian_kernel import couple_lane
 from ..simd.scalar import add, add_scaled, copy, multiply, ratio
+from ..simd.views import flat
 from .reduction import reduce_terms
 
 EXACT, SIGNED, OPTIMAL = 0, 1, 2  # how old and new terms are mixed: no noise, random signs (KF-RTRL), least variance (OK)
 
 
-@njit(cache=True)
+@inner()
 def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
     """Rows that may arrive: (delay, unit) of every source that was gradient-active then. Returns how many."""
     found = 0
@@ -31,7 +32,7 @@ def list_rows(sent, row, delays, b, list_delay, list_unit, slot):
     return found
 
 
-@njit(cache=True)
+@inner()
 def couple_dense(t, b, B, nl, list_delay, list_unit, sends, own, synapses, tables, linear, J):
     """J (R, nl) becomes what each listed row does to every state, times ``sends`` (N) where all rows of one delay arrive.
 
@@ -59,7 +60,7 @@ def couple_dense(t, b, B, nl, list_delay, list_unit, sends, own, synapses, table
             J[i, i] += tape_A[t, start_A[i] * B + b * size[i] + local[i]]
 
 
-@njit(cache=True)
+@inner()
 def sent_by_states(t, b, B, tables, o, sends):
     """``sends`` (N) becomes dO/ds of units with one state."""
     size, local, start_o = tables.size, tables.local, tables.start_o
@@ -67,7 +68,7 @@ def sent_by_states(t, b, B, tables, o, sends):
         sends[j] = o[t, start_o[j] * B + b * size[j] + local[j]]
 
 
-@njit(cache=True)
+@inner()
 def gather_rows(b, B, nl, list_unit, tables, o, q, A, columns, slot, E):
     """E (nl, n) becomes the listed units' messages of the step before, from their states' rows A (R, n)."""
     S, Q, size, local = tables.S, tables.Q, tables.size, tables.local
@@ -86,7 +87,7 @@ def gather_rows(b, B, nl, list_unit, tables, o, q, A, columns, slot, E):
                 E[slot[0, j], c] += q[start_q[j] * B + (b * Q[j] + port[c]) * size[j] + local[j]]
 
 
-@njit(cache=True)
+@inner()
 def add_own(t, b, B, tables, tape_A, A, T):
     """T += own(t) A, the units' own path; returns multiply-adds."""
     S, size, local, start_A, first_state = tables.S, tables.size, tables.local, tables.start_A, tables.first_state
@@ -102,7 +103,7 @@ def add_own(t, b, B, tables, tape_A, A, T):
     return done
 
 
-@njit(cache=True)
+@inner()
 def immediate(t, b, B, columns, tables, linear, gains, places):
     """D, one column at a time: its entries ``gains`` at flat ``places`` of an (R, n) matrix. Returns how many, and |D|^2."""
     unit, port, S, size = columns.unit, columns.port, tables.S, tables.size
@@ -120,7 +121,7 @@ def immediate(t, b, B, columns, tables, linear, gains, places):
     return found, total
 
 
-@njit(cache=True)
+@inner()
 def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, keep, E, Z, out, ej):
     """Send: ``out`` = dL/dy e + dL/dz Z for this step; rows in flight and the leaky readouts' rows. Returns multiply-adds.
 
@@ -163,7 +164,7 @@ def emit(b, B, tables, o, q, sent_now, A, columns, direct, dz, signals, flying, 
     return done
 
 
-@njit(cache=True)
+@inner()
 def _rescale(row, b, sent, D, now, factor, k, E, Z):
     """Rows of sample k in flight and of the leaky readouts are rescaled as A is."""
     for z in range(len(Z)):
@@ -175,7 +176,7 @@ def _rescale(row, b, sent, D, now, factor, k, E, Z):
                 multiply(E[place, k, j], factor, E[place, k, j])
 
 
-@njit(cache=True)
+@inner()
 def _mix_terms(row, b, sent, D, now, factors, E, Z, hold):
     """Rows in flight and of the leaky readouts take part in the mix: term k becomes sum_i factors[k, i] times term i."""
     for z in range(Z.shape[1]):
@@ -186,7 +187,7 @@ def _mix_terms(row, b, sent, D, now, factors, E, Z, hold):
                 _mix_rows(factors, E[(now - d) % D, :, j], hold)
 
 
-@njit(cache=True)
+@inner()
 def _mix_rows(factors, rows, hold):
     for c in range(rows.shape[1]):
         for i in range(len(rows)):
@@ -198,7 +199,7 @@ def _mix_rows(factors, rows, hold):
             rows[k, c] = total
 
 
-@njit(cache=True)
+@inner()
 def _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, o, q, columns, old, E, rows):
     """``rows`` (nl, n) become those that arrive at term k: out of flight, or made from the states' rows ``old`` (R, n)."""
     if D == 1:
@@ -208,7 +209,7 @@ def _arriving(k, b, B, nl, D, now, delays, list_delay, list_unit, slot, tables, 
             copy(rows[e], E[(now - delays[list_delay[e]]) % D, k, list_unit[e]])
 
 
-@njit(cache=True)
+@inner()
 def _multiply_rows(dense, J, listed, tables, rows, into):
     """``into`` (R, n) = J rows, by BLAS or row by row; returns multiply-adds."""
     S, first_state, done, n = tables.S, tables.first_state, 0, rows.shape[1]
@@ -226,7 +227,7 @@ def _multiply_rows(dense, J, listed, tables, rows, into):
     return done
 
 
-@njit(cache=True)
+@inner()
 def _mix_signs(signs, K, k, size_u, size_T, size_D, size_x, scale):
     """Factors of A and D in the new A, of u and x in the new u."""
     p1, p2 = ratio(size_T, size_u), ratio(size_D, size_x)
@@ -234,7 +235,7 @@ def _mix_signs(signs, K, k, size_u, size_T, size_D, size_x, scale):
     scale[0], scale[1], scale[2], scale[3] = c1 / p1, c2 / p2, c1 * p1, c2 * p2
 
 
-@njit(cache=True)
+@inner()
 def _squares(vector):
     total = 0.0
     for e in range(len(vector)):
@@ -242,7 +243,7 @@ def _squares(vector):
     return total
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tables, linear, sending, columns, signals, terms,
             work, U, rows, counts):  # fmt: skip
     """One group through the steps of a tape, in lanes worker, worker + workers, ...
@@ -309,7 +310,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
                 else:
                     u[b, k, 0] = 1
                     counts[1] += nd
-                new = A[b, k].reshape(-1)
+                new = flat(A[b, k])
                 multiply(new, scale[0], into)
                 for e in range(nd):
                     new[places[e]] += scale[1] * gains[e]
@@ -317,7 +318,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
                 reduce_terms(u[b], x[b, t], T, gains[:nd], places[:nd], signs[b, t], factors, last, eps)
                 np.dot(factors, T, A[b].reshape(K, R * n))
                 for k in range(K):
-                    new = A[b, k].reshape(-1)
+                    new = flat(A[b, k])
                     for e in range(nd):
                         new[places[e]] += last[k] * gains[e]
                 _mix_terms(row, b, sent, D, now, factors, E[b], Z[b], hold)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..simd.scalar import ratio
 
 
-@njit(cache=True)
+@loop()
 def arrive(delay, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, e, arrived):
     """arrived (G, N, X) += what messages e (N, X) bring over the synapses of one delay, one by one (sparse masks)."""
     for i in range(len(pair_ptr) - 1):
@@ -21,7 +21,7 @@ def arrive(delay, which, weight, pair_ptr, pair_pre, pair_syn, syn_port, e, arri
                         arrived[syn_port[c], i, k] += weight[c] * e[pair_pre[p], k]
 
 
-@njit(cache=True)
+@inner()
 def own_and_arrived(t, b, B, tables, linear, old, arrived, new):
     """new (R, K) = own(t) old + B(t) arrived (G, N, K)."""
     S, G, size, local = tables.S, tables.G, tables.size, tables.local
@@ -42,7 +42,7 @@ def own_and_arrived(t, b, B, tables, linear, old, arrived, new):
                     to[k] += gain * arrived[g, i, k]
 
 
-@njit(cache=True)
+@inner()
 def pulled(t, b, B, k, groups, tables, linear, nu, mu, columns):
     """columns = nu^T dF/dI of every column (or nu^T dF/dphi + mu dO/dphi) of all groups."""
     first_n, phi, unit, port = groups.first_n, groups.phi, groups.unit, groups.port
@@ -63,7 +63,7 @@ def pulled(t, b, B, k, groups, tables, linear, nu, mu, columns):
             columns[c] = total
 
 
-@njit(cache=True)
+@inner()
 def outer_norm(groups, x, columns):
     """|x (x) columns| over the entries that exist."""
     first_m, first_n, first_P, full, mask = groups.first_m, groups.first_n, groups.first_P, groups.full, groups.mask
@@ -81,7 +81,7 @@ def outer_norm(groups, x, columns):
     return math.sqrt(total)
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def mix_row(side, keep, new, x, mask, signal, gradient):
     """side = keep * side + new * x (* mask); gradient += signal * side, unless empty (then mask is, too). Returns |side|^2."""
     total = side[0] * 0
@@ -105,7 +105,7 @@ def mix_row(side, keep, new, x, mask, signal, gradient):
     return total
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def step(worker, workers, t, clock, tables, linear, groups, signals, arrived, factors, given, gradient):
     """One step of lanes worker, worker + workers, ...
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from ....loops import inner, loop
 
 TINY = 64  # roundings (of the dtype) below which a direction or a singular value counts as zero
 
 
-@njit(cache=True)
+@inner()
 def coordinates(gram, eps):
     """Upper triangular R with R^T R = gram (unit diagonal, or a zero row); directions lost in rounding become zero."""
     n = len(gram)
@@ -36,7 +37,7 @@ def coordinates(gram, eps):
     return R
 
 
-@njit(cache=True)
+@loop()
 def mixing(d, signs):
     """F (K, K + 1) with mean F^T F = diag(d) over the signs; ``d`` descending, K + 1 values."""
     r = len(d) - 1
@@ -63,7 +64,7 @@ def mixing(d, signs):
     return F
 
 
-@njit(cache=True)
+@inner()
 def gram_matrices(u, x, T, gains, places):
     """Inner products of the K + 1 vectors and of the K + 1 matrices, and their norms; scaled to norm 1."""
     r = len(u)
@@ -90,7 +91,7 @@ def gram_matrices(u, x, T, gains, places):
     return V, M, n, m
 
 
-@njit(cache=True)
+@inner()
 def reduce_terms(u, x, T, gains, places, signs, factors, last, eps):
     """K terms u_k (x) T_k and x (x) D become K: u is replaced; new A_k = sum_i factors[k, i] T_i + last[k] D.
 

@@ -7,15 +7,16 @@ some steps is laid out once, then every column runs through these steps with its
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..simd.columns import MOST_READERS, advance_1, advance_2
 from ..simd.rows import FAST
+from ..simd.views import flat
 
 STEPS = 32  # whose coefficients are laid out at a time: they stay in the first-level cache
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def side_by_side(messages, B, found, begin, end):
     """messages (rows, B, sources) -> found (groups, rows, sources + 1, width): lanes together, ones behind the last source.
 
@@ -31,7 +32,7 @@ def side_by_side(messages, B, found, begin, end):
                     found[group, row, j, v] = messages[row, b, j] if b < B else 0
 
 
-@njit(cache=True)
+@inner()
 def _lay(lines, to, step, tape, at, row, apart, steps, lanes):
     """One coefficient, step by step: that of lane v at step t lies at ``at + t * row + v * apart`` of the tape."""
     for t in range(steps):
@@ -39,7 +40,7 @@ def _lay(lines, to, step, tape, at, row, apart, steps, lanes):
             lines[to + t * step + v] = tape[at + t * row + v * apart]
 
 
-@njit(cache=True)
+@inner()
 def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, first, factor_row, factor_apart):
     """As ``_lay``, times a factor of its own for every step and lane."""
     for t in range(steps):
@@ -47,7 +48,7 @@ def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, fi
             lines[to + t * step + v] = tape[at + t * row + v * apart] * factor[first + t * factor_row + v * factor_apart]
 
 
-@njit(cache=True)
+@inner()
 def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal_row, signal_apart, powers, tau,
                  leaky):  # fmt: skip
     """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart.
@@ -60,7 +61,7 @@ def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, d
             _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, d * tau, 1, 0)
 
 
-@njit(cache=True)
+@inner()
 def _lay_dynamics(lines, step, width, lanes, steps, S, G, Q, n, here, rows, tape_A, tape_B, tape_P, alone):
     """Lay out, step by step, a register for each of: A (S x S), and a drive per port and per trainable parameter (S each).
 
@@ -80,7 +81,7 @@ def _lay_dynamics(lines, step, width, lanes, steps, S, G, Q, n, here, rows, tape
             _lay(lines, to, step, tape_P, here[2] + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
 
 
-@njit(cache=True)
+@inner()
 def _lay_outputs(lines, step, width, lanes, steps, S, Q, n, here, rows, first, tape_o, tape_q, direct, signal_row, units,
                  powers, tau, leaky):  # fmt: skip
     """Likewise, from register ``first`` on, a reader of each state, and of each trainable parameter directly.
@@ -96,7 +97,7 @@ def _lay_outputs(lines, step, width, lanes, steps, S, Q, n, here, rows, first, t
                      direct, signal_row, units, powers, tau, leaky)  # fmt: skip
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_loops(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B, tape_o, tape_q, last_o, last_q, loop_theta,
                  loop_port, weight):  # fmt: skip
     """``lines`` += what a unit's message of the step before does through synapses onto itself. Returns multiply-adds done."""
@@ -120,7 +121,7 @@ def _add_loops(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B,
     return done
 
 
-@njit(cache=True)
+@inner()
 def _count(lines, step, width, steps, S, G, Q, readers, columns, counts):
     """Count multiply-adds: of every column with each coefficient that is not zero. ``columns``: how many have each drive."""
     everything, after = columns.sum(), S * S + (G + Q) * S
@@ -139,7 +140,7 @@ def _count(lines, step, width, steps, S, G, Q, readers, columns, counts):
             counts[3] += used * columns[G + (i - after - readers * S) % Q]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _advance_any(S, M, at, apart, lines, step, drive, read, Y, message, message_step, steps, readers, F, into, F_apart, count,
                  sums, width, new):  # fmt: skip
     """As ``lane_vectors.advance_S`` for any number of states and readers, through memory."""
@@ -163,7 +164,7 @@ def _advance_any(S, M, at, apart, lines, step, drive, read, Y, message, message_
                         F[to + v] += lines[line + v] * new[s * width + v]
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, first_row, sources, places, M, F, signals, gradient,
           counts):  # fmt: skip
     """Advance the rows over a tape, write the columns' ``gradient`` (group chunks * parameters), count multiply-adds.
@@ -186,9 +187,9 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
     tau, parameters, groups = len(tape_A), len(weight), -(-B // width)
     rows, at_decay = len(Y) // (groups * sources * width), groups * first_C[-1] * width
     flat_A, flat_B, flat_P, flat_o, flat_q = (
-        tape_A.reshape(-1), tape_B.reshape(-1), tape_P.reshape(-1), tape_o.reshape(-1), tape_q.reshape(-1),
+        flat(tape_A), flat(tape_B), flat(tape_P), flat(tape_o), flat(tape_q),
     )  # fmt: skip
-    flat_direct, flat_powers = direct.reshape(-1), powers.reshape(-1)
+    flat_direct, flat_powers = flat(direct), flat(powers)
     apart = np.array([tape_A.shape[1], tape_B.shape[1], tape_P.shape[1], tape_o.shape[1], tape_q.shape[1]])
     for task in range(len(tasks)):
         lines = np.empty(STEPS * coefficients * width, M.dtype)

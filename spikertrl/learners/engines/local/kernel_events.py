@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from ..simd.borrowed import borrowed
+from ....loops import inner, loop
 from ..simd.rows import FAST
+from ..simd.views import borrowed
 
 UNITS = 64  # of one population whose row vectors are worked out side by side
 
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
     room: np.ndarray  # S
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def count_events(messages, counts):
     """counts[b, source] = steps at which its message is not zero. ``messages`` (steps, B, sources)."""
     counts[:] = 0
@@ -50,7 +50,7 @@ def count_events(messages, counts):
                 mine[j] += row[j] != 0
 
 
-@njit(nogil=True, cache=True)
+@loop(nogil=True)
 def list_events(messages, starts, when, value):
     """Fill ``when`` and ``value``, see ``Events``."""
     free = starts.copy()
@@ -63,28 +63,28 @@ def list_events(messages, starts, when, value):
                     mine[j] += 1
 
 
-@njit(fastmath=FAST, cache=True, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def _add(into, at, left, i, right, j, n):
     """into += left * right, n elements from the given places on."""
     for u in range(n):
         into[at + u] += left[i + u] * right[j + u]
 
 
-@njit(fastmath=FAST, cache=True, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def _product(into, at, left, i, right, j, n):
     """into = left * right."""
     for u in range(n):
         into[at + u] = left[i + u] * right[j + u]
 
 
-@njit(fastmath=FAST, cache=True, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def _add_scaled(into, at, factor, right, j, n):
     """into += factor * right."""
     for u in range(n):
         into[at + u] += factor * right[j + u]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _hear_itself(k0, n, first_B, size, S, G, Q, questions, B_t, q, first_q, loops, answers):
     """``jump`` of step t, and what the units' parameters did to the messages ``q`` of the step before."""
     rows, own, jump, room = borrowed(answers.rows), borrowed(answers.own), borrowed(answers.jump), borrowed(answers.room)
@@ -101,7 +101,7 @@ def _hear_itself(k0, n, first_B, size, S, G, Q, questions, B_t, q, first_q, loop
                 _add(own, (p * questions + r) * UNITS, room, 0, q, first_q + p * size, n)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _go_back(k0, n, b, B, alone, tables, linear, last_o, last_q, loops, signals, answers):
     """Answers of units k0 .. k0 + n - 1, from the last step to the first; in the end ``rows`` are for M before the tape."""
     S, G, Q, size, local = tables.S[k0], tables.G[k0], tables.Q[k0], tables.size[k0], tables.local[k0]
@@ -162,7 +162,7 @@ def _go_back(k0, n, b, B, alone, tables, linear, last_o, last_q, loops, signals,
                 rows[r * wide + x] = room[x]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _answer_two(u, c0, c1, base, b, width, tau, history, places, events, answers, M, gradient):
     """``_answer`` for a unit of one state where no readout leaks. Returns how many events met a column."""
     source, delay, port, explicit, theta = places.source, places.delay, places.port, places.explicit, places.theta
@@ -189,7 +189,7 @@ def _answer_two(u, c0, c1, base, b, width, tau, history, places, events, answers
     return met
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _answer(u, k, S, base, b, width, tau, history, places, events, answers, signals, M, F, apart, sums, gradient):
     """What the columns of unit k, the u-th here, add to the gradient; their M and F at the end. Returns events met."""
     source, delay, port, explicit, theta = places.source, places.delay, places.port, places.explicit, places.theta
@@ -226,7 +226,7 @@ def _answer(u, k, S, base, b, width, tau, history, places, events, answers, sign
     return met
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, events, history, places, M, F, signals, gradient,
           counts):  # fmt: skip
     """Advance the rows over a tape, write the columns' ``gradient`` (parameters), count multiply-adds.

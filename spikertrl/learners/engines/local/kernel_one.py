@@ -7,13 +7,13 @@ but what they hear, so that a unit's rows stay in the cache over the whole tape.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from ..simd.borrowed import borrowed
+from ....loops import inner, loop
 from ..simd.rows import FAST
+from ..simd.views import borrowed
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _blend(target, at, scale, source, start, gain, n):
     """target[at + i] = scale * target[at + i] + gain * source[start + i] for i < n; what a zero multiplies is not read."""
     into, out = target[at : at + n], source[start : start + n]
@@ -35,7 +35,7 @@ def _blend(target, at, scale, source, start, gain, n):
             into[i] = scale * into[i] + gain * out[i]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _blend_and_read(M, at, scale, source, start, gain, gradient, to, error, begun, n):
     """``_blend`` a row, and in the same pass gradient[to + i] = begun * gradient[to + i] + error * (new row)[i]."""
     row, y, out = M[at : at + n], source[start : start + n], gradient[to : to + n]
@@ -63,7 +63,7 @@ def _blend_and_read(M, at, scale, source, start, gain, gradient, to, error, begu
             out[i] += error * new
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_immediate(target, start, states, scale, at_B, n, inputs, synapses, runs, offset, port, explicit, base, messages, x,
                    line_B, at_P, Q, line_P):  # fmt: skip
     """Immediate terms: target row s = scale * target row s + dF_s/dI y (or dF_s/dphi). Returns multiply-adds done.
@@ -95,7 +95,7 @@ def _add_immediate(target, start, states, scale, at_B, n, inputs, synapses, runs
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _spread(gradient, runs, theta, synapses, source, start, gain, scale):
     """Gradient = scale * gradient + gain * (a unit's row), at the places of its parameters: run by run, then the others."""
     for r in range(len(runs)):
@@ -104,7 +104,7 @@ def _spread(gradient, runs, theta, synapses, source, start, gain, scale):
         _blend(gradient, theta[c], scale, source, start + c, gain, 1)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _age(F, at, apart, kept, leaky, w, zero):
     """Multiply a unit's part of F by the decays. Returns multiply-adds done."""
     done = 0
@@ -115,7 +115,7 @@ def _age(F, at, apart, kept, leaky, w, zero):
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _read(signal, gradient, runs, theta, synapses, source, start, factor, one, begun, F, at_F, apart, aged, kept, leaky, powers,
           t):  # fmt: skip
     """Add the message's row, factor * source, to the gradient (anew if ``begun`` is 0) and to F. Returns multiply-adds done."""
@@ -130,7 +130,7 @@ def _read(signal, gradient, runs, theta, synapses, source, start, factor, one, b
     return done
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep(tasks, tables, linear, last_o, last_q, alone, loops, messages, begin, room, places, M, F, signals, gradient, counts):
     """Advance the rows over a tape, write the columns' ``gradient`` (parameters), count multiply-adds.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..simd.gemm import PANEL
 from ..simd.rows import FAST
 from ..simd.scalar import add
+from ..simd.views import flat
 
 SMALL = 32  # seeds up to which a call of BLAS costs more than the product itself
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _arrive(G, X, lane, k, n, starts, row, slot, coef, first, all_to_all, table):
     """G (n senders, seeds) = transposed step Jacobian times X[lane, k] (units, seeds). Returns entries used."""
     N, seeds = X.shape[2], X.shape[3]
@@ -36,7 +37,7 @@ def _arrive(G, X, lane, k, n, starts, row, slot, coef, first, all_to_all, table)
     return n * N if all_to_all else starts[row, N] - starts[row, 0]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _go_back_lane(b, lane, t0, t1, B, tables, linear, active, before, jacobian, coef, room, losses, X, Y):
     """``go_back`` in one lane, with the values of the step Jacobian flat. Returns multiply-adds done."""
     Q, size, local = tables.Q, tables.size, tables.local
@@ -86,7 +87,7 @@ def _go_back_lane(b, lane, t0, t1, B, tables, linear, active, before, jacobian, 
     return macs
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def go_back(lane0, begin, end, t0, t1, B, tables, linear, active, before, jacobian, losses, X, Y):
     """X[lane, t - t0, i, s]: derivative of seed s by state i after step t - 1 (X[:, 0]: before the tape); Y[lane, i, k, s]: by
     parameter k of unit i through its messages.
@@ -94,7 +95,7 @@ def go_back(lane0, begin, end, t0, t1, B, tables, linear, active, before, jacobi
     Seeds: the N states after the tape, the tape's losses, the leaky readouts' sums. Lanes ``begin`` to ``end`` - 1; X begins
     with ``lane0``. Changes X and Y; returns multiply-adds done.
     """
-    flat, room, done = jacobian.coef.reshape(-1), jacobian.coef.size // max(1, B * (t1 - t0)), 0
+    entries, room, done = flat(jacobian.coef), jacobian.coef.size // max(1, B * (t1 - t0)), 0
     for b in range(begin, end):
-        done += _go_back_lane(b, b - lane0, t0, t1, B, tables, linear, active, before, jacobian, flat, room, losses, X, Y)
+        done += _go_back_lane(b, b - lane0, t0, t1, B, tables, linear, active, before, jacobian, entries, room, losses, X, Y)
     return done

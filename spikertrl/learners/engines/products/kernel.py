@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..blocks.columns import add_gradient, locate_gains, wake
 from ..simd.gemm import PANEL, combine_panel
 from ..simd.rows import FAST
@@ -12,7 +12,7 @@ from ..simd.rows import FAST
 TILE = 96  # columns of a block that are made at a time
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _by_unit(c0, c1, k0, k1, order, col_unit):
     """Sorted places c0 .. c1-1 by their units: those of unit k0 + u at mine[first[u]:first[u + 1]]."""
     first, mine = np.zeros(k1 - k0 + 1, np.int64), np.empty(c1 - c0, np.int64)
@@ -28,19 +28,19 @@ def _by_unit(c0, c1, k0, k1, order, col_unit):
     return first, mine
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _multiply(target, at, stride, rows, scales, source, base, apart, weights, first, n, width):
     """``combine_panel`` as a call."""
     combine_panel(target, at, stride, rows, scales, source, base, apart, weights, first, n, width)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _clear(array, first, n):
     for e in range(first, first + n):
         array[e] = 0
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _as_panels(weights, X, lane, begin, end, unit, units):
     """weights <- X[lane, begin:end, unit : unit + units] (entries, seeds) as ``combine_panel`` reads them, a row a seed."""
     n = (end - begin) * units
@@ -53,7 +53,7 @@ def _as_panels(weights, X, lane, begin, end, unit, units):
                 a += 1
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _list_terms(terms, apart, places, to, n, blocks, gain, c0, t0, t1, b, linear, messages, history):
     """terms[(t - t0) * apart + to[c]] <- immediate term of the column at sorted place places[c] in step t; else zero."""
     order, run_of, run_source, run_delay = blocks.order, blocks.run_of, blocks.run_source, blocks.run_delay
@@ -71,19 +71,19 @@ def _list_terms(terms, apart, places, to, n, blocks, gain, c0, t0, t1, b, linear
             terms[(t - t0) * apart + to[c]] = value * (tape_P[t, at] if source == -2 else tape_B[t, at])
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _copy(target, at, source, first, n):
     for e in range(n):
         target[at + e] = source[first + e]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_at(target, at, places, n, source, first):
     for e in range(n):
         target[at + places[e]] += source[first + e]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
     """Zeros where a row or a column is not alive; all rows are alive now. Returns whether one was before."""
     before = False
@@ -96,7 +96,7 @@ def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
     return before
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, before, terms, back, steps, alone, tile):
     """Tiles of columns, of all rows at once: the states' are written back, the losses' are g, the readouts' go to Z.
 
@@ -123,7 +123,7 @@ def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, b
                 Z[z + e] = kept[r] * Z[z + e] + tile[new + e]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_terms(M, base, stride, N, g, Z, z_base, L, places, n, sums, apart):
     """Sums (seeds, apart) of a unit's immediate terms to the rows, at its n columns."""
     for i in range(N):
@@ -133,7 +133,7 @@ def _add_terms(M, base, stride, N, g, Z, z_base, L, places, n, sums, apart):
         _add_at(Z, z_base + r * stride, places, n, sums, (N + 1 + r) * apart)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _sweep_lane(gr, b, lane, X, Y, t0, t1, B, simd_width, linear, blocks, first, mine, gain, influence, messages, history,
                 losses, g):  # fmt: skip
     """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms.
@@ -191,7 +191,7 @@ def _sweep_lane(gr, b, lane, X, Y, t0, t1, B, simd_width, linear, blocks, first,
     return seeds * N * w if alive else 0, immediate
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep_product(tasks, begin, apart, lane0, t0, t1, B, simd_width, linear, blocks, influence, messages, history, losses,
                   gradient, counts, X, Y):  # fmt: skip
     """Whole blocks over all steps of a tape: M <- X(before)^T M + sum over steps of X(t)^T immediate terms(t).

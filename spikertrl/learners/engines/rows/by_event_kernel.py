@@ -8,8 +8,8 @@ block's own units, are advanced at every step. For units with one state that is 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import loop
 from ..blocks.columns import (
     AHEAD,
     add_gradient,
@@ -24,9 +24,10 @@ from ..blocks.columns import (
     write_readouts,
 )
 from ..simd.rows import FAST, prefetch, send_sum, sum_rows, sum_slots
+from ..simd.views import flat
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, plan, jacobian,
                  losses, gradient, counts, last):  # fmt: skip
     """As ``dense_kernel.sweep_whole``, by events. ``plan``: ``EventPlan``; ``jacobian``: ``StepJacobian`` by steps, for own
@@ -59,7 +60,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
     N, L, K, t0 = len(size), len(losses.leaky), len(sent_power), cuts[0]
     written = 0 if last else L  # leaky outputs whose rows are written
     steps = cuts[-1] - cuts[0]
-    flat_coef, flat_power = coef.reshape(-1), sent_power.reshape(-1)
+    flat_coef, flat_power = flat(coef), flat(sent_power)
     every = np.arange(N)
     for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]

@@ -15,14 +15,15 @@ own (``dense_kernel``, ``by_event_kernel``).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..blocks.columns import add_gradient, add_immediate, heard_units, locate_gains, read_readouts, wake, write_readouts
 from ..simd.rows import FAST, sum_rows, sum_slots
 from ..simd.scalar import copy
+from ..simd.views import flat
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
+@inner(fastmath=FAST, inline="always")
 def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights):
     """Rows that really arrive at state s of a unit: their places in E and entries of the step Jacobian. Returns how many."""
     n = 0
@@ -36,7 +37,7 @@ def _gather(entries, end, s, coef, pre, lag, now, D, address, N, places, weights
     return n
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
+@inner(fastmath=FAST, inline="always")
 def _list_own(s, S, a_row, a_step, A, stride, places, weights):
     """What the S states of a unit pass to its state s: their rows and their derivatives. Returns how many are not zero."""
     n = 0
@@ -48,7 +49,7 @@ def _list_own(s, S, a_row, a_step, A, stride, places, weights):
     return n
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P, messages,
                    history, stride, states, apart):  # fmt: skip
     """``add_immediate`` for units of several ``states``, whose derivatives lie ``apart`` (of each column)."""
@@ -66,7 +67,7 @@ def _add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_r
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address, Z, z_base, leaky):
     """Zeros in the registers that columns just alive have opened: in live rows of M, in rows of E on their way, and in Z."""
     for u in range(units):
@@ -79,7 +80,7 @@ def _widen(M, base, stride, fresh, wide, units, row_of, states, live, E, address
         Z[z_base + o * stride + fresh : z_base + o * stride + wide] = 0
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, influence, messages, history, active, past_active,
           jacobian, losses, gradient, counts, last):  # fmt: skip
     """Advance blocks over steps t0..t1-1 of a tape; write the gradient (lane chunks, parameters); count multiply-adds.
@@ -113,7 +114,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
     direct, leaky, kept, past, out_weight = losses.direct, losses.leaky, losses.kept, losses.past, losses.out_weight
     N, D = len(S), len(slot) // max(1, B * len(reach))  # D: steps that rows are in flight at most
     L, written = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
-    flat_coef = coef.reshape(-1)
+    flat_coef = flat(coef)
     states = S[reach]
     for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
@@ -126,14 +127,14 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
         unit = np.zeros(2, dtype)
         unit[1] = 1
         zero, one, single = unit[0], unit[1], S.max() == 1
-        where = np.full(N, -1, np.int64)
+        where, address = np.empty(N, np.int64), np.empty(D * N, np.int64)
+        where[:], address[:] = -1, -1
         own = np.zeros(units, np.bool_)
         a_place, a_lane = np.empty(units, np.int64), np.empty(units, np.int64)
         for u in range(units):
             i = reach[first + u]
             where[i], own[u] = u, k0 <= i < k1
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
-        address = np.full(D * N, -1, np.int64)
         old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
         summed = written > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
         F = np.zeros(len(powers) * units * stride if summed else 0, dtype)

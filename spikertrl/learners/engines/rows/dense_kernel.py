@@ -8,8 +8,8 @@ where they are not, ``block_kernel`` for everything else).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..blocks.columns import (
     AHEAD,
     add_gradient,
@@ -25,12 +25,13 @@ from ..blocks.columns import (
 )
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, combine, combine_slots, sum_rows
+from ..simd.views import flat
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
 NEAR_BYTES, PART_BYTES = 32 << 10, 768  # rows sent that exceed the first-level cache are read in parts of this width
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _advance(M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, A, live, lives, starts, flat_coef, slots, E, n):
     """Rows of all units: M <- A M + step Jacobian @ E, which has n rows. Returns multiply-adds done."""
     done, N = 0, len(size)
@@ -51,7 +52,7 @@ def _advance(M, base, stride, w, wide, k0, k1, start_A, size, local, b, B, A, li
     return done * w
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _wake_leaks(scales, start_A, size, local, b, B, A, live):
     """Leak of every unit into ``scales``, none where its row was not alive; all rows are now. Returns leaks that are not 0."""
     done = 0
@@ -64,13 +65,13 @@ def _wake_leaks(scales, start_A, size, local, b, B, A, live):
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _advance_stored(M, base, stride, N, scales, E, flat_coef, first, n, wide):
     """``_advance`` where every unit hears every sender: a product of matrices, of the rows ``E`` that were sent."""
     combine_panel(M, base, stride, N, scales, E, 0, stride, flat_coef, first, n, wide)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _advance_tiles(M, base, stride, N, scales, flat_coef, first, n, wide, senders, gains, explicit, q_row, q_column, q_value,
                    tile, places, weights):  # fmt: skip
     """As ``_advance_stored``, where nothing else needed the rows sent in the last step, and they were not stored.
@@ -90,7 +91,7 @@ def _advance_tiles(M, base, stride, N, scales, flat_coef, first, n, wide, sender
         combine_panel(M, base + x, stride, N, scales, tile, 0, TILE, flat_coef, first, n, width)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _note_senders(units, n, o, b, B, size, local, start_o, senders, gains):
     """Which rows ``_advance_tiles`` has to make, and their gains."""
     for a in range(n):
@@ -98,7 +99,7 @@ def _note_senders(units, n, o, b, B, size, local, start_o, senders, gains):
         senders[a], gains[a] = j, o[start_o[j] * B + b * size[j] + local[j]]
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _note_explicit(units, n, q, b, B, k0, k1, size, local, start_q, Q, col_ptr, col_port, run_of, placed, runs, position, q_row,
                    q_column, q_value):  # fmt: skip
     """The terms q of these rows: row, column and value. Returns how many."""
@@ -112,7 +113,7 @@ def _note_explicit(units, n, q, b, B, k0, k1, size, local, start_q, Q, col_ptr, 
     return explicit
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _sum_sent(F, touched, heard, units, n, powers, step, stride, sent, places, weights, wide):
     """F <- F + decay^(steps left) E for the readouts, of one step. Returns rows added."""
     one, done, N, K = F.dtype.type(1), 0, len(touched), len(powers)
@@ -130,7 +131,7 @@ def _sum_sent(F, touched, heard, units, n, powers, step, stride, sent, places, w
     return done
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _add_signals(g, units, n, direct, stride, sent, places, weights, wide):
     """g += signal of each sender times its row. Returns rows added."""
     m = 0
@@ -143,7 +144,7 @@ def _add_signals(g, units, n, direct, stride, sent, places, weights, wide):
     return m
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence, messages, history, active, previous, jacobian,
                 losses, gradient, counts, last):  # fmt: skip
     """As ``by_step_kernel.sweep``; rows arrive by their slots, or all do (``jacobian.all_to_all``), from ``couple_all``.
@@ -170,7 +171,7 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
     direct, leaky, kept, past, out_weight = losses.direct, losses.leaky, losses.kept, losses.past, losses.out_weight
     N, L, K = len(size), len(leaky), len(powers)
     written = 0 if last else L  # leaky outputs whose rows are written
-    flat_coef = coef.reshape(-1)
+    flat_coef = flat(coef)
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
     most = max(past_active.max(), n_active[t0:t1].max())
     summed = written > 0 and t1 - t0 > 1  # by F: decaying sums of the rows that each unit sends

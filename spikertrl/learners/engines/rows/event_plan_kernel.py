@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import loop
 from ..simd.rows import FAST
+from ..simd.views import flat
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@loop(nogil=True, fastmath=FAST)
 def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powers, plan, lot0, lot1):
     """Gather what arrives at each unit between its own events, in every stretch cuts[c] .. cuts[c+1]-1 and lane.
 
@@ -20,7 +21,7 @@ def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powe
     start_A, size, local = tables.start_A, tables.size, tables.local
     starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
     n_active, active_units, cuts, first = active.count, active.units, plan.cuts, plan.first
-    begin, count, scale = plan.begin.reshape(-1), plan.count.reshape(-1), plan.scale.reshape(-1)
+    begin, count, scale = flat(plan.begin), flat(plan.count), flat(plan.scale)
     arriving, weight, sent_ptr, sent_slot, sent_power = (
         plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
     )  # fmt: skip
@@ -28,7 +29,8 @@ def collect(t0, B, pair_ptr, tape_A, tables, jacobian, past_active, active, powe
     for lot in range(lot0, lot1):
         c, b = lot // B, lot % B
         begins, ends = cuts[c], cuts[c + 1]
-        rank, stamp = np.full((ends - begins, N), -1, np.int32), np.empty(ends - begins + 1, np.int64)
+        rank, stamp = np.empty((ends - begins, N), np.int32), np.empty(ends - begins + 1, np.int64)
+        rank[:] = -1
         slots = past_active[b] if c == 0 else np.int64(n_active[begins - 1, b])
         for t in range(begins, ends):
             first[(t - t0) * B + b] = slots

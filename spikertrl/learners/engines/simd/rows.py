@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ....loops import inner
 from .writer import BYTES, Writer, in_tiles, size_of
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
@@ -159,19 +160,19 @@ prefetch: Callable[..., None] = intrinsic(_prefetch)
 scale_row: Callable[..., None] = intrinsic(_scale_row)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def sum_rows(target, at, scale, source, places, weights, n, width):
     """``combine`` as a call: where it is used often, one compiled copy is enough."""
     combine(target, at, scale, source, places, weights, n, width)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def sum_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width):
     """``combine_slots`` as a call."""
     combine_slots(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def send_sum(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain):
     """``combine_sent`` as a call."""
     combine_sent(target, at, scale, source, base, stride, slots, first_slot, weights, first_weight, n, width, to, gain)

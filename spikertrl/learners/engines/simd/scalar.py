@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from ....loops import inner, loop
 
 
-@njit(cache=True)
+@loop()
 def add_outer(into: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     """into (flat) += left (x) right."""
     m = len(right)
@@ -16,35 +17,35 @@ def add_outer(into: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
         add(into[c * m : c * m + m], left[c], right)
 
 
-@njit(cache=True)
+@inner()
 def add(into: np.ndarray, factor: float, vector: np.ndarray) -> None:
     """into += factor * vector."""
     for e in range(len(into)):
         into[e] += factor * vector[e]
 
 
-@njit(cache=True)
+@inner()
 def multiply(to, factor, vector):
     """to = factor * vector."""
     for e in range(len(to)):
         to[e] = factor * vector[e]
 
 
-@njit(cache=True)
+@inner()
 def copy(to, vector):
     """to = vector."""
     for e in range(len(to)):
         to[e] = vector[e]
 
 
-@njit(cache=True)
+@inner()
 def add_scaled(to, factor, vector, each):
     """to += factor * vector * each."""
     for e in range(len(to)):
         to[e] += factor * vector[e] * each[e]
 
 
-@njit(cache=True)
+@inner()
 def ratio(upper, lower):
     """sqrt(upper / lower), 1 where either is zero."""
     return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0

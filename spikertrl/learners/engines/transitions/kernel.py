@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ....loops import inner, loop
 from ..blocks.step_jacobian_kernel import couple_row, port_places
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, scale_row, sum_slots
 from ..simd.scalar import add
 
 
-@njit(fastmath=FAST, cache=True, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def _identity(P, W, column, K, k0, N):
     """Phi(s, s), of units k0 .. k0 + K - 1."""
     for i in range(N):
@@ -20,7 +20,7 @@ def _identity(P, W, column, K, k0, N):
         P[(k0 + k) * W + column + k] = 1
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef, into):
     """Phi(t, t-1) of units k0 .. k0 + K - 1, from lists: leaks, and the step Jacobian times the gains of the step before."""
     inside = 0
@@ -39,7 +39,7 @@ def _begin(P, W, column, K, k0, row, n, units, gains, leaks, starts, slot, coef,
                 mine[into[slot[e]]] += coef[e] * gains[slot[e]]
 
 
-@njit(fastmath=FAST, cache=True, forceinline=True)
+@inner(fastmath=FAST, forceinline=True)
 def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot, coef, weight):
     """P <- J(t) P, of ``width`` columns; rows that nobody will read are left out. Returns multiply-adds done."""
     N, rows = len(leaks), n
@@ -56,7 +56,7 @@ def _carry_on(P, E, W, width, row, n, units, gains, leaks, wanted, starts, slot,
     return rows * width
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _set_aside(P, W, begin, end, N, width, K, aside, at, wide, row):
     """``width`` columns of places begin .. end - 1 of row i of P go to aside[at + i * row], ``wide`` elements apart."""
     for i in range(N):
@@ -64,7 +64,7 @@ def _set_aside(P, W, begin, end, N, width, K, aside, at, wide, row):
             scale_row(aside, at + i * row + (place - begin) * wide, 1.0, P, i * W + place * K, width)
 
 
-@njit(fastmath=FAST, cache=True)
+@inner(fastmath=FAST)
 def _say(sums, begin, end, K, k0, first, lam):
     """lam[first], lam[first + 1], ... += sums of places begin .. end - 1, which are cleared."""
     for place in range(begin, end):
@@ -73,7 +73,7 @@ def _say(sums, begin, end, K, k0, first, lam):
     sums[begin * K : end * K] = 0
 
 
-@njit(cache=True)
+@loop()
 def last_error(error):
     """(B) the last step with a loss in each lane, or -1."""
     tau, B, N = error.shape
@@ -86,7 +86,7 @@ def last_error(error):
     return found
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobian, weight, tape_B, ports, lam, inner, counts):
     """lam[s, b, k] += error(t)^T Phi(t, s) over t > s, where ``error`` (tau, B, N) is dL(t)/ds(t), in lanes b0 .. b1 - 1.
 
@@ -149,7 +149,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
         _say(sums, section, alive, K, k0, section * m, lam[:, b])
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
+@loop(nogil=True, fastmath=FAST)
 def through_sections(worker, workers, b0, b1, m, end, lam, inner, counts):
     """lam[s] += lam[e]^T Phi(e, s) for the steps s before the last one, e, of every section."""
     last, sections, N, wide = len(lam) - 2, inner.shape[1], lam.shape[2], inner.shape[4]

@@ -1,0 +1,39 @@
+"""How loops are compiled: ``loop`` for those that Python calls, ``inner`` for those that only loops call.
+
+By default numba makes two more entrances into every function, one for Python and one for C. To compile them takes as long as to
+compile many a function, and nobody uses those into functions that are called by other compiled functions alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+from numba.core.registry import CPUDispatcher
+
+
+def loop(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``numba.njit``, cached, without an entrance for C."""
+    return njit(cache=True, no_cfunc_wrapper=True, **options)
+
+
+def inner(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``loop`` without an entrance for Python, either; a call from there works all the same, see ``Inner``."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        found = loop(no_cpython_wrapper=True, **options)(function)
+        if isinstance(found, CPUDispatcher):  # not where numba is told to leave functions as they are
+            found.__class__ = Inner
+        return found
+
+    return decorate
+
+
+class Inner(CPUDispatcher):
+    """A compiled function without an entrance; one is made if Python asks, in every process anew, as tests do."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        if "entrance" not in self.__dict__:
+            self.entrance = njit(lambda *given: self(*given))
+        return self.entrance(*arguments)

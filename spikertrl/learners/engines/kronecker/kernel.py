@@ -248,6 +248,7 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
             work, U, rows, counts):  # fmt: skip
     """One group through the steps of a tape, in lanes worker, worker + workers, ...
 
+    ``kind``: EXACT, SIGNED or OPTIMAL, which needs ``eps`` (None for learners that never take it; see ``reduce_terms``).
     The records are described in ``kronecker.records``. Of ``terms`` u (B, K, m), A (B, K, R, n), E (B, D or 0, K, N, n) and
     Z (B, K, L, n) change in place; the arrays of ``work`` are for use.
 
@@ -314,15 +315,16 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
                 multiply(new, scale[0], into)
                 for e in range(nd):
                     new[places[e]] += scale[1] * gains[e]
-            if kind == OPTIMAL:
-                reduce_terms(u[b], x[b, t], T, gains[:nd], places[:nd], signs[b, t], factors, last, eps)
-                np.dot(factors, T, A[b].reshape(K, R * n))
-                for k in range(K):
-                    new = flat(A[b, k])
-                    for e in range(nd):
-                        new[places[e]] += last[k] * gains[e]
-                _mix_terms(row, b, sent, D, now, factors, E[b], Z[b], hold)
-                counts[1] += (2 * K + 1) * K * (R * n + m) + K * nd
+            if eps is not None:  # numba compiles only what is taken
+                if kind == OPTIMAL:
+                    reduce_terms(u[b], x[b, t], T, gains[:nd], places[:nd], signs[b, t], factors, last, eps)
+                    np.dot(factors, T, A[b].reshape(K, R * n))
+                    for k in range(K):
+                        new = flat(A[b, k])
+                        for e in range(nd):
+                            new[places[e]] += last[k] * gains[e]
+                    _mix_terms(row, b, sent, D, now, factors, E[b], Z[b], hold)
+                    counts[1] += (2 * K + 1) * K * (R * n + m) + K * nd
             for k in range(K):
                 copy(U[b, t, k], u[b, k])
                 counts[2] += emit(b, B, tables, o[t + 1], q[t + 1], sent[row, b], A[b, k], columns, direct[b, t], dz[b, t],

@@ -91,10 +91,10 @@ def update(state: KroneckerState, tape: Tape, signal: Signal, kind: int) -> np.n
     sent = _sent(state, tape)
     o, q = np.concatenate((state.o[None], tape.o)), np.concatenate((state.q[None], tape.q))
     with threads_for(float(tape.batch * tape.tau) * sum(f.A[0].size for f in state.factors) * w.n_units):
-        synapses = _synapses(state, tape)
+        synapses, eps = _synapses(state, tape), synapse_tables(w).eps if kind == kernel.OPTIMAL else None
         for group, factors, mine in zip(groups(w), state.factors, drawn, strict=True):
             how = kernel.EXACT if group.exact else kind
-            _advance(state, tape, signal, how, group, factors, mine, (sent, o, q), synapses, direct, weights, gradient)
+            _advance(state, tape, signal, how, eps, group, factors, mine, (sent, o, q), synapses, direct, weights, gradient)
     D = len(state.sent)
     state.sent, state.o, state.q = sent.slot[len(sent.slot) - D :].copy(), tape.o[-1].copy(), tape.q[-1].copy()
     state.clock = (state.clock + tape.tau) % D
@@ -140,9 +140,9 @@ def _draw(state: KroneckerState, tape: Tape, kind: int) -> list[np.ndarray]:
     return [as_signs(mine, state.wiring.dtype) for mine in found]
 
 
-def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group: Group, factors: Factors, drawn: np.ndarray,
-             past: tuple[Sent, np.ndarray, np.ndarray], synapses: Synapses, direct: np.ndarray, weights: np.ndarray,
-             gradient: np.ndarray) -> None:  # fmt: skip
+def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, eps: float | None, group: Group, factors: Factors,
+             drawn: np.ndarray, past: tuple[Sent, np.ndarray, np.ndarray], synapses: Synapses, direct: np.ndarray,
+             weights: np.ndarray, gradient: np.ndarray) -> None:  # fmt: skip
     w, linear, table, leaky = state.wiring, (tape.A, tape.B, tape.P), synapse_tables(state.wiring), leaks(state.wiring)
     workers = min(tape.batch, threads())
     B, (K, m), n, D = tape.batch, factors.u.shape[1:], factors.A.shape[3], len(state.sent)
@@ -157,7 +157,7 @@ def _advance(state: KroneckerState, tape: Tape, signal: Signal, kind: int, group
         jacobians = Linear(*(part[cut] for part in linear), past[1][last], past[2][last])  # type: ignore[call-arg]
         arrived, signs, errors, outer = (np.ascontiguousarray(part[cut].swapaxes(0, 1)) for part in (x, drawn, direct, dz))
         arguments = (
-            kind, table.eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, synapses, w.tables,
+            kind, eps, (state.clock + t0) % D, D, table.dense, table.foldable and not group.phi, synapses, w.tables,
             jacobians, Sent(*(part[t0 : D + cut.stop] for part in past[0])), Columns(group.unit, group.port, group.phi),
             Signals(arrived, signs, errors, outer, weights[leaky.outputs], leaky.decay),
             Terms(factors.u, factors.A, factors.E, factors.Z),

@@ -7,6 +7,7 @@ import numpy as np
 from ....loops import inner, loop
 from ..simd.gemm import PANEL, panels_of_products
 from ..simd.rows import FAST
+from ..simd.scalar import largest
 from ..simd.views import flat
 
 
@@ -19,7 +20,7 @@ def couple(tape_B, synapses, history, sent, senders, tables, t0, B, into, row0, 
     steps lie before t = 0.
     """
     N, most = synapses.ports.shape
-    gain, end = np.zeros((tables.S.max(), N, most), into.coef.dtype), np.zeros(N, np.int64)
+    gain, end = np.zeros((largest(tables.S), N, most), into.coef.dtype), np.zeros(N, np.int64)
     first = np.zeros(len(synapses.delays), np.int64)
     for row in range(row0, row1):
         t = t0 + row // B

@@ -12,7 +12,7 @@ import numpy as np
 
 from ....loops import inner, loop
 from ..blocks.step_jacobian_kernel import couple_lane
-from ..simd.scalar import add, add_scaled, copy, multiply, ratio
+from ..simd.scalar import add, add_scaled, copy, largest, multiply, ratio
 from ..simd.views import flat
 from .reduction import reduce_terms
 
@@ -264,8 +264,8 @@ def advance(worker, workers, kind, eps, clock, D, dense, foldable, synapses, tab
     most, together = len(delays) * N, K if kind == OPTIMAL else 1
     list_delay, list_unit = np.empty(most, np.int64), np.empty(most, np.int64)
     slot, first, end = np.empty((len(delays), N), np.int64), np.zeros(len(delays), np.int64), np.empty(N, np.int64)
-    sends, gain = np.ones(N, A.dtype), np.empty((S.max(), N, synapses.outgoing.ports.shape[1]), A.dtype)
-    gains, places = np.empty(n * S.max(), A.dtype), np.empty(n * S.max(), np.int64)
+    sends, gain = np.ones(N, A.dtype), np.empty((largest(S), N, synapses.outgoing.ports.shape[1]), A.dtype)
+    gains, places = np.empty(n * largest(S), A.dtype), np.empty(n * largest(S), np.int64)
     factors, last, scale = np.zeros((K, K), A.dtype), np.zeros(K, A.dtype), np.ones(4, A.dtype)
     ej, hold = np.empty(n, A.dtype), np.empty(K, A.dtype)
     T = work_T[: together * R * n].reshape(together, R * n)

@@ -124,7 +124,9 @@ def _add_loops(lines, step, width, b0, lanes, t0, steps, S, G, Q, n, at, tape_B,
 @inner()
 def _count(lines, step, width, steps, S, G, Q, readers, columns, counts):
     """Count multiply-adds: of every column with each coefficient that is not zero. ``columns``: how many have each drive."""
-    everything, after = columns.sum(), S * S + (G + Q) * S
+    everything, after = 0, S * S + (G + Q) * S
+    for drive in range(len(columns)):
+        everything += columns[drive]
     for i in range(after + readers * (S + Q)):
         used = 0
         for t in range(steps):

@@ -19,7 +19,7 @@ import numpy as np
 from ....loops import inner, loop
 from ..blocks.columns import add_gradient, add_immediate, heard_units, locate_gains, read_readouts, wake, write_readouts
 from ..simd.rows import FAST, sum_rows, sum_slots
-from ..simd.scalar import copy
+from ..simd.scalar import copy, largest
 from ..simd.views import flat
 
 
@@ -115,7 +115,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
     N, D = len(S), len(slot) // max(1, B * len(reach))  # D: steps that rows are in flight at most
     L, written = len(leaky), 0 if last else len(leaky)  # leaky outputs; those whose rows are written
     flat_coef = flat(coef)
-    states = S[reach]
+    states, most_states = S[reach], largest(S)
     for task in range(len(tasks)):
         gr, chunk = tasks[task, 0], tasks[task, 1]
         k0, k1 = group[gr], group[gr + 1]
@@ -126,7 +126,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
         dtype = M.dtype
         unit = np.zeros(2, dtype)
         unit[1] = 1
-        zero, one, single = unit[0], unit[1], S.max() == 1
+        zero, one, single = unit[0], unit[1], most_states == 1
         where, address = np.empty(N, np.int64), np.empty(D * N, np.int64)
         where[:], address[:] = -1, -1
         own = np.zeros(units, np.bool_)
@@ -135,7 +135,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
             i = reach[first + u]
             where[i], own[u] = u, k0 <= i < k1
             a_place[u], a_lane[u] = start_A[i] * B + local[i], S[i] * S[i] * size[i]
-        old, g = np.zeros(S.max() * stride if S.max() > 1 else 0, dtype), np.zeros(stride, dtype)
+        old, g = np.zeros(most_states * stride if most_states > 1 else 0, dtype), np.zeros(stride, dtype)
         summed = written > 0 and t1 - t0 > 1  # F: decaying sums of the rows E of this stretch
         F = np.zeros(len(powers) * units * stride if summed else 0, dtype)
         reached = reach[first : first + units]

@@ -25,6 +25,7 @@ from ..blocks.columns import (
 )
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, combine, combine_slots, sum_rows
+from ..simd.scalar import largest
 from ..simd.views import flat
 
 TILE = 96  # columns of the rows sent that are made at a time, where they are not stored
@@ -173,7 +174,7 @@ def sweep_whole(tasks, t0, t1, B, simd_width, tables, linear, blocks, influence,
     written = 0 if last else L  # leaky outputs whose rows are written
     flat_coef = flat(coef)
     room = coef.size // max(1, B * (t1 - t0))  # of a lane and step, if all_to_all
-    most = max(past_active.max(), n_active[t0:t1].max())
+    most = max(largest(past_active), largest(flat(n_active[t0:t1])))
     summed = written > 0 and t1 - t0 > 1  # by F: decaying sums of the rows that each unit sends
     every = np.arange(N)
     for task in range(len(tasks)):

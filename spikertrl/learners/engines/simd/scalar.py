@@ -46,6 +46,15 @@ def add_scaled(to, factor, vector, each):
 
 
 @inner()
+def largest(values):
+    """The largest of whole numbers, or 0: numba takes almost a second to compile their ``max()``."""
+    found = 0
+    for e in range(len(values)):
+        found = max(found, values[e])
+    return found
+
+
+@inner()
 def ratio(upper, lower):
     """sqrt(upper / lower), 1 where either is zero."""
     return math.sqrt(upper / lower) if upper > 0 and lower > 0 else 1.0

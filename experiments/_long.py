@@ -12,7 +12,7 @@ import numpy as np
 import spikertrl as srl
 from spikertrl.models import load
 
-LOG_EVERY, SAVE_EVERY = 100, 2000  # steps between rows of the log, and between checkpoints
+LOG_EVERY, SAVE_EVERY = 100, 10_000  # steps between rows of the log, and between checkpoints
 
 METHODS: dict[str, tuple[str, Callable[[int], Any]]] = {  # name -> (label, learner for a seed)
     "ok16": ("OK(16)", lambda seed: srl.OK(16, seed)),

@@ -13,14 +13,17 @@ as prepared by Mikolov (checked by their MD5 sums); without it the King James te
 
     spikertrl run mujika_2018_ptb --data FOLDER --steps 20000
     spikertrl run mujika_2018_ptb --methods ok8 kf uoro --steps 20000
+    spikertrl run mujika_2018_ptb --data FOLDER --units 64 --rates 0.00316 0.001 0.000316 --steps 100000
 
 A run that was interrupted goes on from its checkpoint; logs (CSV) lie beside the figure.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,43 +73,74 @@ def main(argv: list[str] | None = None) -> int:
     parser = long.options("mujika_2018_ptb", __doc__, 20_000, 256, 32, SHOWN)
     parser.add_argument("--data", type=Path, help="folder of the Penn Treebank files (default: the King James text)")
     parser.add_argument("--validate-every", type=common.positive, default=5000, help="steps between validations")
+    parser.add_argument("--rates", type=float, nargs="+", help="learning rates to try; each method goes on with its best one")
+    parser.add_argument("--sweep-steps", type=common.positive, default=10_000, help="steps of each try (default 10000)")
     args = parser.parse_args(argv)
     if args.quick:
         args.steps, args.units, args.batch, args.validate_every = min(args.steps, 40), 8, 4, 20
-    runs, rows = {}, []
-    for method in args.methods:
-        for seed in range(args.seeds):
-            try:
-                task = reader(args, seed)
-            except ValueError as error:
-                print(f"mujika_2018_ptb: {error}", file=sys.stderr)
-                return 2
-            label = f"{long.METHODS[method][0]}, seed {seed}"
-            runs[label], test = measured(args, method, seed, task)
-            rows.append([label, runs[label][-1]["step"], runs[label][-1]["valid"], test, long.pace(runs[label])])
-    print(common.table([("method", "steps", "valid bits", "test bits", "ms a step"), *rows]))
-    long.curves(runs, "bits", "bits per character, training", args.out / "training.png")
-    valid = {name: [row for row in found if "valid" in row] for name, found in runs.items()}
+        args.sweep_steps = min(args.sweep_steps, 20)
+    found: list[Run] = []
+    try:
+        for method in args.methods:
+            tried = [measured(args, method, 0, rate, args.sweep_steps) for rate in args.rates or ()]
+            rate = min(tried, key=lambda run: run.valid).rate if tried else args.rate
+            found += tried + [measured(args, method, seed, rate, args.steps) for seed in range(args.seeds)]
+    except ValueError as error:
+        print(f"mujika_2018_ptb: {error}", file=sys.stderr)
+        return 2
+    rows = [run.row(args) for run in found]
+    print(common.table([list(rows[0]), *(list(row.values()) for row in rows)]))
+    common.write_csv(args.out / "table.csv", rows)
+    logs = [{"method": run.label, "rate": run.rate, "seed": run.seed} | row for run in found for row in run.log]
+    common.write_csv(args.out / "curves.csv", [row for row in logs if "valid" in row])
+    last = {f"{run.label}, seed {run.seed}": run.log for run in found if run.steps == args.steps}
+    long.curves(last, "bits", "bits per character, training", args.out / "training.png")
+    valid = {name: [row for row in log if "valid" in row] for name, log in last.items()}
     long.curves(valid, "valid", "bits per character, validation", args.out / "validation.png")
     return 0
 
 
-def measured(args: Any, method: str, seed: int, task: Any) -> tuple[list[dict[str, Any]], float]:
-    """The log of a run, and its bits per character on the test text at the end."""
-    last: list[srl.Network] = []
+@dataclass
+class Run:
+    """One method with one rate and seed: its log, and bits per character at the end."""
+
+    label: str
+    rate: float
+    seed: int
+    steps: int
+    valid: float
+    test: float
+    log: list[dict[str, Any]]
+
+    def row(self, args: Any) -> dict[str, Any]:
+        """Of the table."""
+        last, characters = self.log[-1], self.steps * args.batch
+        return {
+            "method": self.label, "units": args.units, "rate": self.rate, "seed": self.seed, "steps": self.steps,
+            "characters": characters, "valid": round(self.valid, 4), "test": round(self.test, 4),
+            "seconds": round(last["seconds"], 1), "ms a step": round(long.pace(self.log), 3),
+            "multiply-adds": f"{last['macs']:.3g}" if "macs" in last else "",
+        }  # fmt: skip
+
+
+def measured(args: Any, method: str, seed: int, rate: float, steps: int) -> Run:
+    """A run, from its checkpoint if there is one, and its bits per character on the held-out texts at the end."""
+    settings = {"rate": rate, "steps": steps} | ({"out": args.out / f"rate_{rate:g}"} if args.rates else {})
+    args, task, last = argparse.Namespace(**vars(args) | settings), reader(args, seed), []
 
     def note(net: srl.Network, history: Any) -> dict[str, float]:
         done, last[:] = len(history), [net]
-        if done % args.validate_every and done != args.steps:
+        if done % args.validate_every and done != steps:
             return {}
         return {"valid": srl.evaluate(net, task, *task.valid)["bits"]}
 
-    found = long.run(args, method, seed, task, note, args.validate_every if args.quick else long.LOG_EVERY)
-    path = args.out / f"{method}_{args.units}x{args.batch}_seed{seed}_{args.steps}.json"
+    log = long.run(args, method, seed, task, note, args.validate_every if args.quick else long.LOG_EVERY)
+    path = args.out / f"{method}_{args.units}x{args.batch}_seed{seed}_{steps}.json"
     known = common.load(path)
     if last and (known is None or args.again):
-        known = common.store(path, {"test": srl.evaluate(last[0], task, *task.test)["bits"], "valid": found[-1]["valid"]})
-    return found, known["test"] if known else float("nan")
+        known = common.store(path, {"test": srl.evaluate(last[0], task, *task.test)["bits"], "valid": log[-1]["valid"]})
+    label, known = long.METHODS[method][0], known or {"valid": float("nan"), "test": float("nan")}
+    return Run(label, rate, seed, steps, known["valid"], known["test"], [row for row in log if row["step"] <= steps])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from numba.core.registry import CPUDispatcher
 
 def loop(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit``, cached, without an entrance for C."""
-    return njit(cache=True, no_cfunc_wrapper=True, **options)
+    return njit(cache=True, no_cfunc_wrapper=True, **options)  # pyright: ignore[reportCallIssue]
 
 
 def inner(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -84,6 +84,26 @@ def test_the_trace_of_a_policy() -> None:
         np.testing.assert_allclose(part.trace, wanted, rtol=DIFFERENCES, atol=1e-9)
 
 
+def test_an_optimizer_steps_down_the_error_times_the_trace() -> None:
+    """In place of the bounded step, whose settings then say nothing; both parts of an actor-critic have it."""
+    net = network(3)
+    before = net.theta.copy()
+    agent = StreamQ(net, srl.RTRL(), optimizer=srl.optimizers.sgd(0.1), epsilon=0.0, **STILL)
+    action = agent.begin(X[0])
+    value, expected = float(said(net, 1)[action]), slope(net, lambda: said(net, 1)[action])
+    later = float(said(net, 2).max())
+    agent.step(0.5, X[1], False)
+    np.testing.assert_allclose(net.theta - before, 0.1 * (0.5 + 0.9 * later - value) * expected, rtol=DIFFERENCES, atol=1e-9)
+    pair = [network(3), network(1)]
+    begun = [one.theta.copy() for one in pair]
+    both = StreamAC(*pair, srl.RTRL(), optimizer=srl.optimizers.sgd(0.1), **STILL)
+    both.begin(X[0])
+    both.step(0.5, X[1], False)
+    assert all(np.abs(one.theta - theta).max() > 1e-3 for one, theta in zip(pair, begun, strict=True)), "rate=0 is not asked"
+    with pytest.raises(ValueError, match="optimizer is 3"):
+        StreamQ(network(3), srl.RTRL(), optimizer=3)
+
+
 def test_an_update_does_not_overshoot() -> None:
     """A linear value of features up to 1: the error keeps its sign and does not grow, whatever it is."""
     rng = np.random.default_rng(0)

@@ -7,6 +7,10 @@ past as far as the learner does; with RTRL it is exact, whatever the length of a
 Source: Elsayed, Vasan and Mahmood (2024), Streaming deep reinforcement learning finally works, arXiv:2410.14606, algorithms 1
 (Stream AC), 2 (Stream Q) and 3 (the step size). What the paper adds to its networks (layer normalization, sparse initial
 weights) is left to the network that is given; observations are taken as they come.
+
+The step size is one for all parameters, small enough for their sum. Where a network remembers by small gradients of many
+weights, beside large ones of its readout, these hardly move: there an optimizer that scales each parameter by itself, such as
+Adam, is given in its place, and is stepped down ``-error * trace``.
 """
 
 from __future__ import annotations
@@ -24,13 +28,19 @@ from .bounded import RewardScale, bounded_rate
 
 if TYPE_CHECKING:
     from ..network.network import Network
+    from ..optimizers import Optimizer
 
 
 class _Part:
     """A network with the eligibility trace of one of its outputs."""
 
-    def __init__(self, net: Network, learner: Learner, rate: float, kappa: float, forget: float, late: int = 0) -> None:
-        self.online = Online(net, learner, optimizers.sgd(1.0), losses.squared_error, horizon=late)
+    def __init__(
+        self, net: Network, learner: Learner, rate: float, kappa: float, forget: float, optimizer: Optimizer | None,
+        late: int = 0,
+    ) -> None:  # fmt: skip
+        self.bounded = optimizer is None
+        steps = optimizers.sgd(1.0) if optimizer is None else optimizer
+        self.online = Online(net, learner, steps, losses.squared_error, horizon=late)
         self.rate, self.kappa, self.forget = rate, kappa, forget
         self.trace = np.zeros_like(net.theta)
 
@@ -44,7 +54,8 @@ class _Part:
         self.trace += self.online.gradient_one(dz, ago=ago)
 
     def update(self, error: float) -> None:
-        self.online.apply(-bounded_rate(error, self.trace, self.rate, self.kappa) * error * self.trace)
+        rate = bounded_rate(error, self.trace, self.rate, self.kappa) if self.bounded else 1.0
+        self.online.apply(-rate * error * self.trace)
 
 
 class _Agent:
@@ -121,6 +132,8 @@ class StreamQ(_Agent):
         gamma and lambda; the trace fades by their product, and is cut after an action that was not the best.
     rate, kappa : float
         See ``bounded_rate``.
+    optimizer : Optimizer, optional
+        In place of the bounded step, ``rate`` and ``kappa``.
     epsilon : float or callable(step) -> float
         Share of random actions.
     scale_reward : bool
@@ -151,11 +164,12 @@ class StreamQ(_Agent):
     """
 
     def __init__(self, net: Network, learner: Learner, *, discount: float = 0.99, trace: float = 0.8, rate: float = 1.0,
-                 kappa: float = 2.0, epsilon: Any = 0.05, scale_reward: bool = True, seed: int = 0) -> None:  # fmt: skip
+                 kappa: float = 2.0, epsilon: Any = 0.05, scale_reward: bool = True, seed: int = 0,
+                 optimizer: Optimizer | None = None) -> None:  # fmt: skip
         super().__init__("StreamQ", discount, trace, scale_reward, seed)
         self.actions = _outputs("StreamQ", net)
         steps = number("StreamQ", "rate", rate, 0), number("StreamQ", "kappa", kappa, 0)
-        self._part = _Part(net, learner, *steps, self.discount * self.trace)
+        self._part = _Part(net, learner, *steps, self.discount * self.trace, optimizer)
         self.epsilon = epsilon if callable(epsilon) else number("StreamQ", "epsilon", epsilon, 0, 1)
         self.steps = 0
         self._value, self._is_best = 0.0, True
@@ -200,6 +214,8 @@ class StreamAC(_Agent):
         Largest step size of both.
     kappa_actor, kappa_critic : float
         See ``bounded_rate``.
+    optimizer : Optimizer, optional
+        Of both, in place of the bounded step.
     entropy : float
         Weight of the policy's entropy, with the sign of the error.
     scale_reward : bool
@@ -225,7 +241,7 @@ class StreamAC(_Agent):
 
     def __init__(self, actor: Network, critic: Network, learner: Learner, *, discount: float = 0.99, trace: float = 0.8,
                  rate: float = 1.0, kappa_actor: float = 3.0, kappa_critic: float = 2.0, entropy: float = 0.01,
-                 scale_reward: bool = True, seed: int = 0) -> None:  # fmt: skip
+                 scale_reward: bool = True, seed: int = 0, optimizer: Optimizer | None = None) -> None:  # fmt: skip
         super().__init__("StreamAC", discount, trace, scale_reward, seed)
         self.actions = _outputs("StreamAC", actor)
         if _outputs("StreamAC", critic) != 1:
@@ -234,8 +250,8 @@ class StreamAC(_Agent):
             raise refuse("StreamAC", "critic", critic, "a network of its own")
         rate, fade = number("StreamAC", "rate", rate, 0), self.discount * self.trace
         # the sign of the error, which the entropy goes by, is known one step later
-        self._actor = _Part(actor, learner, rate, number("StreamAC", "kappa_actor", kappa_actor, 0), fade, late=1)
-        self._critic = _Part(critic, learner, rate, number("StreamAC", "kappa_critic", kappa_critic, 0), fade)
+        self._actor = _Part(actor, learner, rate, number("StreamAC", "kappa_actor", kappa_actor, 0), fade, optimizer, late=1)
+        self._critic = _Part(critic, learner, rate, number("StreamAC", "kappa_critic", kappa_critic, 0), fade, optimizer)
         self.entropy = number("StreamAC", "entropy", entropy, 0)
         self._value, self._action, self._policy = 0.0, 0, np.zeros(0)
 

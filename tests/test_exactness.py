@@ -6,6 +6,7 @@ shorter sequences and fewer lanes are the same computation with zeros.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import spikertrl as srl
 from jax_reference import from_network, to_flat, unroll
 from networks import CORE, OUTPUTS, drive, marked, stacked, worst_block
 from spikertrl.network import Network
-from tolerances import ALIVE, EXACT32, EXACT64, MOVED, VALUES64
+from tolerances import ALIVE, EVERY_STEP, EXACT32, EXACT64, MOVED, VALUES64
 
 T, B = 14, 5
 LATER = [name for name in srl.models.names() if name not in CORE]
@@ -141,6 +142,17 @@ def test_the_reference_is_alive(name: str) -> None:
         assert np.linalg.norm(grad[part]) > 0, key
 
 
+def rounded(s: Subject, case: Case, draws: int = 3) -> float:
+    """What the gradient moves by, in float64, where every parameter moves by half a last place of float32."""
+    net, (x, loss), rng = copy.deepcopy(s.net), arguments(s, case), np.random.default_rng(0)
+    _, grad = srl.gradient(s.net, srl.BPTT(), x, loss)
+    gaps = []
+    for _ in range(draws):
+        net.theta[...] = s.net.theta * (1 + np.finfo(np.float32).eps / 2 * rng.choice([-1, 1], len(net.theta)))
+        gaps.append(worst_block(net, srl.gradient(net, srl.BPTT(), x, loss)[1], grad)[0])
+    return max(gaps)
+
+
 @pytest.mark.parametrize("name", marked(srl.models.names()))
 def test_float32_equals_the_reference(name: str) -> None:
     s = shipped(name)
@@ -153,7 +165,7 @@ def test_float32_equals_the_reference(name: str) -> None:
         assert np.array_equal(same[0].time, same[1].time) and np.array_equal(same[0].unit, same[1].unit)
         for learner in LEARNERS:
             gap, where = worst_block(net, srl.gradient(net, learner, x, loss, tau=4)[1], grad)
-            assert gap < EXACT32, (learner, where)
+            assert gap < EXACT32 or gap < EVERY_STEP * rounded(s, CASES[case]), (learner, where, gap)
 
 
 def knob(name: str, other: str = "rnn", **keywords: object) -> None:

@@ -120,8 +120,8 @@ def test_gradients_of_every_model_are_those_of_jax(model: str) -> None:
     for group, values in net.view(net.theta).items():
         for port, weights in values.items():
             if "<-" in group and port != "delay":
-                scale = net.populations["h"].cell.scale[port]
-                weights[...] = scale * rng.normal(size=(weights.data if group == "h<-h" else weights).shape)
+                into = weights.data if group == "h<-h" else weights
+                into[...] = net.populations["h"].cell.scale[port] * rng.normal(size=into.shape)
     spec, params = from_network(net)
     _, grads = reference_gradient(spec, params, X, REFERENCE)
     expected = to_flat(net, grads)

@@ -1,7 +1,8 @@
 """One online step (tau = 1, one lane, float32, one thread), taken apart: simulation, loss, the learner's update.
 
 A network of dense tanh units hears a few noisy inputs and is told a target at every step; e-prop is also timed on LIF neurons.
-Learners take turns, block after block, so that a busy machine slows all alike. Minima and medians in milliseconds.
+Learners take turns, block after block, so that a busy machine slows all alike. Minima and medians in milliseconds. Then
+``Online``: a step with ``learn_one``, and one with ``gradient_one`` and ``apply``, which do the same in two calls.
 
     OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/online_step.py
     python benchmarks/online_step.py --inputs 60 --outputs 60
@@ -46,6 +47,41 @@ def stepper(model: str, learner: srl.learners.Learner, units: int, inputs: int, 
     return step
 
 
+def online(model: str, learner: srl.learners.Learner, units: int, apart: bool) -> Callable[[], float]:
+    """A function that takes one step of ``Online`` and returns how many ms learning took, in one call or ``apart`` in two."""
+    net = srl.Network().add_input("x", 8).add_population("h", load(model), units).connect("x", "h")
+    net = net.connect("h", "h").add_readout("z", "h", 2).initialize(0)
+    found, rng = srl.Online(net, learner, srl.optimizers.adam(1e-4), srl.losses.squared_error), np.random.default_rng(0)
+
+    def step() -> float:
+        x, target = rng.normal(size=8), rng.normal(size=2)
+        z = found.predict_one(x)
+        began = time.perf_counter()
+        if apart:
+            found.apply(found.gradient_one(z - target))
+        else:
+            found.learn_one(target)
+        return 1e3 * (time.perf_counter() - began)
+
+    return step
+
+
+def in_two_calls(rounds: int) -> None:
+    """Print what the two calls take beside the one."""
+    print(f"\n{'minimum (median), ms':24}{'learn_one':>18}{'gradient_one, apply':>22}{'ratio':>16}")
+    for model, learner, units in (("egru", srl.RTRL(), 16), ("egru", srl.RTRL(), 64), ("rnn", srl.SnAp(1), 256)):
+        ways = [online(model, learner, units, apart) for apart in (False, True)]
+        times: list[list[float]] = [[], []]
+        for number in range(rounds + 1):
+            for way, step in zip(times, ways, strict=True):
+                taken = [step() for _ in range(BLOCK)]
+                way += taken if number else []
+        low, middle = np.min(times, 1), np.median(times, 1)
+        cells = [f"{a:.3f} ({b:.3f})" for a, b in zip(low, middle, strict=True)]
+        ratio = f"{low[1] / low[0]:.2f} ({middle[1] / middle[0]:.2f})"
+        print(f"{f'{units} {model}, {type(learner).__name__}':24}{cells[0]:>18}{cells[1]:>22}{ratio:>16}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, rows in times.items():
         cells = (f"{low:.3f} ({middle:.3f})" for low, middle in zip(np.min(rows, 0), np.median(rows, 0), strict=True))
         print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells))
+    in_two_calls(options.rounds)
     return 0
 
 

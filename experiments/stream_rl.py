@@ -9,14 +9,14 @@ Setting: Stream Q(lambda) (Elsayed, Vasan and Mahmood 2024, arXiv 2410.14606), i
 lambda 0.8, epsilon falling from 0.5 to 0.02 over the first half; 16 units, all-to-all at density 0.5, whose update gates begin
 at a bias of -2: a state fades by an eighth a step. MemoryChain: a bit at the first step is asked for ``length`` steps later,
 return 1 or -1, chance 0. T-maze: a sign at the beginning of a corridor of ``length`` steps says where to turn at its end, 4 or
--0.1, chance 1.95. Learning rates 0.01, 10^-2.5 and 0.001, for every method by a run on a seed of its own at the longest length,
-the best return over the last fifth.
+-0.1, chance 1.95. Learning rates 0.01, 10^-2.5 and 0.001, for every method and length by a run on a seed of its own, the best
+return over the last fifth.
 
 Expected: exact RTRL holds longer chains than TBPTT(1), which stays near chance.
 
     spikertrl run stream_rl
-    spikertrl run stream_rl --tasks chain --lengths 4 16
-    spikertrl run stream_rl --tasks tmaze --lengths 8 --methods rtrl tbptt1
+    spikertrl run stream_rl --tasks chain --lengths 8 --methods rtrl tbptt1
+    spikertrl run stream_rl --tasks chain --lengths 4 --rates-at 16
     spikertrl run stream_rl --tasks chain --lengths 4 --steps 4000 --methods rtrl --step bounded
 
 With the paper's step size (``--step bounded``), one for all parameters and small enough for their sum, a chain of 1 is learned
@@ -92,17 +92,17 @@ def kept(args: Any, *what: Any) -> dict[str, Any]:
     return found
 
 
-def swept(args: Any, name: str, method: str) -> list[dict[str, Any]]:
-    """Runs at every rate, at the longest length; the bounded step has no rate to choose."""
+def swept(args: Any, name: str, length: int, method: str) -> list[dict[str, Any]]:
+    """Runs at every rate; the bounded step has no rate to choose."""
     rates = RATES[1:2] if args.quick or args.step == "bounded" else RATES
-    return [kept(args, name, max(args.lengths), method, rate, SWEEP_SEED) for rate in rates]
+    return [kept(args, name, args.rates_at or length, method, rate, SWEEP_SEED) for rate in rates]
 
 
 def draw(args: Any, runs: list[dict[str, Any]], name: str, length: int) -> None:
     """Mean and range of the seeds' returns, one line a method."""
     shown = common.axes()
     for method in args.methods:
-        mine = [run for run in runs if (run["task"], run["length"], run["method"]) == (name, length, method)]
+        mine = [run for run in runs if run["method"] == method]
         curves = np.array([run["curve"] for run in mine], float)
         line = shown.plot(mine[0]["at"], curves.mean(0), label=METHODS[method][0])[0]
         shown.fill_between(mine[0]["at"], curves.min(0), curves.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
@@ -132,22 +132,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--units", type=common.positive, default=16)
     parser.add_argument("--step", choices=["adam", "bounded"], default="adam", help="what goes down the trace (default adam)")
+    parser.add_argument("--rates-at", type=common.positive, help="length at which rates are chosen (default: each at its own)")
     args = parser.parse_args(argv)
     if args.quick:
         args.steps, args.seeds, args.lengths, args.units = min(args.steps, 200), 1, [2], 6
     every, rows = [], []
     for name in args.tasks:
-        tried = {method: swept(args, name, method) for method in args.methods}
-        rate = {method: max(found, key=lambda run: run["last"])["rate"] for method, found in tried.items()}
-        runs = [
-            kept(args, name, length, method, rate[method], seed)
-            for length in args.lengths for method in args.methods for seed in range(args.seeds)
-        ]  # fmt: skip
-        every += [run for found in tried.values() for run in found] + runs
         for length in args.lengths:
+            runs = []
+            for method in args.methods:
+                tried = swept(args, name, length, method)
+                rate = max(tried, key=lambda run: run["last"])["rate"]
+                every += [run for run in tried if run not in every]
+                runs += [kept(args, name, length, method, rate, seed) for seed in range(args.seeds)]
             draw(args, runs, name, length)
-            mine = [run for run in runs if run["length"] == length]
-            last = {m: [run["last"] for run in mine if run["method"] == m] for m in args.methods}
+            every += runs
+            last = {m: [run["last"] for run in runs if run["method"] == m] for m in args.methods}
             rows.append({"task": name, "length": length} | {METHODS[m][0]: float(np.mean(v)) for m, v in last.items()})
     common.write_csv(args.out / "table.csv", rows)
     log(args, "runs.csv", every)

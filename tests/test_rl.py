@@ -96,12 +96,13 @@ def test_an_optimizer_steps_down_the_error_times_the_trace() -> None:
     np.testing.assert_allclose(net.theta - before, 0.1 * (0.5 + 0.9 * later - value) * expected, rtol=DIFFERENCES, atol=1e-9)
     pair = [network(3), network(1)]
     begun = [one.theta.copy() for one in pair]
-    both = StreamAC(*pair, srl.RTRL(), optimizer=srl.optimizers.sgd(0.1), **STILL)
+    both = StreamAC(pair[0], pair[1], srl.RTRL(), optimizer=srl.optimizers.sgd(0.1), **STILL)
     both.begin(X[0])
     both.step(0.5, X[1], False)
     assert all(np.abs(one.theta - theta).max() > 1e-3 for one, theta in zip(pair, begun, strict=True)), "rate=0 is not asked"
+    wrong: Any = 3
     with pytest.raises(ValueError, match="optimizer is 3"):
-        StreamQ(network(3), srl.RTRL(), optimizer=3)
+        StreamQ(network(3), srl.RTRL(), optimizer=wrong)
 
 
 def test_an_update_does_not_overshoot() -> None:

@@ -12,6 +12,7 @@ from numba import njit
 from spikertrl.compile import notice
 from spikertrl.compile.cache import PACKAGE, cache_folder
 from spikertrl.training import fit
+from spikertrl.training.history import History
 
 
 class Clock:
@@ -83,9 +84,9 @@ def test_the_first_step_is_no_measure_of_the_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tqdm.std, "time", lambda: now[0])
     monkeypatch.setattr(tqdm.std.tqdm, "monitor_interval", 0)
     monkeypatch.setattr(fit, "tqdm", lambda **given: tqdm.std.tqdm(file=io.StringIO(), **given))
-    bar = fit._bar(10, 0, True)
+    bar, history = fit._bar(10, 0, True), History([{"step": 1, "loss": 0.5, "activity": 0.25}])
     for step in range(3):
         now[0] += 1.0 if step else 100.0
-        fit._count(bar, first=step == 0)
-    assert "| 3/10 [00:02<00:07," in str(bar)
+        fit._count(bar, history, first=step == 0)
+    assert "| 3/10 [00:02<00:07," in str(bar) and "loss=0.5, active=25%" in str(bar)
     bar.close()

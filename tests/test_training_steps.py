@@ -365,11 +365,14 @@ def test_a_bar_is_shown_unless_it_is_not_wanted_and_leaves_the_first_step_out_of
     assert "3/3" in (shown := capsys.readouterr().err) and "loss=" in shown and "active=" in shown
     fit(network(), Given())
     assert not capsys.readouterr().err
-    bar = tqdm(total=3, file=io.StringIO())
-    _count(bar, first=True)
-    assert (bar.n, bar.initial) == (1, 1)
-    _count(bar, first=False)
-    assert (bar.n, bar.initial) == (2, 1)
+    bar, history = tqdm(total=3, file=io.StringIO(), mininterval=1e6), History([{"loss": 0.5, "activity": 0.25}])
+    _count(bar, history, first=True)
+    assert (bar.n, bar.initial, bar.postfix) == (1, 1, "loss=0.5, active=25%")
+    history.rows[0]["loss"] = 0.4
+    _count(bar, history, first=False)
+    assert (bar.n, bar.initial, bar.postfix) == (2, 1, "loss=0.5, active=25%"), "it will not be drawn yet"
+    _count(bar, history, first=False)
+    assert (bar.n, bar.postfix) == (3, "loss=0.4, active=25%"), "the last one is"
     rows = [{"loss": float(k), "activity": 0.25} for k in range(1000)]
     assert _postfix(History([rows[0] | {"valid_a": 0.5}, *rows[1:]])) == {"loss": "989.5", "active": "25%", "valid_a": "0.5"}
     assert _postfix(History([rows[0] | {"valid_a": 0.5}, *rows])) == {"loss": "989.5", "active": "25%"}, "too long ago"

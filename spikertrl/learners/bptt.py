@@ -11,11 +11,14 @@ from .. import arguments
 from ..network.wiring import Wiring
 from ..tape import LINEAR, Tape
 from .base import Length, Plan, Signal
-from .engines.adjoint.adjoint import Adjoint, into_inputs
+from .engines.adjoint.adjoint import Adjoint, into_inputs, into_parameters
 from .readout import add_readout_gradient, readout_weights, signal_through_decay
 
 if TYPE_CHECKING:
     from ..network.network import Network
+
+
+TOGETHER = 4096  # steps and lanes of short tapes whose weights' gradients are one product of matrices
 
 
 @dataclass
@@ -133,7 +136,8 @@ def with_inputs(w: Wiring, tape: Tape, signal: Signal) -> tuple[np.ndarray, np.n
     """
     gradient, adjoint = np.zeros(w.n_parameters, w.dtype), Adjoint(w, tape.batch)
     _, direct = signal_through_decay(w, signal, readout_weights(w, tape.theta))
-    gamma = adjoint.back(tape, direct, 0, gradient)
+    gamma = adjoint.back(tape, direct, 0)
+    into_parameters(w, [(tape, gamma, 0)], gradient)
     adjoint.own_parameters(gradient)
     add_readout_gradient(w, tape, signal, gradient)
     return gradient, into_inputs(w, tape, gamma)
@@ -160,6 +164,7 @@ def _backward(w: Wiring, tapes: list[Tape], signal: Signal, reach: int | None, g
     batch = tapes[-1].batch
     adjoint, zbar = Adjoint(w, batch), np.zeros((batch, w.n_outputs), w.dtype)
     decay, end = w.decay.astype(w.dtype), len(signal.dz)
+    parts, rows = [], 0
     for index in range(len(tapes) - 1, -1, -1):
         tape = tapes[index]
         first = 0 if reach is None else max(reach - tape.start, 0)
@@ -173,10 +178,16 @@ def _backward(w: Wiring, tapes: list[Tape], signal: Signal, reach: int | None, g
         direct = told @ readout_weights(w, tape.theta)
         if index == len(tapes) - 1 and signal.dy is not None:
             direct += signal.dy
-        adjoint.back(tape, direct, first, gradient)
+        parts.append((tape, adjoint.back(tape, direct, first), first))
+        rows += (end - first) * batch
+        if rows > TOGETHER:
+            into_parameters(w, parts, gradient)
+            parts, rows = [], 0
         adjoint.forget(tape.reset)
         zbar[tape.reset] = 0
         if tape.reset.all():
             break
         end = tapes[index - 1].tau if index else 0
+    if parts:
+        into_parameters(w, parts, gradient)
     adjoint.own_parameters(gradient)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal as signals
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,8 +175,7 @@ def fit(net: Network, task: Task, learner: Learner, optimizer: Optimizer, *, ste
             except BaseException as raised:
                 error = raised
             else:
-                bar.set_postfix(_postfix(history), refresh=False)
-                _count(bar, first=done == resumed_at + 1)
+                _count(bar, history, first=done == resumed_at + 1)
             # asked once: what comes later waits for the end of the next step
             halt, finished, failed = team.agree(interrupted(), finished, error is not None)
             if failed:
@@ -271,9 +271,13 @@ def _bar(steps: int, done: int, progress: bool) -> Any:
     return tqdm(total=steps, initial=done, disable=not progress, unit="step", dynamic_ncols=True)
 
 
-def _count(bar: Any, first: bool) -> None:
+def _count(bar: Any, history: History, first: bool) -> None:
     """Count a step; the first one, in which much is compiled, without its time: it says nothing about those to come."""
-    if not first or bar.disable:
+    if bar.disable:
+        return
+    if first or bar.n + 1 == bar.total or time.time() - bar.last_print_t >= bar.mininterval:  # it will be drawn
+        bar.set_postfix(_postfix(history), refresh=False)
+    if not first:
         bar.update()
         return
     bar.n += 1

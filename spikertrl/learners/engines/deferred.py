@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...threads import in_parts, threads
-from .adjoint.adjoint import Adjoint
+from .adjoint.adjoint import Adjoint, into_parameters
 from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
 from .deferred_kernel import meet_rows, read_rows
@@ -33,7 +33,8 @@ def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray,
     full, _, chunks = tasks(blocks, kept.batch, threads(), lanes_at_a_time)
     gradient = np.zeros((chunks, w.n_parameters), w.dtype)
     adjoint = Adjoint(w, kept.batch)
-    gamma = adjoint.back(tape, kept.padded(direct), 0, gradient[0], kept.theta)
+    gamma = adjoint.back(tape, kept.padded(direct), 0, kept.theta)
+    into_parameters(w, [(tape, gamma, 0)], gradient[0])
     rows = np.empty((kept.batch, w.n_units), w.dtype)
     message = adjoint.ring[(kept.start - 1) % len(adjoint.ring)]
     meet_rows(adjoint.carry, message, state.sent[-1], state.o, state.q, w.tables, rows, adjoint.phi)

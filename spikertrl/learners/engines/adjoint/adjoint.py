@@ -11,6 +11,7 @@ A step sends gamma back through the synapses; their own gradients follow for all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,13 +54,11 @@ class Adjoint:
             at = w.start_o[first] * self.batch
             self.carry[at : at + self.batch * S * n].reshape(self.batch, S, n)[lanes] = 0
 
-    def back(
-        self, tape: Tape, direct: np.ndarray, first: int, gradient: np.ndarray, thetas: np.ndarray | None = None
-    ) -> np.ndarray:
+    def back(self, tape: Tape, direct: np.ndarray, first: int, thetas: np.ndarray | None = None) -> np.ndarray:
         """Steps len(direct)-1 .. first of a tape; ``direct`` (steps, B, N) is dL/dy through the readouts and the loss.
 
         ``thetas`` (steps, parameters): the parameters of each step, if they are not the same for all. Returns gamma, flat as
-        (steps, ``B * gammas``), see ``adjoint_tables``.
+        (steps, ``B * gammas``), see ``tables``; ``into_parameters`` makes the gradient of it.
         """
         w, batch, tables = self.wiring, self.batch, tables_of(self.wiring)
         steps = len(direct) - first
@@ -77,7 +76,6 @@ class Adjoint:
                 for link in sending:
                     theta = tape.theta if thetas is None else thetas[t]
                     self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
-        into_parameters(w, tape, gamma, first, gradient)
         return gamma
 
     def immediate(self, tape: Tape, lam: np.ndarray) -> np.ndarray:
@@ -152,16 +150,25 @@ class Adjoint:
         gradient[tables.own] += self.phi[tables.place]
 
 
-def into_parameters(w: Wiring, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
-    """Add dL/dtheta of synapses and biases, from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
-    batch, tables = tape.batch, tables_of(w)
-    with threads_for(len(gamma) * batch * tables.work):
+Part = tuple[Tape, np.ndarray, int]
+"""A tape, gamma of some of its steps (flat, as ``Adjoint.back`` returns it), and the first of them."""
+
+
+def into_parameters(w: Wiring, parts: Sequence[Part], gradient: np.ndarray) -> None:
+    """Add dL/dtheta of synapses and biases; several short tapes are one product of matrices."""
+    batch, tables = parts[0][0].batch, tables_of(w)
+    with threads_for(sum(len(gamma) for _, gamma, _ in parts) * batch * tables.work):
         for link in w.links:
-            _weights(w, link, tape, gamma, first, gradient)
+            if link.is_trained:
+                found = (_dense_weights if link.is_dense else _listed_weights)(w, link, parts)
+                if not link.trained.all():
+                    found *= link.trained[:, None]
+                gradient[link.theta] += found.reshape(-1)
     for i, n, G, (port, unit, theta) in zip(tables.first, tables.size, tables.G, tables.bias, strict=True):
-        at = tables.start[i] * batch
-        rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
-        gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+        for _, gamma, _ in parts:
+            at = tables.start[i] * batch
+            rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
+            gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
 
 
 def into_inputs(w: Wiring, tape: Tape, gamma: np.ndarray) -> np.ndarray:
@@ -196,25 +203,30 @@ def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
     return _all_ports(w, gamma, link, batch)[:, :, link.ports]
 
 
-def _weights(w: Wiring, link: Link, tape: Tape, gamma: np.ndarray, first: int, gradient: np.ndarray) -> None:
-    """dL/dtheta of a link from gamma (flat, as ``Adjoint.back`` returns it) of steps first, first + 1, ..."""
-    if not link.is_trained:
-        return
-    low, steps = tape.history + first, len(gamma)
-    if link.is_dense:
-        y = tape.messages[:, :, link.source : link.source + link.shape[1]]
-        sent = y[low - int(link.delay) : low - int(link.delay) + steps].reshape(-1, link.shape[1])
-        errors = _all_ports(w, gamma, link, tape.batch)
-        most = 2 * len(link.ports) >= errors.shape[2]  # of the ports: to leave some out costs more than their product
-        errors = (errors if most else errors[:, :, link.ports]).reshape(len(sent), -1)
-        found = (errors.T @ sent).reshape(-1, link.shape[0] * link.shape[1])
-        found = found[link.ports] if most else found
-    else:
-        errors = np.ascontiguousarray(_ports(w, gamma, link, tape.batch))
-        found = np.zeros((len(link.ports), link.n_synapses), gamma.dtype)
-        y = np.ascontiguousarray(tape.messages)
-        given = (errors, y, low, link.source, int(link.delays.max(initial=0)), *own_synapses(w, link), found)
-        in_parts(lambda part: weights_sparse(*given, part.start, part.stop), link.shape[1])
-    if not link.trained.all():
-        found *= link.trained[:, None]
-    gradient[link.theta] += found.reshape(-1)
+def _dense_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
+    """dL/dtheta of a link without lists, (ports, post * pre)."""
+    most = 2 * len(link.ports) >= w.G[link.target]  # of the ports: to leave some out costs more than their product
+    sent, errors = [], []
+    for tape, gamma, first in parts:
+        low = tape.history + first - int(link.delay)
+        y = tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
+        sent.append(y.reshape(-1, link.shape[1]))
+        mine = (_all_ports if most else _ports)(w, gamma, link, tape.batch)
+        errors.append(mine.reshape(len(sent[-1]), -1))
+    found = (_together(errors).T @ _together(sent)).reshape(-1, link.shape[0] * link.shape[1])
+    return found[link.ports] if most else found
+
+
+def _together(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _listed_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
+    """dL/dtheta of a link with lists, (ports, synapses)."""
+    found = np.zeros((len(link.ports), link.n_synapses), w.dtype)
+    for tape, gamma, first in parts:
+        errors, y = np.ascontiguousarray(_ports(w, gamma, link, tape.batch)), np.ascontiguousarray(tape.messages)
+        past = int(link.delays.max(initial=0))
+        given = (errors, y, tape.history + first, link.source, past, *own_synapses(w, link), found)
+        in_parts(lambda part, given=given: weights_sparse(*given, part.start, part.stop), link.shape[1])
+    return found

@@ -247,3 +247,5 @@ def test_losses_are_themselves_and_stay_so():
         assert len({one, other, one}) == 2 and one == one and one != other
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(one, dataclasses.fields(one)[0].name, None)
+    one = kinds[0]()
+    assert 2 * one != 2 * one and one + one != one + one, "also of the same loss"

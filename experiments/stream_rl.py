@@ -15,9 +15,9 @@ return over the last fifth.
 Expected: exact RTRL holds longer chains than TBPTT(1), which stays near chance.
 
 Found (return over the last fifth, three seeds): a chain of 12 is held by exact RTRL (0.98, 0.98, 0.99), by SnAp-1 and e-prop
-later (0.96, 0.97), and not by TBPTT(1) (0.06, 0.56, 0.04); one of 8 by exact RTRL (0.99 in each) and not by TBPTT(1) (0.76, 0.06,
-0.83, coming and going); a chain of 4 by the first three alike (0.98), by TBPTT(1) not steadily (0.63); a chain of 16 within
-40,000 steps by exact RTRL in one seed of four (0.95; 0.57, 0.08, 0.08), by TBPTT(1) in none (0.00).
+later (0.96, 0.97), and not by TBPTT(1) (0.06, 0.56, 0.04); one of 8 by exact RTRL (0.99 in each) and not by TBPTT(1) (0.76,
+0.06, 0.83, coming and going); a chain of 4 by the first three alike (0.98), by TBPTT(1) not steadily (0.63); a chain of 16
+within 40,000 steps by exact RTRL in one seed of four (0.95; 0.57, 0.08, 0.08), by TBPTT(1) in none (0.00).
 
     spikertrl run stream_rl
     spikertrl run stream_rl --tasks chain --lengths 12 --methods rtrl snap1 eprop tbptt1

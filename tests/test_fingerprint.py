@@ -126,3 +126,5 @@ def test_what_a_network_is_called() -> None:
     assert fixed["h.tau"] == pytest.approx(0.015) and all(isinstance(value, float) for value in fixed.values())
     slow = srl.Network("float64").add_input("x", 1).add_population("h", srl.models.lif, 3, tau=np.array([1, 2, 3]) * ms)
     assert of_network(slow)["fixed parameters"]["h.tau"].startswith("float64 (3,) #")
+    drawn = srl.Network("float64").add_input("x", 1).add_population("h", srl.models.alif, 3, beta=closed(0.5))
+    assert of_network(drawn)["fixed parameters"]["h.beta"] == describe(closed(0.5)) != describe(closed(0.6))

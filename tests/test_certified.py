@@ -145,6 +145,30 @@ def test_online_and_fit_tell_and_a_file_holds_it() -> None:
     assert (history["certificate"] > 0).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", [srl.KFRTRL(), srl.OK(2), srl.UORO()], ids=str)
+def test_learners_with_random_signs_are_certified_too(inner: srl.learners.Learner) -> None:
+    """The gradient is the learner's own, sign by sign; the distance is below the bound; a file goes on with both."""
+    net, x = stacked("egru", "alif"), drive(STEPS, LANES)
+    exact, plain = (srl.gradient(net, learner, x, LOSS, tau=STEPS)[1] for learner in (srl.RTRL(), inner))
+    learner = srl.Certified(inner, 8)
+    memory, machine = learner.init(net, LANES), simulator(net)
+    tape = machine.run(machine.start(LANES), as_input(net, x))
+    found = learner.update(memory, tape, signal_of(net, LOSS, tape, 0, STEPS, ends=True))
+    np.testing.assert_array_equal(found, plain)
+    distance = float(np.linalg.norm(found - exact))
+    assert memory.certificate is not None and ALIVE < distance < memory.certificate.bound < 20 * distance
+    online = srl.Online(net, learner, srl.optimizers.sgd(1e-3), loss={"slow": srl.losses.squared_error})
+    again = online
+    for t, x_t in enumerate(x[:, 0]):
+        again = srl.load(online.save(os.path.join(tempfile.mkdtemp(), "online.npz"))) if t == 5 else again
+        for one in (online, again) if t >= 5 else (online,):
+            one.predict_one(x_t)
+            one.learn_one({"slow": [1.0, -1.0]})
+    assert online.memory.certificate == again.memory.certificate
+    np.testing.assert_array_equal(online.net.theta, again.net.theta)
+
+
 def test_a_certificate_says_what_it_can() -> None:
     assert Certificate(3.0, 1.0, 6.0, 1e-6).relative == 0.5
     assert Certificate(3.0, 1.0, 6.0, 1e-6).cosine == pytest.approx(0.75**0.5)

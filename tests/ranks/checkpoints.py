@@ -35,6 +35,14 @@ def plain() -> srl.Network:
     return net.connect("x", "h").connect("h", "h").add_readout("z", "h", 1).initialize(1)
 
 
+def delays() -> srl.Network:
+    """Delays that learn."""
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 12, theta=0.1)
+    net.connect("x", "h", delay=0.4, trainable_delay=True, max_delay=2)
+    net.connect("h", "h", density=0.5, seed=2, delay=1.6, trainable_delay=True, max_delay=3)
+    return net.add_readout("z", "h", 1, decay=0.5).initialize(1)
+
+
 def trained(build: Callable[[], srl.Network], learner: Learner, steps: int, path: Path | None, tau: int) -> np.ndarray:
     """theta after so many steps, from a checkpoint if there is one."""
     net = build()
@@ -122,11 +130,15 @@ def main() -> None:
         for learner in (*COLUMNS, *LANES) if EVERY else (COLUMNS[2], *LANES[:2]):
             trained(several, learner, 2, None, 2)
         trained(plain, srl.RTRL(), 2, None, 1)
+        if EVERY:
+            trained(delays, srl.RTRL(), 2, None, 2)
         return
     folder = Path(WORLD.bcast(tempfile.mkdtemp() if WORLD.rank == 0 else None))
     comms, done = groups(), 0
     for learner in COLUMNS if EVERY else (srl.EProp("adaptive"),):
         done += goes_on("columns", over_columns, learner, several, 2, folder, comms, 0)
+    if EVERY:
+        done += goes_on("delays", over_columns, srl.RTRL(), delays, 2, folder, comms, 0)
     done += goes_on("waiting", over_columns, srl.RTRL(), plain, 1, folder, comms, 0)
     for learner in LANES if EVERY else LANES[:2]:
         done += goes_on("lanes", over_lanes, learner, several, 2, folder, comms, 1e-10)

@@ -2,6 +2,9 @@
 and by the influence itself, in turn, float32; and which of the two is chosen by itself.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/whole_sequences.py
+
+``--kinds``: networks with several states, delays and populations instead, beside plain egru of the same size, density and share
+of active units, all of them in turn.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import argparse
 import time
 
 import numpy as np
-from influence import INPUTS, OUTPUTS, with_share
+from influence import INPUTS, OUTPUTS, active_share, with_share
 
 import spikertrl as srl
 from spikertrl.learners.base import Signal
@@ -24,6 +27,78 @@ CASES = [  # units, density, wanted share of gradient-active units, steps, lanes
     (128, 0.1, 0.3, 100, 2), (256, 1.0, 1.0, 32, 1), (256, 0.1, 0.3, 32, 1), (256, 0.1, 0.1, 32, 1), (256, 0.1, 0.1, 100, 1),
     (256, 0.02, 0.1, 32, 1), (256, 0.02, 0.02, 100, 1),
 ]  # fmt: skip
+
+UNITS, DENSITY, SHARE, STEPS = 256, 0.1, 0.1, 32
+KINDS = {  # model, delay between units, populations
+    "egru": ("egru", 1, 1), "egru, delay 3": ("egru", 3, 1), "egru, delays 1 to 20": ("egru", 20, 1),
+    "egru, two populations": ("egru", 1, 2), "cuba_lif": ("cuba_lif", 1, 1), "alif": ("alif", 1, 1),
+}  # fmt: skip
+
+
+def of_kind(kind: str, width: float) -> srl.Network:
+    """One of ``KINDS``, units with pseudo-derivatives of this half width; a population hears the input and the one before."""
+    model, delay, populations = KINDS[kind]
+    options = {"theta": 0.3, "surrogate": srl.surrogates.triangle(0.7, width)}
+    if model != "egru":
+        options = {"surrogate": srl.surrogates.triangle(0.3, width)}
+    net, n = srl.Network().add_input("x", INPUTS), UNITS // populations
+    delays = np.random.default_rng(5).integers(1, 21, (n, n)) if delay == 20 else delay
+    for k in range(populations):
+        net.add_population(f"h{k}", srl.models.load(model), n, **options).connect("x", f"h{k}", seed=3 + k)
+        net.connect(f"h{k}", f"h{k}", density=DENSITY, seed=1 + k, delay=delays)
+        if k:
+            net.connect(f"h{k - 1}", f"h{k}", density=DENSITY, seed=7)
+    return net.add_readout("z", f"h{populations - 1}", OUTPUTS).initialize(0)
+
+
+def fitting(kind: str) -> tuple[srl.Network, float]:
+    """The network whose units are gradient-active as often as wanted, and how often they are."""
+    low, high = 1e-3, 8.0
+    for _ in range(14):
+        width = (low * high) ** 0.5
+        low, high = (low, width) if active_share(of_kind(kind, width)) > SHARE else (width, high)
+    net = of_kind(kind, high)
+    return net, active_share(net)
+
+
+def kinds(rounds: int) -> None:
+    """Print what sequences of networks of all ``KINDS`` take by transitions and with the influence carried."""
+    learner, rng, runs = srl.RTRL(), np.random.default_rng(2), {}
+    rates = {"influence": NEVER, "transitions": ALWAYS}
+    for kind in KINDS:
+        net, share = fitting(kind)
+        machine = simulator(net)
+        memory = {name: learner.init(net, 1) for name in rates}
+        runs[kind] = net, share, machine, machine.start(1), memory, {name: [] for name in rates}, []
+    for turn in range(rounds + 1):
+        for net, _, machine, start, memory, times, gaps in runs.values():
+            start.reset_lanes()
+            tape = machine.run(start, rng.normal(size=(STEPS, 1, INPUTS)).astype(np.float32))
+            signal, found = Signal(0.0, np.zeros_like(tape.z), last=True), []
+            signal.dz[-1] = rng.normal(size=(1, OUTPUTS))
+            for name, rate in rates.items():
+                for _ in range(1 if name == "influence" else 5):
+                    with override(transition_rate=rate):
+                        began = time.perf_counter()
+                        gradient = learner.update(memory[name], tape, signal)
+                        times[name] += [1e3 * (time.perf_counter() - began)] if turn else []
+                found.append(gradient)
+            own = net.wiring.col_theta
+            gaps.append(float(np.abs(found[0] - found[1])[own].max() / np.abs(found[0][own]).max()))
+    print(
+        f"{UNITS} units, density {DENSITY}, {STEPS} steps, one lane; medians (least); columns 4 and 5: of the medians\n\n"
+        "| network | active | transitions, ms | of plain egru | influence, ms | times | its route | million MACs | diff |\n"
+        "|---|---|---|---|---|---|---|---|---|"
+    )
+    plain = float(np.median(runs["egru"][5]["transitions"]))
+    for kind, (_, share, _, _, memory, times, gaps) in runs.items():
+        influence, carried = (np.array(times[name]) for name in rates)
+        macs = [float(state.counts.sum()) / state.lane_steps * STEPS / 1e6 for state in memory.values()]
+        print(
+            f"| {kind} | {share:.0%} | {np.median(carried):.3g} ({carried.min():.3g}) | {np.median(carried) / plain:.2f} | "
+            f"{np.median(influence):.3g} ({influence.min():.3g}) | {np.median(influence) / np.median(carried):.1f} | "
+            f"{memory['influence'].route} | {macs[0]:.3g}, {macs[1]:.3g} | {max(gaps):.0e} |"
+        )
 
 
 def compare(net: srl.Network, steps: int, lanes: int, rounds: int) -> tuple[dict[str, float], dict[str, float], str, float]:
@@ -56,7 +131,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
+    parser.add_argument("--kinds", action="store_true", help="networks of several states, delays, populations")
     options = parser.parse_args(argv)
+    if options.kinds:
+        kinds(options.rounds)
+        return 0
     print(
         "| units | density | active | steps | lanes | influence, ms | transitions, ms | times | million MACs | chosen | diff |"
     )

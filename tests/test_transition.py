@@ -15,10 +15,11 @@ RTOL, ATOL = 1e-9, 1e-13  # float64: sums in another order
 STEPS = 14
 
 
-def network(density: float | None, decay: float) -> srl.Network:
+def network(density: float | None, decay: float, delay: int | np.ndarray = 1, theta: float = 0.2) -> srl.Network:
     """Two populations, an input that is heard late, a threshold that is learned, readouts that leak or not."""
-    net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=0.2)
-    net.add_population("g", srl.models.gru, 3).connect("x", "h", weight=1.5, delay=2).connect("h", "h", density=density, seed=1)
+    net = srl.Network("float64").add_input("x", 4, kind="event").add_population("h", srl.models.egru, 18, theta=theta)
+    net.add_population("g", srl.models.gru, 3).connect("x", "h", weight=1.5, delay=2)
+    net.connect("h", "h", density=density, seed=1, delay=delay)
     net.connect("h", "g", seed=2).connect("g", "h", seed=3).connect("g", "g", seed=4)
     return net.add_readout("z", "h", 2, decay=decay).add_readout("v", "g", 1).initialize(1)
 
@@ -71,6 +72,21 @@ def test_segments_of_any_length(length, density):
             expected, found = gradients(network(density, 0.8), [srl.RTRL(dense=True), srl.RTRL()], 3, when)
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("lanes", "when"), [(1, (29,)), (5, (0, 3, 22))], ids=["one lane", "five"])
+@pytest.mark.parametrize("delay", [1, 6, 20], ids=["one step", "the same", "each its own"])
+@pytest.mark.parametrize("room", [1 << 20, 24 * 1024, 1], ids=["one window", "some windows", "many windows"])
+def test_between_messages(room, delay, lanes, when):
+    """All delays 1, all 6, or 1 to 20 steps mixed; where all are 1, transitions between states are not to be chosen."""
+    each = np.random.default_rng(1).integers(1, 21, (18, 18))
+    net = network(0.3, 0.8, each if delay == 20 else delay)
+    rates = {"message_rate": 0.0, "all_to_all": 0.0 if delay == 1 else 2.0}
+    with override("transitions", tile_bytes=room, **rates):
+        expected, found = gradients(net, [srl.BPTT(), srl.RTRL()], lanes, when, steps=30)
+    scale = np.abs(expected).max()
+    assert scale > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * scale)
 
 
 def test_the_length_of_segments_and_the_lanes_together_are_obeyed():
@@ -151,7 +167,7 @@ def test_not_where_the_influence_is_the_smaller():
     few = few.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
     assert not whole(few, sequence(few, 1, steps=200))
     assert whole(few, sequence(few, 1, steps=20))
-    columns = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.egru, 8, theta=50.0)
+    columns = srl.Network("float64").add_input("x", 60, kind="event").add_population("h", srl.models.gru, 8)
     columns = columns.connect("x", "h").connect("h", "h").add_readout("v", "h", 1).initialize(1)
     machine, learner = simulator(columns), srl.RTRL()
     for heard in (0, 60):  # of the channels

@@ -19,6 +19,7 @@ TUNINGS: list[dict[str, Any]] = [
     {"deferred_bytes": 0, "most_active": 1.0}, {"segment_length": 3}, {"tile_bytes": 64}, {"product_rate": 1e9},
     {"dense_product_rate": 1e9, "all_to_all": 0.0}, {"all_to_all": 2.0}, {"most_visits": 1.0, "most_arrivals": 1e9},
     {"transition_rate": 0.0}, {"transition_rate": 1e9}, {"aside_bytes": 1, "jacobian_bytes": 1},
+    {"message_rate": 0.0, "tile_bytes": 4096},
 ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ The state keeps the last one (``state.choice``) and counts them (``state.routes`
 at level DEBUG.
 
 ==============  ================================================================================================================
-transitions     a sequence that is one tape: state transitions are carried in place of the influence (``transitions/update``)
+transitions     a sequence that is one tape: transitions are carried in place of the influence, between states
+                (``transitions/update``) or between messages (``transitions/events``)
 deferred        a short tape is kept; its gradient goes through the steps kept, to the influence before them (``deferred``)
 products        the influence times the product of the tape's Jacobians, once a tape (``products/update``)
 events          a row is brought up to date when its unit is gradient-active (``rows/event_plan``)
@@ -16,7 +17,7 @@ rows            step by step, arriving rows by lists (``rows/dense_kernel``)
 general rows    step by step, any network: delays, several states, blocks of limited reach (``rows/by_step_kernel``)
 ==============  ================================================================================================================
 
-All but the last need blocks of **full reach**: all units, of one state each, without delays.
+The first and the last take any network. The others need blocks of **full reach**: all units, of one state each, without delays.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import Length, Plan
-from .transitions.segments import segments
+from .transitions.segments import Transitions, segments, transitions_of_messages, transitions_of_states
 
 log = logging.getLogger("spikertrl")
 
@@ -50,6 +51,7 @@ class Tuning:
     aside_bytes: int = 64 << 20  # of transitions within segments, of the lanes that are carried together
     transition_work: float = 2e7  # multiply-adds below which a second thread costs more than it gives
     segment_length: int | None = None  # steps of a segment; None: about the root of the sequence's length
+    message_rate: float = 3.0  # multiply-adds of transitions between states, as matrices, in the time of one between messages
     # products
     product_rate: float = 0.75  # multiply-adds in the time of one step by step, arrivals by lists (steps_together.py)
     dense_product_rate: float = 0.4  # the same where rows arrive as a product of matrices
@@ -165,6 +167,10 @@ class Facts(NamedTuple):
     elements: int  # of the influence, per lane
     batch: int
     leaky: int  # readout outputs with decay
+    states: int  # of all units
+    arrival_bytes: int  # what is listed of a message that arrives,
+    visit_bytes: int  # and of a unit and step, for transitions between messages
+    heard: float  # states that a unit's message arrives at, mean
     one_step: bool  # units have one state, and rows arrive after exactly one step
     exact: bool  # no row is left out
     full_reach: bool  # all blocks
@@ -252,22 +258,27 @@ def cannot_carry(facts: Facts, tape: Situation) -> str:
     """Why state transitions cannot stand in for the influence, or nothing."""
     if not tape.whole:
         return "the tape is not a whole sequence: every lane must begin with it and end with it (no tau, a sequence task)"
-    if not facts.one_step:
-        return "units have several states, or rows do not arrive after exactly one step"
     if not facts.columns:
         return "no parameter of the network is learned"
     if not (facts.exact or facts.full_reach):
         return "the influence is an approximation: rows are left out"
-    needed, room = transition_bytes(facts, tape.steps), transition_room(facts)
+    needed, room = transitions(facts, tape.steps, tape.active).nbytes, transition_room(facts)
     if needed > room:
         return f"the step Jacobian and what is set aside take {needed} bytes, more than {room} (jacobian_list_bytes)"
     return ""
 
 
-def transition_bytes(facts: Facts, steps: int) -> int:
-    """Of the step Jacobian as lists, and of what one lane sets aside."""
-    lists = 0 if all_to_all(facts) else facts.list_bytes * steps * facts.batch
-    return lists + segments(facts.units, facts.dtype, steps, tuning().segment_length).aside_bytes
+def transitions(facts: Facts, steps: int, active: float) -> Transitions:
+    """The cheaper of the ways to carry transitions, of those that fit if one does."""
+    dense, sent = all_to_all(facts), steps * active
+    held = sent * facts.pairs / facts.units * facts.arrival_bytes + steps * facts.units * facts.visit_bytes
+    rate = tuning().message_rate if dense else 1.0
+    ways = [transitions_of_messages(sent, facts.heard + 2 * facts.states / facts.units + 1, rate, int(held))]
+    if facts.one_step:
+        cut = segments(facts.units, facts.dtype, steps, tuning().segment_length)
+        lists = 0 if dense else facts.list_bytes * steps * facts.batch
+        ways.append(transitions_of_states(cut, active * facts.heard, lists))
+    return min([way for way in ways if way.nbytes <= transition_room(facts)] or ways, key=lambda way: way.time)
 
 
 def transition_room(facts: Facts) -> int:
@@ -314,11 +325,11 @@ def _transitions(facts: Facts, tape: Situation) -> Choice | None:
     """If transitions are fewer elements than the influence."""
     if cannot_carry(facts, tape):
         return None
-    cut = segments(facts.units, facts.dtype, tape.steps, tuning().segment_length)
-    columns = cut.carried * cut.wide
+    way = transitions(facts, tape.steps, tape.active)
+    columns = way.time / (facts.states + tape.active * facts.heard)  # if all rows were carried at every step
     reached = (
-        tuning().transition_rate * facts.elements / (facts.units * facts.stored_columns)
-    )  # share of units a column reaches
+        tuning().transition_rate * facts.elements / (facts.states * facts.stored_columns)
+    )  # share of states a column reaches
     if columns >= reached * tape.steps * facts.columns:
         return None
     always = tape.steps * (facts.columns - facts.source_columns)  # columns of biases and of units' own parameters
@@ -326,8 +337,9 @@ def _transitions(facts: Facts, tape: Situation) -> Choice | None:
         return None
     return Choice(
         TRANSITIONS,
-        "a whole sequence: {columns:.3g} columns of transitions against {influence:.3g} of the influence times {rate:.2g}",
-        {"columns": columns, "influence": float(tape.steps * facts.columns), "rate": reached, "segment": cut.length},
+        "a whole sequence: {columns:.3g} columns of transitions between {between} against {influence:.3g} of the influence "
+        "times {rate:.2g}",
+        {"columns": columns, "between": way.between, "influence": float(tape.steps * facts.columns), "rate": reached},
     )
 
 
@@ -427,8 +439,7 @@ def expected(facts: Facts, choice: Choice, steps: int, active: float) -> float:
     """Multiply-adds of a step and lane, by the formulas that the choice compares."""
     arriving = active * facts.pairs / max(1, facts.units)
     if choice.route == TRANSITIONS:
-        cut = segments(facts.units, facts.dtype, steps, tuning().segment_length)
-        return cut.carried * cut.wide * (facts.units + arriving) / steps + facts.columns
+        return transitions(facts, steps, active).macs / steps + facts.columns
     if choice.route == DEFERRED:
         most = deferred_steps(facts, DEFERRED)
         return min(row_work(facts, most, active), product_work(facts, most, active)) / most

@@ -25,7 +25,8 @@ from .rows.by_step_kernel import sweep
 from .rows.dense_kernel import sweep_whole
 from .rows.event_plan import cut_steps, event_plan
 from .simd.rows import lanes
-from .transitions.segments import segments
+from .transitions.events import carry_messages
+from .transitions.segments import segments, window
 from .transitions.sources import columns_alive
 from .transitions.update import Room, carry_transitions
 
@@ -95,7 +96,7 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route:
         gradient = _advance(state, tape, direct, zbar, weights, signal.last, route)
     elif choice.route == choose.TRANSITIONS:
         state.ran(choice, tape.start)
-        gradient = _carry(state, tape, direct)
+        gradient = _carry(state, tape, direct, active)
     else:
         state.ran(choice, tape.start)
         gradient = _defer(state, tape, direct, choose.deferred_steps(state.facts, route))
@@ -105,9 +106,14 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route:
     return gradient
 
 
-def _carry(state: BlockState, tape: Tape, direct: np.ndarray) -> np.ndarray:
-    """The gradient of a sequence that is one tape, by its state transitions."""
+def _carry(state: BlockState, tape: Tape, direct: np.ndarray, active: float) -> np.ndarray:
+    """The gradient of a sequence that is one tape, by its transitions between messages, or between states."""
     facts, values, lists = state.facts, choose.tuning(), None
+    way = choose.transitions(facts, tape.tau, active)
+    if way.between == "messages":
+        steps = window(tape.tau, facts.states, active, state.wiring.row_history, values.tile_bytes)
+        workers = threads() if way.macs * tape.batch >= values.transition_work else 1
+        return carry_messages(state, tape, direct, steps, values.tile_bytes, workers)
     room = choose.transition_room(facts)
     if not choose.all_to_all(facts):
         lists = _step_jacobian(state, tape, *_sent(state, tape), 0, tape.tau, False)

@@ -23,7 +23,7 @@ from ....tape import Tape
 from ....threads import in_parts, threads_for
 from ..records import linear
 from ..weights import dense_weights, outgoing
-from .kernel import back_dense, inside, send_sparse, to_active, weights_sparse
+from .kernel import all_inside, back_dense, inside, send_sparse, to_active, weights_sparse
 from .tables import dense_links, own_synapses, tables_of
 
 
@@ -76,6 +76,14 @@ class Adjoint:
                 for link in sending:
                     theta = tape.theta if thetas is None else thetas[t]
                     self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
+        return gamma
+
+    def inside_units(self, tape: Tape, ybar: np.ndarray) -> np.ndarray:
+        """gamma, as ``back`` returns it, where ``ybar`` (tau, B, N) = dL/dy, all that follows included, is known: only the
+        units' own paths are left."""  # fmt: skip
+        w, tables = self.wiring, tables_of(self.wiring)
+        gamma = np.empty((tape.tau, self.batch * tables.gammas), w.dtype)
+        all_inside(w.tables, linear(tape), ybar, self.batch, tables.start, tables.first, self.carry, self.phi, gamma)
         return gamma
 
     def immediate(self, tape: Tape, lam: np.ndarray) -> np.ndarray:

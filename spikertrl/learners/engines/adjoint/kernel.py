@@ -51,6 +51,14 @@ def inside(t, tables, linear, direct, ring, B, start_gamma, firsts, carry, phi, 
 
 
 @loop(fastmath=FAST)
+def all_inside(tables, linear, ybar, B, start_gamma, firsts, carry, phi, gamma):
+    """``inside`` for all steps, the last one first, where nothing else is added to ``ybar`` (tau, B, N)."""
+    nothing = np.zeros(ybar.shape[1:], ybar.dtype)
+    for t in range(len(ybar) - 1, -1, -1):
+        inside(t, tables, linear, ybar[t], nothing, B, start_gamma, firsts, carry, phi, gamma[t])
+
+
+@loop(fastmath=FAST)
 def back_dense(tables, linear, direct, ring, start, first, B, start_gamma, firsts, carry, phi, gamma, links, ports, theta):
     """All steps of ``Adjoint.back`` where links between units are dense: rows of ``links`` as ``dense_links`` lists them.
 

@@ -148,10 +148,18 @@ def facts(w: Wiring, blocks: Layout, batch: int, hops: int | None) -> choose.Fac
         who="RTRL" if hops is None else f"SnAp(order={hops + 1})", dtype=w.dtype, units=w.n_units, pairs=len(w.pair_pre),
         columns=len(w.col_theta), source_columns=sources, stored_columns=int(blocks.first_Z[-1]),
         elements=int(blocks.first_M[-1]), batch=batch, leaky=int((w.decay > 0).sum()),
+        states=w.n_states, arrival_bytes=20 + w.max_states * w.dtype.itemsize,
+        visit_bytes=8 + w.max_states * w.heard_ports.shape[1] * w.dtype.itemsize, heard=_heard(w) / w.n_units,
         one_step=w.row_history == 1 and bool((w.S == 1).all()), exact=hops is None, full_reach=bool(full.all()),
         some_full_reach=bool(full.any()), widest_row=int(blocks.stride[full].max(initial=1)),
         list_bytes=step_jacobian.nbytes(w, blocks, 1, False),
     )  # fmt: skip
+
+
+@derived
+def _heard(w: Wiring) -> int:
+    """States at which the messages of all units together arrive."""
+    return int(np.diff(w.pair_ptr) @ w.hears.sum(1))
 
 
 def plan(w: Wiring, hops: int | None, length: Length, route: str | None = None) -> Plan:

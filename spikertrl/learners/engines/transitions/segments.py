@@ -1,14 +1,17 @@
-"""How a sequence is cut into segments whose state transitions are carried together (see ``update``): sizes only."""
+"""Sizes of what is carried in place of the influence: of state transitions, segment by segment (see ``update``), and of
+transitions between messages, window by window (see ``events``); and which of the two takes less."""  # fmt: skip
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..simd.rows import lanes, padded
 
+ROW_BYTES = 1024  # of what is carried between messages, if a window does not end before
 PAD = 2  # registers between rows: rows that are a power of two apart would share few places of the cache
 
 
@@ -57,6 +60,36 @@ def carried(steps: int, m: int) -> int:
     segment, place = source // m, source % m
     over = (place == m - 1) | (source == steps - 2)
     return int((segment + np.where(over, 1, place + 1)).sum() + (~over).sum())
+
+
+class Transitions(NamedTuple):
+    """A way to carry transitions over a sequence of one lane."""
+
+    between: str  # "states" or "messages"
+    macs: float  # multiply-adds
+    time: float  # that of so many multiply-adds between states
+    nbytes: int  # of what is listed and set aside
+
+
+def transitions_of_states(cut: Segments, arriving: float, list_bytes: int) -> Transitions:
+    """Columns of ``cut``, over a step in which ``arriving`` rows arrive."""
+    macs = cut.carried * cut.wide * (cut.n + arriving)
+    return Transitions("states", macs, macs, list_bytes + cut.aside_bytes)
+
+
+def transitions_of_messages(sent: float, terms: float, rate: float, nbytes: int) -> Transitions:
+    """A column for every message of a gradient-active unit, and a row of so many ``terms`` for all that follow."""
+    macs = sent * sent / 2 * terms
+    return Transitions("messages", macs, rate * macs, nbytes)
+
+
+def window(steps: int, states: int, sent: float, delay: int, tile_bytes: int) -> int:
+    """Steps after which all units are visited, so that rows of the messages since then, and of the states, stay in the cache.
+
+    ``sent``: messages of a step. Visits of all states, and messages on their way, must stay the smaller part.
+    """
+    rows = max(tile_bytes // ROW_BYTES - states, states)
+    return min(steps, max(int(rows / max(sent, 1.0)) - delay, delay, 1))
 
 
 @functools.lru_cache(maxsize=32)

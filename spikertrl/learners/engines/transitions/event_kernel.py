@@ -14,6 +14,7 @@ import numpy as np
 from ....loops import inner, loop
 from ..simd.rows import FAST, sum_rows, sum_slots
 from ..simd.scalar import add, copy, largest
+from ..simd.views import flat
 from ..simd.writer import BYTES
 
 
@@ -96,7 +97,8 @@ def _look_back(b, B, end, window, first, tables, linear, ports, active, visit, g
     room = first[end + 1] + N * (end // window)
     step, unit, event = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     at, before = np.empty(first[end + 1], np.int64), np.zeros((room, states, states), gain.dtype)
-    upcoming, heard = np.full(N, -1, np.int64), np.zeros(N, np.bool_)
+    upcoming, heard = np.empty(N, np.int64), np.zeros(N, np.bool_)
+    upcoming[:] = -1
     path, row, v = np.zeros((N, states, states), gain.dtype), np.empty(states, gain.dtype), room
     for t in range(end, -1, -1):
         for i in range(N if t < end and (t + 1) % window == 0 else 0):
@@ -140,8 +142,9 @@ def _list_arrivals(b, end, first, synapses, S, ports, active, visit, gain, visit
                         ptr[visit[u, out_post[e]] + 1] += 1
     for v in range(visits):
         ptr[v + 1] += ptr[v]
-    to, source = ptr[:-1].copy(), np.empty(ptr[visits], np.int64)
+    to, source = np.empty(visits, np.int64), np.empty(ptr[visits], np.int64)
     slot, coef = np.empty(ptr[visits], np.int32), np.empty((gain.shape[3], ptr[visits]), gain.dtype)
+    copy(to, ptr[:visits])
     for t in range(end + 1):
         for a in range(count[t, b]):
             j, number = units[t, b, a], first[t] + a
@@ -176,7 +179,7 @@ def _room(first, steps):
 def _sum_states(X, E, at, W, wide, S, v, begin, n, live, visits, old, places, weights):
     """Rows of the S states of a unit at visit v, of which n arrivals from ``begin`` on count. Returns rows read."""
     before, slot, coef = visits.before, visits.slot, visits.coef
-    flat, rows, nothing, one = coef.reshape(-1), 0, X.dtype.type(0), X.dtype.type(1)
+    entries, rows, nothing, one = flat(coef), 0, X.dtype.type(0), X.dtype.type(1)
     for s in range(S if live else 0):
         copy(old[s * W : s * W + wide], X[at + s * W : at + s * W + wide])
     for s in range(S):
@@ -188,9 +191,9 @@ def _sum_states(X, E, at, W, wide, S, v, begin, n, live, visits, old, places, we
         sum_rows(X, at + s * W, nothing, old, places, weights, m, wide)
         first, heard = s * coef.shape[1] + begin, False
         for e in range(first, first + n):
-            heard |= flat[e] != 0
+            heard |= entries[e] != 0
         if heard:
-            sum_slots(X, at + s * W, one, E, 0, W, slot, begin, flat, first, n, wide)
+            sum_slots(X, at + s * W, one, E, 0, W, slot, begin, entries, first, n, wide)
         rows += m + n * heard
     return rows
 
@@ -204,7 +207,7 @@ def _carry_tile(a0, a1, b, B, W, lanes, visits, tables, o, direct, X, E, live, o
     """
     S, size, local, start_o = tables.S, tables.size, tables.local, tables.start_o
     first, ptr, source, slot, event = visits.first, visits.ptr, visits.source, visits.slot, visits.event
-    before, coef, most, ring = visits.before, visits.coef.reshape(-1), visits.before.shape[1], len(E) // W
+    before, coef, most, ring = visits.before, flat(visits.coef), visits.before.shape[1], len(E) // W
     propagate, emit, read, nothing = 0, 0, 0, X.dtype.type(0)
     for i in range(len(live)):
         live[i] = False

@@ -9,6 +9,7 @@ from ..blocks.step_jacobian_kernel import couple_row, port_places
 from ..simd.gemm import combine_panel
 from ..simd.rows import FAST, scale_row, sum_slots
 from ..simd.scalar import add
+from ..simd.views import flat
 
 
 @inner(fastmath=FAST, forceinline=True)
@@ -77,7 +78,8 @@ def _say(sums, begin, end, K, k0, first, lam):
 def last_error(error):
     """(B) the last step with a loss in each lane, or -1."""
     tau, B, N = error.shape
-    found = np.full(B, -1, np.int64)
+    found = np.empty(B, np.int64)
+    found[:] = -1
     for b in range(B):
         for t in range(tau):
             for i in range(N):
@@ -102,11 +104,11 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
     n_active, active_units = active.count, active.units
     starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
     tau, B, N = lam.shape
-    sections, wide, aside = inner.shape[1], inner.shape[4], inner.reshape(-1)
-    flat, last = coef.reshape(-1), tau - 2
+    sections, wide, aside = inner.shape[1], inner.shape[4], flat(inner)
+    entries, last = flat(coef), tau - 2
     if weight is not None:  # numba compiles only what is taken
         places = port_places(ports, weight.shape[2], tables, B, b0, b1)
-        flat, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
+        entries, arriving = np.empty(N * weight.shape[2], lam.dtype), np.zeros(weight.shape[1] * weight.shape[2], lam.dtype)
     P, E, sums = np.empty(N * W, lam.dtype), np.empty(N * W, lam.dtype), np.empty(W, lam.dtype)
     gains, wanted, into = np.empty(N, lam.dtype), np.empty(N, np.bool_), np.empty(N, np.int64)
     for task in range(worker, (b1 - b0) * len(k0s), workers):
@@ -123,15 +125,15 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
                 for a in range(n_active[t, b]):
                     wanted[active_units[t, b, a]] = True
             else:
-                couple_row(tape_B[t], places[b - b0], weight, n, units, arriving, flat, 0)
+                couple_row(tape_B[t], places[b - b0], weight, n, units, arriving, entries, 0)
                 _identity(P, W, alive * K, K, k0, N)
                 alive += 1
             if alive:
                 counts[worker, 0] += _carry_on(
-                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, flat, weight
+                    P, E, W, alive * K, row, n, units, gains, leaks, wanted, starts, slot, entries, weight
                 )
             if weight is None:
-                _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, flat, into)
+                _begin(P, W, alive * K, K, k0, row, n, units, gains, leaks, starts, slot, entries, into)
                 alive += 1
             e = min(section * m + m - 1, last)
             if t == e and alive > section:
@@ -153,7 +155,7 @@ def carry(worker, workers, b0, b1, m, k0s, K, W, tables, forward, active, jacobi
 def through_sections(worker, workers, b0, b1, m, end, lam, inner, counts):
     """lam[s] += lam[e]^T Phi(e, s) for the steps s before the last one, e, of every section."""
     last, sections, N, wide = len(lam) - 2, inner.shape[1], lam.shape[2], inner.shape[4]
-    sums, aside, row = np.empty((m - 1) * wide, lam.dtype), inner.reshape(-1), (m - 1) * wide
+    sums, aside, row = np.empty((m - 1) * wide, lam.dtype), flat(inner), (m - 1) * wide
     for task in range(worker, (b1 - b0) * sections, workers):
         b, x = b0 + task // sections, task % sections
         e = min(x * m + m - 1, last)

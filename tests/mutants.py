@@ -92,6 +92,7 @@ TESTS = {  # file of the package -> files of tests, or their ids; the doctests o
     "learners/engines/rows/dense_kernel.py": "test_routes test_memory test_product",
     "learners/engines/products/kernel.py": "test_product test_routes",
     "learners/engines/transitions/kernel.py": "test_transition test_routes",
+    "learners/engines/transitions/event_kernel.py": "test_transition test_routes",
     "learners/engines/kronecker/kernel.py": "test_kronecker test_every_sign",
     "learners/engines/kronecker/rank_one_kernel.py": "test_every_sign test_estimators",
     "learners/engines/deferred_kernel.py": "test_routes test_postponed",

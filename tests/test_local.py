@@ -17,7 +17,7 @@ from spikertrl.learners.engines.local.layout import lane_groups, shared_out
 from spikertrl.learners.engines.local.update import LocalState, init_local, update_local
 from spikertrl.simulation.run import simulator
 from spikertrl.tape import Tape
-from tolerances import ALIVE, VALUES64
+from tolerances import ALIVE, EXACT64, VALUES64
 
 LANES, PIECES, RESET = 3, (1, 5, 2, 39), 2  # before the piece RESET the last lane starts again
 
@@ -183,3 +183,18 @@ def test_lanes_together_are_the_sum_of_lanes_alone() -> None:
     assert work == sum(each) > 0, "multiply-adds to propagate, step by step, counted by two loops"
     assert np.abs(together).max() > ALIVE
     np.testing.assert_allclose(together, alone, rtol=0, atol=VALUES64 * np.abs(together).max())
+
+
+def test_lanes_one_by_one_are_lanes_side_by_side() -> None:
+    """Two loops of their own; the first signal comes late, and units have one state and biases."""
+    net = srl.Network("float64").add_input("x", 2).add_population("h", srl.models.egru, 6, theta=0.1)
+    net.connect("x", "h").connect("h", "h", density=0.6, seed=1).add_readout("z", "h", 1).initialize(0)
+    x = np.random.default_rng(0).normal(size=(9, 2, 2))
+    with override(local_unit=1e9):  # step by step
+        apart = [
+            srl.gradient(net, srl.SnAp(1), x[:, [b]], srl.losses.squared_error(np.ones((1, 1)), at="last"), tau=5)[1]
+            for b in range(2)
+        ]
+        together = srl.gradient(net, srl.SnAp(1), x, srl.losses.squared_error(np.ones((2, 1)), at="last"), tau=5)[1]
+    assert np.count_nonzero(together) > 0.9 * len(together)
+    np.testing.assert_allclose(np.mean(apart, axis=0), together, rtol=EXACT64, atol=EXACT64)

@@ -58,21 +58,15 @@ def _visit(v, i, t, number, step, unit, event, upcoming, path, before):
 
 
 @inner(fastmath=FAST)
-def _entry(path, s, S, line, base, apart):
-    """Row s of path (S, S) times a column of a matrix in ``line``, whose entries begin at ``base`` and lie so far ``apart``."""
-    total = path[s, 0] * line[base]
-    for r in range(1, S):
-        total += path[s, r] * line[base + r * apart]
-    return total
-
-
-@inner(fastmath=FAST)
 def _through_port(line, base, S, G, size, port, path, gain):
     """gain (S) <- path (S, S) times the derivatives of the states by a port; returns whether any is not zero."""
     alive = False
     for s in range(S):
-        gain[s] = _entry(path, s, S, line, base + port * size, G * size)
-        alive |= gain[s] != 0
+        total = path[s, 0] * line[base + port * size]
+        for r in range(1, S):
+            total += path[s, r] * line[base + (r * G + port) * size]
+        gain[s] = total
+        alive |= total != 0
     return alive
 
 
@@ -82,8 +76,11 @@ def _one_step_back(line, base, S, size, path, row):
     alive = False
     for s in range(S):
         for r in range(S):
-            row[r] = _entry(path, s, S, line, base + r * size, S * size)
-            alive |= row[r] != 0
+            total = path[s, 0] * line[base + r * size]
+            for k in range(1, S):
+                total += path[s, k] * line[base + (k * S + r) * size]
+            row[r] = total
+            alive |= total != 0
         for r in range(S):
             path[s, r] = row[r]
     return alive

@@ -282,6 +282,9 @@ CHANGES = {
     "a row without activity": lambda c: of(c, "rows", rows_of({"step": 1, "loss": 0.5})),
     "a loss of text": lambda c: of(c, "rows", rows_of({"step": 1, "loss": "x", "activity": 0.5})),
     "a row too many": lambda c: of(c, "rows", rows_of(*[{"step": 1, "loss": 0.5, "activity": 0.5}] * 2)),
+    "columns without one": lambda c: of(c, "rows", {"@": "dict", "v": entry(c, "rows")["v"][:1]}),
+    "a column of text": lambda c: entry(c, "rows")["v"][1].__setitem__(1, "x"),
+    "places of another column": lambda c: entry(c, "rows")["v"][1][1]["v"].__setitem__(0, entry(c, "rows")["v"][1][1]["v"][1]),
     "seconds of text": lambda c: of(c, "seconds", "x"),
     "no states": lambda c: of(c, "sim", {"@": "dict", "v": []}),
     "states as a list": lambda c: of(c, "sim", {"@": "list", "v": []}),
@@ -290,9 +293,12 @@ CHANGES = {
 
 
 SAID = {
-    "history of text": "its history is a str, no list of rows", "a row of text": "row 1 of its history is 'x'",
+    "history of text": "its history is a str, no columns", "a row of text": "row 1 of its history is 'x'",
     "a row without activity": r"row 1 of its history is \{'step': 1, 'loss': 0.5\}", "a loss of text": "row 1 of .*'loss': 'x'",
-    "a row too many": "row 2 of its history is", "seconds of text": "its seconds are 'x', no number",
+    "a row too many": "row 2 of its history is", "columns without one": "its history lacks activity, loss in some rows",
+    "a column of text": "column 'loss' of its history is no pair of places and values",
+    "places of another column": "column 'loss' of its history holds float64 at float64, not numbers or text at places",
+    "seconds of text": "its seconds are 'x', no number",
 }  # fmt: skip
 
 
@@ -304,6 +310,11 @@ def rows_of(*rows: dict) -> dict:
 def of(content: dict, name: str, value) -> None:
     """Put a value in the place of an entry of the tree."""
     next(pair for pair in content["tree"]["v"] if pair[0] == name)[1] = value
+
+
+def entry(content: dict, name: str):
+    """An entry of the tree."""
+    return next(value for key, value in content["tree"]["v"] if key == name)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -12,7 +12,7 @@ import spikertrl as srl
 from spikertrl.models import load
 from spikertrl.training import checkpoint
 from spikertrl.training.fit import Interrupted
-from spikertrl.training.history import History, early_stop
+from spikertrl.training.history import History, early_stop, wrong_with
 from spikertrl.training.session import TrainingDiverged
 
 LEARNERS = [srl.RTRL(), srl.RTRL(dense=True), srl.SnAp(1), srl.BPTT(), srl.BPTT(truncate=4), srl.Immediate()]
@@ -129,6 +129,38 @@ def test_history_round_trip(tmp_path):
     with pytest.raises(KeyError, match="no column 'x'"):
         history["x"]
     assert not early_stop("loss", 1)(history)
+
+
+def test_a_history_by_columns_is_the_same_history():
+    rows = [{"step": 1, "loss": 0.5, "macs": 3}, {"step": 2, "loss": 1 / 3, "note": "warm"}, {"step": 3, "loss": 2}]
+    rows[2]["macs"] = 1 << 53
+    columns = History(rows).to_columns()
+    back = History.from_columns(columns)
+    assert back.rows == rows and [type(row["step"]) for row in back.rows] == [int] * 3 and History.from_columns({}).rows == []
+    assert isinstance(back.rows[0]["macs"], int) and isinstance(back.rows[1]["loss"], float)
+    for odd in (None, [1.0], np.zeros(2), b"x"):
+        with pytest.raises(ValueError, match=r"history: column 'odd' holds .*; legal: numbers, truth values, text"):
+            History([rows[0] | {"odd": 1.0}, rows[1] | {"odd": odd}]).to_columns()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"loss": ([0, 1, 3], [0.0, 1.0, 2.0])}, "column 'loss' of its history is of rows that are not there"),
+        ({"loss": ([0, 1, 1], [0.0, 1.0, 2.0])}, "column 'loss' of its history is of rows that are not there"),
+        ({"loss": ([-1, 0, 1], [0.0, 1.0, 2.0])}, "column 'loss' of its history is of rows that are not there"),
+        ({"loss": ([0, 1], [0.0, 1.0])}, "its history lacks loss in some rows"),
+        ({"loss": ([0, 1, 2], [0.0, 1.0])}, "column 'loss' of its history is no pair of places and values"),
+        ({"step": ([0, 1, 2], [1, 2, 4])}, "the steps of its history are not 1, 2, 3 and so on"),
+        ({"step": ([], np.zeros(0, int))}, "column 'loss' of its history is of rows that are not there"),
+        ({"x": ([0], np.zeros(1, complex))}, "column 'x' of its history holds complex128 at int64, not"),
+        ({}, ""),
+    ],
+)
+def test_columns_that_are_no_history_are_said(change, said):
+    columns = {"step": ([0, 1, 2], [1, 2, 3])} | {name: ([0, 1, 2], [0.5, 0.5, 0.5]) for name in ("loss", "activity")} | change
+    found = wrong_with({k: (np.array(at, np.int64), np.array(v)) for k, (at, v) in columns.items()})
+    assert found.startswith(said) if said else not found
 
 
 def test_checkpoint_refuses_what_it_cannot_store(tmp_path):

@@ -401,6 +401,12 @@ def test_the_stop_rule_looks_at_the_best():
     assert first([1, 2, 3], patience=3) is None
     gap = [{"step": 1, "m": 1.0}, {"step": 2}, {"step": 3, "m": 2.0}, {"step": 4}]
     assert not early_stop("m", 2)(History(gap)), "steps without the metric do not count"
+    rule, grows = early_stop("m", 2), History()
+    for value, stops in zip([3, 1, 2, 2, 0.5, 1, 1], [False, False, False, True, False, False, True], strict=True):
+        grows.rows.append({"m": value})
+        assert rule(grows) == stops, "asked at every step, it reads what is new"
+    del grows.rows[4:]
+    assert rule(grows) and not rule(History(grows.rows[:3])), "and anew where the history is another or shorter"
 
 
 class Infinite(Loss):

@@ -23,7 +23,7 @@ from . import checkpoint as storage
 from . import rewiring
 from .fingerprint import describe, of_network
 from .gradients import descend, fault_of
-from .history import History
+from .history import History, wrong_with
 from .team import Team
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class Session:
             "memory": self.memory,
             "optimizer": self.opt,
             "task": self.task.state(),
-            "rows": self.history.rows,
+            "rows": self.history.to_columns(),
             "seconds": self.seconds,
         } | ({} if self.rewiring is None else {"rewiring": self.rewiring.snapshot(self.net)})
 
@@ -274,7 +274,7 @@ class Session:
         saved = self.team.read(path, self.net, like, lambda tree: self._compare(path, tree, anyway))
         if fault := _not_finite({name: saved[name] for name in ("theta", "optimizer")}):
             raise storage.CheckpointError(f"checkpoint {path}: its {fault} is not finite; remove it or use resume=False")
-        if fault := _no_history(saved["rows"], saved["seconds"]):
+        if fault := _wrong_seconds(saved["seconds"]) or wrong_with(saved["rows"]):
             raise storage.CheckpointError(f"checkpoint {path}: {fault}; remove it or use resume=False")
         try:
             self.task.restore(saved["task"])
@@ -286,7 +286,7 @@ class Session:
             self.sim.restore(saved["sim"])
         self.net.theta = saved["theta"]
         self.memory, self.opt, self.seconds = saved["memory"], saved["optimizer"], saved["seconds"]
-        self.history = History(saved["rows"])
+        self.history = History(saved["rows"]) if isinstance(saved["rows"], list) else History.from_columns(saved["rows"])
 
     def _take_masks(self, path: Path, rules: rewiring.Rewiring) -> None:
         """Give the network the masks of a checkpoint of this run; of another one it is refused later."""
@@ -351,21 +351,9 @@ def _arrays_of(memory: Any) -> dict[str, Any]:
     return {k: v for k, v in fields.items() if k not in getattr(memory, "forgotten", ())}
 
 
-def _no_history(rows: Any, seconds: Any) -> str:
-    """What is wrong with the rows of a history, or nothing."""
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        return f"its seconds are {seconds!r}, no number"
-    if not isinstance(rows, list):
-        return f"its history is a {type(rows).__name__}, no list of rows"
-    for k, row in enumerate(rows, 1):
-        numbers = isinstance(row, dict) and all(isinstance(n, str) and _is_number(v) for n, v in row.items())
-        if not numbers or not {"step", "loss", "activity"} <= set(row) or row["step"] != k:
-            return f"row {k} of its history is {row!r}"
-    return ""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (isinstance(value, np.ndarray) and not value.shape)
+def _wrong_seconds(seconds: Any) -> str:
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    return "" if number else f"its seconds are {seconds!r}, no number"
 
 
 def _not_finite(parts: dict[str, Any]) -> str:

@@ -25,13 +25,13 @@ LANES, PIECES, RESET = 3, (1, 5, 2, 39), 2  # before the piece RESET the last la
 def network(dtype: str = "float64", leaks: int = 2) -> srl.Network:
     """a (egru) and b (alif: two states), delays 0 to 3, masks, synapses of units onto themselves, leaks of 2 or 4 kinds."""
     rng = np.random.default_rng(1)
-    net = srl.Network(dtype).add_input("x", CHANNELS).add_population("a", srl.models.egru, 6)
+    net = srl.Network(dtype).add_input("x", CHANNELS).add_population("a", srl.models.egru, 11)  # more than lie together
     net.add_population("b", srl.models.alif, 4, trainable=("rho", "beta"))
     net.connect("x", "a").connect("x", "b", density=0.6, seed=1, delay=2)
-    delay = rng.integers(1, 4, (6, 6))
-    delay[np.diag_indices(6)] = 1
-    net.connect("a", "a", mask=(rng.random((6, 6)) < 0.5) | np.eye(6, dtype=bool), delay=delay)
-    net.connect("a", "b", mask=rng.random((4, 6)) < 0.7, delay=rng.integers(1, 4, (4, 6)))
+    delay = rng.integers(1, 4, (11, 11))
+    delay[np.diag_indices(11)] = 1
+    net.connect("a", "a", mask=(rng.random((11, 11)) < 0.5) | np.eye(11, dtype=bool), delay=delay)
+    net.connect("a", "b", mask=rng.random((4, 11)) < 0.7, delay=rng.integers(1, 4, (4, 11)))
     net.connect("b", "b", delay=1)
     net.add_readout("slow", "b", 2, decay=0.8).add_readout("fast", "a", 2).add_readout("other", "a", 1, decay=0.5)
     if leaks == 4:  # a is heard with the first and the third, b with the last three

@@ -1,7 +1,7 @@
 """Compiled loop of the local learners for several lanes: eight (float64: four) side by side in a register, step after step.
 
-The same numbers as ``kernel_one``. Columns are independent of each other and lanes too: what a unit's coefficients are over
-some steps is laid out once, then every column runs through these steps with its rows in registers.
+The same numbers as ``kernel_one``. Columns are independent of each other and lanes too: what the coefficients of a few units
+are over some steps is laid out once, then every column runs through these steps with its rows in registers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from ..simd.columns import MOST_READERS, advance_1, advance_2
 from ..simd.rows import FAST
 from ..simd.views import flat
 
-STEPS = 32  # whose coefficients are laid out at a time: they stay in the first-level cache
+STEPS = 32  # whose coefficients are laid out at a time: a unit's stay in the first-level cache,
+UNITS = 8  # and of so many units of one population, which lie side by side on the tape: its cache lines are fetched once
 
 
 @loop(nogil=True)
@@ -33,68 +34,78 @@ def side_by_side(messages, B, found, begin, end):
 
 
 @inner()
-def _lay(lines, to, step, tape, at, row, apart, steps, lanes):
-    """One coefficient, step by step: that of lane v at step t lies at ``at + t * row + v * apart`` of the tape."""
+def _lay(lines, to, step, tape, at, row, apart, steps, lanes, units, span):
+    """One coefficient of some units: that of unit u and lane v at step t lies at ``at + t * row + v * apart + u`` of the tape.
+
+    The lines of the units are ``span`` apart.
+    """
     for t in range(steps):
         for v in range(lanes):
-            lines[to + t * step + v] = tape[at + t * row + v * apart]
+            place, here = to + t * step + v, at + t * row + v * apart
+            for u in range(units):
+                lines[place + u * span] = tape[here + u]
 
 
 @inner()
-def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, factor, first, factor_row, factor_apart):
-    """As ``_lay``, times a factor of its own for every step and lane."""
+def _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, units, span, factor, first, factor_row, factor_apart,
+                 factor_unit):  # fmt: skip
+    """As ``_lay``, times a factor of its own for every step, lane and unit."""
     for t in range(steps):
         for v in range(lanes):
-            lines[to + t * step + v] = tape[at + t * row + v * apart] * factor[first + t * factor_row + v * factor_apart]
+            place, here, by = to + t * step + v, at + t * row + v * apart, first + t * factor_row + v * factor_apart
+            for u in range(units):
+                lines[place + u * span] = tape[here + u] * factor[by + u * factor_unit]
 
 
 @inner()
-def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, direct, signal_row, signal_apart, powers, tau,
-                 leaky):  # fmt: skip
+def _lay_readers(lines, to, between, step, tape, at, row, apart, steps, lanes, units, span, direct, signal_row, signal_apart,
+                 powers, tau, leaky):  # fmt: skip
     """One coefficient as the gradient reads it, then as F remembers it decay by decay, ``between`` elements apart.
 
-    ``direct`` and ``powers`` begin with the first step; ``leaky``: of the decays, the unit's.
+    ``direct`` and ``powers`` begin with the first step; ``leaky``: of the decays, the units'.
     """
-    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, direct, 0, signal_row, signal_apart)
+    _lay_product(lines, to, step, tape, at, row, apart, steps, lanes, units, span, direct, 0, signal_row, signal_apart, 1)
     for d in range(len(leaky)):
         if leaky[d]:
-            _lay_product(lines, to + (1 + d) * between, step, tape, at, row, apart, steps, lanes, powers, d * tau, 1, 0)
+            after = to + (1 + d) * between
+            _lay_product(lines, after, step, tape, at, row, apart, steps, lanes, units, span, powers, d * tau, 1, 0, 0)
 
 
 @inner()
-def _lay_dynamics(lines, step, width, lanes, steps, S, G, Q, n, here, rows, tape_A, tape_B, tape_P, alone):
-    """Lay out, step by step, a register for each of: A (S x S), and a drive per port and per trainable parameter (S each).
+def _lay_dynamics(lines, step, width, lanes, units, steps, S, G, Q, n, here, rows, tape_A, tape_B, tape_P, alone):
+    """Lay out, unit by unit and step by step, a register for each of: A (S x S), and a drive per port and per trainable
+    parameter (S each).
 
-    All arrays are flat. ``here``: where A, B, P, o, q of the first lane and step lie; ``rows``: how far apart steps are.
+    All arrays are flat. ``here``: where A, B, P, o, q of the first unit, lane and step lie; ``rows``: how far apart steps are.
     """
-    drives = S * S
+    drives, span = S * S, steps * step
     for s in range(S):
         for r in range(S):
             if not alone or s == r:
                 i = s * S + r
-                _lay(lines, i * width, step, tape_A, here[0] + i * n, rows[0], S * S * n, steps, lanes)
+                _lay(lines, i * width, step, tape_A, here[0] + i * n, rows[0], S * S * n, steps, lanes, units, span)
         for g in range(G):
             to = (drives + g * S + s) * width
-            _lay(lines, to, step, tape_B, here[1] + (s * G + g) * n, rows[1], S * G * n, steps, lanes)
+            _lay(lines, to, step, tape_B, here[1] + (s * G + g) * n, rows[1], S * G * n, steps, lanes, units, span)
         for q in range(Q):
             to = (drives + (G + q) * S + s) * width
-            _lay(lines, to, step, tape_P, here[2] + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes)
+            _lay(lines, to, step, tape_P, here[2] + (s * Q + q) * n, rows[2], S * Q * n, steps, lanes, units, span)
 
 
 @inner()
-def _lay_outputs(lines, step, width, lanes, steps, S, Q, n, here, rows, first, tape_o, tape_q, direct, signal_row, units,
-                 powers, tau, leaky):  # fmt: skip
+def _lay_outputs(lines, step, width, lanes, units, steps, S, Q, n, here, rows, first, tape_o, tape_q, direct, signal_row,
+                 signal_apart, powers, tau, leaky):  # fmt: skip
     """Likewise, from register ``first`` on, a reader of each state, and of each trainable parameter directly.
 
     A reader: of the gradient, then decay by decay what F remembers.
     """
-    explicit = first + (1 + len(leaky)) * S
+    explicit, span = first + (1 + len(leaky)) * S, steps * step
     for s in range(S):
-        _lay_readers(lines, (first + s) * width, S * width, step, tape_o, here[3] + s * n, rows[3], S * n, steps, lanes, direct,
-                     signal_row, units, powers, tau, leaky)  # fmt: skip
+        _lay_readers(lines, (first + s) * width, S * width, step, tape_o, here[3] + s * n, rows[3], S * n, steps, lanes, units,
+                     span, direct, signal_row, signal_apart, powers, tau, leaky)  # fmt: skip
     for q in range(Q):
         _lay_readers(lines, (explicit + q) * width, Q * width, step, tape_q, here[4] + q * n, rows[4], Q * n, steps, lanes,
-                     direct, signal_row, units, powers, tau, leaky)  # fmt: skip
+                     units, span, direct, signal_row, signal_apart, powers, tau, leaky)  # fmt: skip
 
 
 @inner(fastmath=FAST)
@@ -194,7 +205,7 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
     flat_direct, flat_powers = flat(direct), flat(powers)
     apart = np.array([tape_A.shape[1], tape_B.shape[1], tape_P.shape[1], tape_o.shape[1], tape_q.shape[1]])
     for task in range(len(tasks)):
-        lines = np.empty(STEPS * coefficients * width, M.dtype)
+        laid = np.empty(UNITS * STEPS * coefficients * width, M.dtype)
         nothing = np.zeros(1, M.dtype)[0]
         here = np.empty(5, np.int64)
         new = np.empty(most * width, M.dtype)
@@ -217,7 +228,7 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
                             gradient[into + theta[c]] += total
                             done[3] += 2 * used
             for t0 in range(0, tau, STEPS):
-                steps = min(STEPS, tau - t0)
+                steps, until = min(STEPS, tau - t0), tasks[task, 0]  # what is laid out is of units before ``until``
                 for k in range(tasks[task, 0], tasks[task, 1]):
                     n, c0, c1, states = size[k], first_C[k], first_C[k + 1], S[k]
                     w, inputs = c1 - c0, G[k]
@@ -233,19 +244,25 @@ def sweep(tasks, B, width, tables, linear, last_o, last_q, alone, loops, Y, firs
                             readers = 2 + d - first_decay
                     drive, read = states * states * width, (states + inputs + Q[k]) * states * width
                     step = read + readers * (states + Q[k]) * width
-                    lines[: steps * step] = 0
-                    here[0] = t0 * apart[0] + at[0] + b0 * states * states * n
-                    here[1] = t0 * apart[1] + at[1] + b0 * states * inputs * n
-                    here[2] = t0 * apart[2] + at[2] + b0 * states * Q[k] * n
-                    here[3], here[4] = t0 * apart[3] + at[3] + b0 * states * n, t0 * apart[4] + at[4] + b0 * Q[k] * n
-                    _lay_dynamics(
-                        lines, step, width, used, steps, states, inputs, Q[k], n, here, apart, flat_A, flat_B, flat_P, alone
-                    )
-                    _lay_outputs(
-                        lines, step, width, used, steps, states, Q[k], n, here, apart, read // width, flat_o, flat_q,
-                        flat_direct[(t0 * B + b0) * len(S) + k :], B * len(S), len(S),
-                        flat_powers[first_decay * tau + t0 :], tau, leaky[first_decay : first_decay + readers - 1, k],
-                    )  # fmt: skip
+                    span = steps * step
+                    if k == until:
+                        first, units = k, min(UNITS, tasks[task, 1] - k, n - local[k])
+                        until += units
+                        laid[: units * span] = 0
+                        here[0] = t0 * apart[0] + at[0] + b0 * states * states * n
+                        here[1] = t0 * apart[1] + at[1] + b0 * states * inputs * n
+                        here[2] = t0 * apart[2] + at[2] + b0 * states * Q[k] * n
+                        here[3], here[4] = t0 * apart[3] + at[3] + b0 * states * n, t0 * apart[4] + at[4] + b0 * Q[k] * n
+                        _lay_dynamics(
+                            laid, step, width, used, units, steps, states, inputs, Q[k], n, here, apart, flat_A, flat_B,
+                            flat_P, alone,
+                        )  # fmt: skip
+                        _lay_outputs(
+                            laid, step, width, used, units, steps, states, Q[k], n, here, apart, read // width, flat_o,
+                            flat_q, flat_direct[(t0 * B + b0) * len(S) + k :], B * len(S), len(S),
+                            flat_powers[first_decay * tau + t0 :], tau, leaky[first_decay : first_decay + readers - 1, k],
+                        )  # fmt: skip
+                    lines = laid[(k - first) * span : (k - first + 1) * span]
                     if loop_ptr[k] < loop_ptr[k + 1]:
                         first_loop, last_loop = loop_ptr[k], loop_ptr[k + 1]
                         done[0] += _add_loops(

@@ -1,10 +1,16 @@
-"""Two environments that only memory solves, with the interface of Gymnasium: a chain and a T-maze."""
+"""Environments that only memory solves, with the interface of Gymnasium: a chain, a T-maze, and one of POPGym's.
+
+Beside what an environment is, its class says which return is the best and which is chance, and what an agent takes there:
+``discount``, ``units``, and the bias ``forget`` at which update gates begin.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from spikertrl.optional import needed
 
 
 class MemoryChain:
@@ -16,6 +22,7 @@ class MemoryChain:
     """
 
     channels, actions, best, chance = 3, 2, 1.0, 0.0
+    discount, units, forget = 0.99, 16, -2.0
 
     def __init__(self, length: int, seed: int = 0) -> None:
         self.length, self.rng = length, np.random.default_rng(seed)
@@ -48,6 +55,7 @@ class TMaze:
     """
 
     channels, actions, best, chance = 3, 4, 4.0, 1.95
+    discount, units, forget = 0.9, 16, -2.0
 
     def __init__(self, length: int, seed: int = 0) -> None:
         self.length, self.rng = length, np.random.default_rng(seed)
@@ -72,3 +80,34 @@ class TMaze:
     def _seen(self) -> np.ndarray:
         sign = (1.0 if self.north else -1.0) if self.time == 0 else 0.0
         return np.array([sign, float(self.place == self.length), 1.0])
+
+
+class RepeatPrevious:
+    """Name the suit of the card that was shown ``length`` cards ago, the present one counted: POPGym's RepeatPrevious.
+
+    With 4 it is RepeatPreviousEasy. A deck is shown card by card; from the first card that can be asked for on, each right
+    answer brings 1 and each wrong one -1, over their number. Observations: which suit, one of four, and 1. Actions: suits.
+    Morad et al. 2023, POPGym: benchmarking partially observable reinforcement learning, ICLR; arXiv 2303.01859.
+    """
+
+    channels, actions, best, chance = 5, 4, 1.0, -0.5
+    discount, units, forget = 0.0, 32, 0.0  # what is said changes nothing of what comes
+
+    def __init__(self, length: int, seed: int = 0) -> None:
+        games = needed("popgym", "the task 'repeat'", "rl").envs
+        self.env, self.seed = games.repeat_previous.RepeatPrevious(k=length), seed
+
+    def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Shuffled anew."""
+        first = self.seed if seed is None else seed
+        self.seed = None  # afterwards the environment goes on with its own generator
+        card, said = self.env.reset(seed=first)
+        return self._seen(card), said
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """The next card."""
+        card, reward, ended, late, said = self.env.step(action)
+        return self._seen(card), float(reward), ended, late, said
+
+    def _seen(self, card: int) -> np.ndarray:
+        return np.append(np.eye(4)[card], 1.0)

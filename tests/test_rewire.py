@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -226,5 +227,17 @@ def test_what_cannot_be_rewired_is_refused() -> None:
 
 
 def test_the_comparison_runs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert _experiment.load("rewired_spiral")(["--quick", "--out", str(tmp_path)]) == 0
-    assert "sparse evolution" in capsys.readouterr().out and (tmp_path / "rewired_spiral.png").exists()
+    main, out = _experiment.load("rewired_masks"), ["--out", str(tmp_path)]
+    assert main(["--quick", *out]) == 0
+    assert "sparse evolution" in capsys.readouterr().out and (tmp_path / "spiral.png").exists()
+    assert main(["--quick", "--task", "digits", "--data", str(tmp_path), *out]) == 2 and "skipped" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_comparison_on_digits_runs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Input and recurrence rewire together, where the data are there."""
+    found = _experiment.load("rewired_masks")(["--quick", "--task", "digits", "--out", str(tmp_path)])
+    if found == 2:
+        pytest.skip("no data")
+    rows = list(csv.DictReader((tmp_path / "digits_curves.csv").read_text().splitlines()))
+    assert found == 0 and len({row["mask"] for row in rows}) == 3 and (tmp_path / "digits.png").exists()

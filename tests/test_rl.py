@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -146,9 +147,23 @@ def test_environments_ask_for_memory() -> None:
             assert np.mean(returns) == pytest.approx(kind.best if knows else kind.chance, abs=1e-9 if knows else 0.4)
 
 
-def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+def test_cards_ask_for_memory() -> None:
+    """POPGym's own environment: who knows the suit of four cards ago gets 1, who always says the same gets chance."""
+    pytest.importorskip("popgym")
+    kind, returns = _experiment.load("stream_rl").__globals__["RepeatPrevious"], {True: [], False: []}
+    for knows, found in returns.items():
+        env = kind(4, seed=0)
+        for _ in range(20):
+            seen, ended, total = [env.reset()[0]], False, 0.0
+            while not ended:
+                said = seen[-4] if knows and len(seen) > 3 else np.eye(4)[0]
+                card, reward, ended, *_ = env.step(int(said[:4].argmax()))
+                seen, total = [*seen, card], total + reward
+            found.append(total)
+    assert returns[True] == pytest.approx([kind.best] * 20) and np.mean(returns[False]) == pytest.approx(kind.chance, abs=0.05)
 
+
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"StreamAC: critic is .*one output"):
         StreamAC(network(2), network(2), srl.RTRL())
     with pytest.raises(ValueError, match=r"StreamQ: discount is 1\.5"):
@@ -161,7 +176,10 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         agent.learn("CartPole-v1", 10)
 
 
-def test_the_comparison_runs(tmp_path: Any, capsys: pytest.CaptureFixture) -> None:
+def test_the_comparison_runs(tmp_path: Any, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     main = _experiment.load("stream_rl")
+    monkeypatch.setitem(sys.modules, "popgym", None)
     assert main(["--quick", "--steps", "60", "--out", str(tmp_path), "--methods", "tbptt1", "none"]) == 0
-    assert "TBPTT(1)" in capsys.readouterr().out and (tmp_path / "chain2.png").exists() and (tmp_path / "table.csv").exists()
+    told = capsys.readouterr()
+    assert "repeat skipped. the task 'repeat' needs the package 'popgym'" in told.err
+    assert "TBPTT(1)" in told.out and (tmp_path / "chain2.png").exists() and (tmp_path / "table.csv").exists()

@@ -4,7 +4,8 @@ and by the influence itself, in turn, float32; and which of the two is chosen by
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/whole_sequences.py
 
 ``--kinds``: networks with several states, delays and populations instead, beside plain egru of the same size, density and share
-of active units, all of them in turn.
+of active units, all of them in turn. ``--kinds --tau 16``: their influence, carried from tape to tape of so many steps, by the
+route that is chosen and step by step.
 """
 
 from __future__ import annotations
@@ -101,6 +102,44 @@ def kinds(rounds: int) -> None:
         )
 
 
+def carried(rounds: int, tau: int) -> None:
+    """Print what a step of networks of all ``KINDS`` takes where the influence is carried over tapes of ``tau`` steps."""
+    learner, rng, runs = srl.RTRL(), np.random.default_rng(2), {}
+    for kind in KINDS:
+        net, share = fitting(kind)
+        machine, memory = simulator(net), {"chosen": learner.init(net, 1)}
+        with override("general rows"):
+            memory["step by step"] = learner.init(net, 1)
+        runs[kind] = net, share, machine, machine.start(1), memory, {name: [] for name in memory}
+    for turn in range(rounds + 2):
+        for _, _, machine, start, memory, times in runs.values():
+            for _ in range(max(1, 64 // tau)):
+                tape = machine.run(start, rng.normal(size=(tau, 1, INPUTS)).astype(np.float32))
+                signal = Signal(0.0, np.zeros_like(tape.z))
+                signal.dz[-1] = rng.normal(size=(1, OUTPUTS))
+                for name, state in memory.items():
+                    with override(None if name == "chosen" else "general rows"):
+                        began = time.perf_counter()
+                        learner.update(state, tape, signal)
+                        times[name] += [1e3 * (time.perf_counter() - began) / tau] if turn > 1 else []
+    print(
+        f"{UNITS} units, density {DENSITY}, tapes of {tau} steps, one lane; ms a step, medians (least)\n\n"
+        "| network | active | chosen | its route | of plain egru | the same per state and parameter | step by step |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    net, *_, times = runs["egru"]
+    plain, room = float(np.median(times["chosen"])), len(net.wiring.col_theta)
+    for kind, (net, share, _, _, memory, times) in runs.items():
+        chosen, by_step = (np.array(values) for values in times.values())
+        mine = len(net.wiring.col_theta) * net.wiring.n_states / net.wiring.n_units / room
+        middle, route = np.median(chosen), memory["chosen"].route
+        print(
+            f"| {kind} | {share:.0%} | {middle:.3g} ({chosen.min():.3g}) | {route} | {middle / plain:.2f} | "
+            f"{middle / plain / mine:.2f} | {np.median(by_step):.3g} ({by_step.min():.3g}) |",
+            flush=True,
+        )
+
+
 def compare(net: srl.Network, steps: int, lanes: int, rounds: int) -> tuple[dict[str, float], dict[str, float], str, float]:
     """Milliseconds and million multiply-adds a sequence of each way, which is chosen, the largest relative difference."""
     machine, learner, rng = simulator(net), srl.RTRL(), np.random.default_rng(2)
@@ -132,7 +171,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--units", type=int, nargs="*", help="only these sizes")
     parser.add_argument("--kinds", action="store_true", help="networks of several states, delays, populations")
+    parser.add_argument("--tau", type=int, help="with --kinds: steps of a tape, the influence carried on")
     options = parser.parse_args(argv)
+    if options.kinds and options.tau:
+        carried(options.rounds, options.tau)
+        return 0
     if options.kinds:
         kinds(options.rounds)
         return 0

@@ -89,6 +89,8 @@ TESTS = {  # file of the package -> files of tests, or their ids; the doctests o
     "learners/engines/blocks/step_jacobian_kernel.py": "test_routes test_trainable",
     "learners/engines/rows/by_step_kernel.py": "test_routes test_trainable test_memory",
     "learners/engines/rows/by_event_kernel.py": "test_routes test_trainable test_memory",
+    "learners/engines/rows/general_event_kernel.py": "test_schedule test_routes::test_rows_of_several_states_delays_and_masks",
+    "learners/engines/rows/event_plan_kernel.py": "test_schedule test_routes::test_rows_of_several_states_delays_and_masks",
     "learners/engines/rows/dense_kernel.py": "test_routes test_memory test_product",
     "learners/engines/products/kernel.py": "test_product test_routes",
     "learners/engines/transitions/kernel.py": "test_transition test_routes",

@@ -68,9 +68,14 @@ def test_rows_of_several_states_delays_and_masks(tau: int | None) -> None:
     loss += srl.losses.squared_error(np.ones((STEPS, LANES, networks.OUTPUTS)), readout="fast")
     _, expected = srl.gradient(net, srl.BPTT(), x, loss)
     whole = [] if tau else [srl.RTRL(route="transitions")]
-    for learner in (srl.RTRL(route="general rows"), srl.SnAp(20), srl.RTRL(dense=True), *whole):
+    events = srl.RTRL(route="events")
+    for learner in (srl.RTRL(route="general rows"), events, srl.SnAp(20), srl.RTRL(dense=True), *whole):
         gap, where = networks.worst_block(net, srl.gradient(net, learner, x, loss, tau=tau)[1], expected)
         assert gap < EXACT64, (learner, where)
+    for store in (1, 2000):  # segments of a step each, and of a few
+        with override(store_bytes=store):
+            gap, where = networks.worst_block(net, srl.gradient(net, events, x, loss, tau=tau)[1], expected)
+        assert gap < EXACT64, (store, where)
     assert np.mean(expected != 0) > 0.5
 
 
@@ -101,7 +106,6 @@ def test_loops_of_their_own_count_the_same_work(tau: int, decay: float) -> None:
         ("deferred", 1, {"decay": 0.5}, "readouts leak"),
         ("products", None, {}, "nothing would remain but BPTT; give tau"),
         ("products", 4, {"delay": 2}, "not every block has full reach"),
-        ("events", 4, {"delay": 2}, "not every block has full reach"),
         ("dense rows", 4, {"delay": 2}, "not every block has full reach"),
     ],
 )

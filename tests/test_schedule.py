@@ -34,6 +34,20 @@ def network(decay: float, heard: float = 0.5, leaves: int = 0) -> srl.Network:
     return net.initialize(1)
 
 
+def late(decay: float) -> srl.Network:
+    """Units of one and of two states, thresholds that are learned, delays of 1 to 6 steps, leaves that reach no other unit."""
+    narrow, wide = srl.surrogates.triangle(0.7, 0.15), srl.surrogates.triangle(0.7, 0.6)
+    delays = np.random.default_rng(0).integers(1, 7, (20, 20))
+    net = srl.Network("float64").add_input("x", 8, kind="event")
+    net.add_population("h", srl.models.egru, 20, surrogate=narrow, theta=0.25)
+    net.add_population("r", srl.models.alif, 4, surrogate=wide, trainable=("beta",))
+    net.add_population("leaf", srl.models.alif, 5, surrogate=wide)
+    net.connect("x", "h", density=0.5, seed=3, weight=2.0).connect("h", "h", density=0.4, seed=1, delay=delays)
+    net.connect("h", "r", delay=2, weight=0.1).connect("r", "h", density=0.5, seed=5, delay=3).connect("h", "leaf", weight=0.1)
+    net.add_readout("fast", "h", 2).add_readout("slow", "r", 1, decay=decay).add_readout("far", "leaf", 1, decay=decay)
+    return net.initialize(1)
+
+
 def drive(net: srl.Network, lanes: int, ways: dict[str, tuple]) -> tuple[dict[str, list], dict[str, object]]:
     """Gradients over several tapes, with losses in their midst and at their ends; one lane is reset before one of them."""
     rng, machine = np.random.default_rng(0), simulator(net)
@@ -66,10 +80,31 @@ def test_by_events_equals_by_steps_and_dense(lanes, decay, leaves):
     assert layout.full_reach.any() and layout.full_reach.all() == (leaves == 0)
     row = layout.stride[layout.full_reach].max() * 8
     assert 8 * row > dense_kernel.NEAR_BYTES and row > 2 * dense_kernel.PART_BYTES  # eight senders are enough for parts
+    compare(net, lanes, ways)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+def test_by_events_with_delays_and_several_states(decay):
+    """Rows on their way from tape to tape, longer delays than tapes, a lane that begins anew."""
+    events = srl.RTRL(route="events")
+    ways = {
+        "dense": (srl.RTRL(dense=True), 1 << 20), "general rows": (srl.RTRL(route="general rows"), 1 << 20),
+        "one segment": (events, 1 << 20), "short segments": (events, 1 << 10),
+    }  # fmt: skip
+    net = late(decay)
+    assert not srl.RTRL().init(net, 3).layout.full_reach.any() and net.wiring.row_history == 6 and net.wiring.max_states == 2
+    compare(net, 3, ways)
+    given = [(tau, share) for tau in (1, 16) for share in (0.1, 1)]
+    chosen = {(tau, share): srl.explain(net, srl.RTRL(), tau=tau, active=share).plan.route for tau, share in given}
+    assert chosen == {(1, 0.1): "general rows", (16, 0.1): "events", (1, 1): "general rows", (16, 1): "general rows"}
+
+
+def compare(net: srl.Network, lanes: int, ways: dict[str, tuple]) -> None:
+    """Each way gives what the first one, the dense one, gives."""
     found, states = drive(net, lanes, ways)
-    assert [states[name].routes for name in ("rows", "general rows")] == [{"rows": 5}, {"general rows": 5}]
-    assert states["one segment"].routes == states["short segments"].routes == {"events": 5}
-    for name in ("rows", "general rows", "one segment", "short segments"):
+    asked = {"rows": "rows", "general rows": "general rows", "one segment": "events", "short segments": "events"}
+    assert all(states[name].routes == {route: 5} for name, route in asked.items() if name in ways)
+    for name in list(ways)[1:]:
         for tape, (expected, gradient) in enumerate(zip(found["dense"], found[name], strict=True)):
             assert np.abs(expected).max() > 1e-3
             room = ATOL * np.abs(expected).max()

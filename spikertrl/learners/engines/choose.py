@@ -11,13 +11,14 @@ transitions     a sequence that is one tape: transitions are carried in place of
                 (``transitions/update``) or between messages (``transitions/events``)
 deferred        a short tape is kept; its gradient goes through the steps kept, to the influence before them (``deferred``)
 products        the influence times the product of the tape's Jacobians, once a tape (``products/update``)
-events          a row is brought up to date when its unit is gradient-active (``rows/event_plan``)
+events          a row is brought up to date when its unit is gradient-active, in any network (``rows/event_plan``)
 dense rows      step by step, rows times the step Jacobian as a full matrix (``rows/dense_kernel``)
 rows            step by step, arriving rows by lists (``rows/dense_kernel``)
 general rows    step by step, any network: delays, several states, blocks of limited reach (``rows/by_step_kernel``)
 ==============  ================================================================================================================
 
-The first and the last take any network. The others need blocks of **full reach**: all units, of one state each, without delays.
+Transitions, events and general rows take any network. The others need blocks of **full reach**: all units, of one state each,
+without delays.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Tuning:
     dense_product_rate: float = 0.4  # the same where rows arrive as a product of matrices
     jacobian_bytes: int = 64 << 20  # of the products X, for as many lanes at a time
     # events
-    store_bytes: int = 384 << 10  # of the rows sent in one segment: they are read from a second-level cache
+    store_bytes: int = 768 << 10  # of the rows sent in one segment: they are read from a cache
     most_visits: float = 0.4  # of rows and steps; with more, sums are too short to repay the listing (block_loops.py)
     most_arrivals: float = 8  # at a unit and step; with more, sums are long enough step by step, and in a nearer cache
     # deferred
@@ -76,7 +77,7 @@ class Tuning:
     all_to_all: float = 0.5  # share of connected pairs from which it is a full matrix (benchmarks/crossover.py)
     # blocks and threads
     block_columns: int = 1024  # of a block at most,
-    block_bytes: int = 192 << 10  # and its size, so that it stays in the cache
+    block_bytes: int = 768 << 10  # and its size, so that it stays in a cache
     row_overhead: int = 256  # elements whose update costs as much as handling one row,
     block_overhead: int = 1024  # and one block
     lanes_at_a_time: int = 4  # lanes of a task
@@ -175,7 +176,7 @@ class Facts(NamedTuple):
     exact: bool  # no row is left out
     full_reach: bool  # all blocks
     some_full_reach: bool
-    widest_row: int  # elements of the longest row in a block of full reach
+    widest_row: int  # elements of the longest row in a block
     list_bytes: int  # of the step Jacobian as lists, of one lane and step
 
     @property
@@ -314,7 +315,7 @@ def cannot_advance(facts: Facts, tape: Situation, route: str) -> str:
     """Why the influence cannot be advanced by this route, or nothing."""
     if route == GENERAL_ROWS:
         return "the state was made with blocks of full reach; make it with this route" if facts.some_full_reach else ""
-    if not (facts.some_full_reach if route in (EVENTS, ROWS) else facts.full_reach):
+    if route != EVENTS and not (facts.some_full_reach if route == ROWS else facts.full_reach):
         return NOT_FULL
     if route == PRODUCTS and tape.whole:
         return "a sequence that is one tape: nothing would remain but BPTT; give tau"
@@ -361,7 +362,7 @@ def _deferred(facts: Facts, tape: Situation) -> Choice | None:
 def route_of_rows(
     facts: Facts, steps: int, before: float, now: float, segments_of: Callable[[], int], sequence: bool, route: str | None
 ) -> Choice:
-    """How ``steps`` steps of blocks of full reach are advanced.
+    """How ``steps`` steps of all blocks are advanced.
 
     Parameters
     ----------
@@ -374,8 +375,6 @@ def route_of_rows(
     """
     if route in (EVENTS, ROWS, DENSE_ROWS, GENERAL_ROWS):
         return _asked(route)
-    if not facts.some_full_reach:
-        return Choice(GENERAL_ROWS, NOT_FULL, {})
     dense = all_to_all(facts, route)
     by_products = _products(facts, steps, before, dense, sequence, asked=route == PRODUCTS)
     if by_products is not None:
@@ -388,7 +387,9 @@ def route_of_rows(
     by_events = visits <= tuning().most_visits and arrivals <= tuning().most_arrivals
     why = "{visits:.0%} of rows and steps are visited (limit {most_visits:.0%}), {arrivals:.2g} rows arrive (limit {most:.2g})"
     limits = {"visits": visits, "most_visits": tuning().most_visits, "arrivals": arrivals, "most": tuning().most_arrivals}
-    return Choice(EVENTS if by_events else ROWS, why if by_events else f"too many for events: {why}", limits)
+    if by_events:
+        return Choice(EVENTS, why, limits)
+    return Choice(ROWS if facts.some_full_reach else GENERAL_ROWS, f"too many for events: {why}", limits)
 
 
 def _products(facts: Facts, steps: int, active: float, dense: bool, sequence: bool, asked: bool) -> Choice | None:
@@ -446,7 +447,8 @@ def expected(facts: Facts, choice: Choice, steps: int, active: float) -> float:
     if choice.route == PRODUCTS:
         return product_work(facts, steps, active) / steps
     if choice.route == EVENTS:
-        return facts.stored_columns * (active + facts.units / steps + arriving + active)
+        each, visits = facts.states / facts.units, active + facts.units / steps
+        return facts.elements / facts.states * each * (each * visits + arriving + active)
     if choice.route == GENERAL_ROWS:
         return facts.elements * (1 + active * facts.pairs / max(1, facts.units) ** 2)
     return row_work(facts, steps, active) / steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from .rows.by_event_kernel import sweep_events
 from .rows.by_step_kernel import sweep
 from .rows.dense_kernel import sweep_whole
 from .rows.event_plan import cut_steps, event_plan
+from .rows.general_event_kernel import sweep_general_events
 from .simd.rows import lanes
 from .transitions.events import carry_messages
 from .transitions.segments import segments, window
@@ -176,8 +178,8 @@ def _advance(
         jacobian = _step_jacobian(state, tape, sent, senders, t0, t1, dense, thetas)
         kept, powers, final = leaky.over(t1 - t0)[leaky.kind], leaky.powers(t1 - t0), last and t1 == tape.tau
         losses = Losses(direct, leaky.outputs, leaky.kind, kept, past * (t0 == 0), weights, powers)
-        _sweep_full(state, tape, full, sent, senders, jacobian, losses, gradients, counts, final, t0, t1, route)
-        _sweep_others(state, tape, others, sent, jacobian, losses, gradients, counts, final, t0, t1)
+        given = (sent, senders, jacobian, losses, gradients, counts, final, t0, t1, route)
+        _sweep(state, tape, (full, others), *given)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
     state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
@@ -205,57 +207,50 @@ def _step_jacobian(
     return step_jacobian.fill(state.scratch, w, tape, tape.theta, sent, senders, t0, t1)
 
 
-def _sweep_full(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, senders: np.ndarray, jacobian: StepJacobian,
-    losses: Losses, gradients: np.ndarray, counts: np.ndarray, final: bool, t0: int, t1: int, route: str | None,
+def _sweep(
+    state: BlockState, tape: Tape, parts: tuple[np.ndarray, np.ndarray], sent: np.ndarray, senders: np.ndarray,
+    jacobian: StepJacobian, losses: Losses, gradients: np.ndarray, counts: np.ndarray, final: bool, t0: int, t1: int,
+    route: str | None,
 ) -> None:  # fmt: skip
-    """Advance blocks of full reach by products, by events, or step by step; if there are none, say so."""
-    D, facts, values = len(state.sent), state.facts, choose.tuning()
-    now = sent[D + t0 - 1 : D + t1]
+    """Advance blocks (tasks of those of full reach, of others) by products, by events, or step by step."""
+    D, facts, values, (full, others) = len(state.sent), state.facts, choose.tuning(), parts
 
     @functools.cache
     def cut() -> tuple[np.ndarray, int]:
-        return cut_steps(now, facts.widest_row * facts.dtype.itemsize, values.store_bytes)
+        return cut_steps(sent[t0 : D + t1], facts.widest_row * facts.dtype.itemsize, values.store_bytes, D)
 
     sequence = bool(final and tape.reset.all())
-    earlier, active = (_mean(now[:-1]), _mean(now[1:])) if facts.some_full_reach else (0.0, 0.0)
+    earlier, active = _mean(sent[D + t0 - 1 : D + t1 - 1]), _mean(sent[D + t0 : D + t1])
     choice = choose.route_of_rows(facts, t1 - t0, earlier, active, lambda: len(cut()[0]) - 1, sequence, route)
     state.ran(choice, tape.start + t0)
-    if not len(shared):
-        return
     w = state.wiring
     o, q = (state.o, state.q) if t0 == 0 else (tape.o[t0 - 1], tape.q[t0 - 1])  # what the rows sent just before were made of
     before = Before(sent[D + t0 - 1], senders[D + t0 - 1], o, q)
     if choice.route == choose.PRODUCTS:
         given = (losses, gradients, counts, t0, t1, facts.seeds, values.jacobian_bytes)
-        sweep_products(state, tape, shared, before, jacobian, *given)
+        sweep_products(state, tape, full, before, jacobian, *given)
         return
-    common = (
-        state.batch, lanes(w.dtype), w.tables, linear(tape), state.columns, state.arrays, tape.messages, tape.history,
-        Active(*tape.active(w)), before,
-    )  # fmt: skip
+    lane, size, arrays = state.batch, lanes(w.dtype), (w.tables, linear(tape), state.columns, state.arrays)
+    heard = (tape.messages, tape.history, Active(*tape.active(w)))
     if choice.route == choose.EVENTS:
-        events = event_plan(jacobian, w, tape, t0, *cut(), before.count, losses.powers)
-        given = (*common, events, jacobian, losses, gradients)
-        in_parts(lambda part: sweep_events(shared[part], *given, counts[part], final), len(shared))
-    else:
-        given = (t0, t1, *common, jacobian, losses, gradients)
-        in_parts(lambda part: sweep_whole(shared[part], *given, counts[part], final), len(shared))
-
-
-def _sweep_others(
-    state: BlockState, tape: Tape, shared: np.ndarray, sent: np.ndarray, jacobian: StepJacobian, losses: Losses,
-    gradients: np.ndarray, counts: np.ndarray, final: bool, t0: int, t1: int,
-) -> None:  # fmt: skip
-    if not len(shared):
+        plan = event_plan(jacobian, w, tape, t0, *cut(), sent, senders, losses.powers)
+        rest = (plan, jacobian, losses, gradients)
+        given, general = (lane, size, *arrays, *heard, before, *rest), (lane, state.clock, size, *arrays, *heard, *rest)
+        _in_parts(lambda part: sweep_events(full[part], *given, counts[part], final), full)
+        _in_parts(lambda part: sweep_general_events(others[part], *general, counts[part], final), others)
         return
-    w, D = state.wiring, len(state.sent)
+    rest = (jacobian, losses, gradients)
+    given = (t0, t1, lane, size, *arrays, *heard, before, *rest)
+    _in_parts(lambda part: sweep_whole(full[part], *given, counts[part], final), full)
     most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
-    given = (
-        t0, t1, state.batch, state.clock, lanes(w.dtype), most, w.tables, linear(tape), state.columns, state.arrays,
-        tape.messages, tape.history, Active(*tape.active(w)), sent[D + t0 - 1], jacobian, losses, gradients,
-    )  # fmt: skip
-    in_parts(lambda part: sweep(shared[part], *given, counts[part], final), len(shared))
+    general = (t0, t1, lane, state.clock, size, most, *arrays, *heard, before.count, *rest)
+    _in_parts(lambda part: sweep(others[part], *general, counts[part], final), others)
+
+
+def _in_parts(loop: Callable[[slice], object], tasks: np.ndarray) -> None:
+    """Run them in threads; what has none is not compiled."""
+    if len(tasks):
+        in_parts(loop, len(tasks))
 
 
 def _mean(counts: np.ndarray) -> float:

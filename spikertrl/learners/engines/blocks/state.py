@@ -151,7 +151,7 @@ def facts(w: Wiring, blocks: Layout, batch: int, hops: int | None) -> choose.Fac
         states=w.n_states, arrival_bytes=20 + w.max_states * w.dtype.itemsize,
         visit_bytes=8 + w.max_states * w.heard_ports.shape[1] * w.dtype.itemsize, heard=_heard(w) / w.n_units,
         one_step=w.row_history == 1 and bool((w.S == 1).all()), exact=hops is None, full_reach=bool(full.all()),
-        some_full_reach=bool(full.any()), widest_row=int(blocks.stride[full].max(initial=1)),
+        some_full_reach=bool(full.any()), widest_row=int(blocks.stride.max(initial=1)),
         list_bytes=step_jacobian.nbytes(w, blocks, 1, False),
     )  # fmt: skip
 

@@ -51,11 +51,10 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
     )  # fmt: skip
     n_active, active_units = active.count, active.units
     past_active, past_units, past_o, past_q = previous.count, previous.units, previous.o, previous.q
-    cuts, store, first, begin, count, scale = plan.cuts, plan.store, plan.first, plan.begin, plan.count, plan.scale
-    arriving, weight, sent_ptr, sent_slot, sent_power = (
-        plan.arriving, plan.weight, plan.sent_ptr, plan.sent_slot, plan.sent_power,
-    )  # fmt: skip
-    starts, slot, coef = jacobian.starts, jacobian.slot, jacobian.coef
+    cuts, store, number, source, begin, count = plan.cuts, plan.store, plan.number, plan.source, plan.begin, plan.count
+    arriving, weight, scale = plan.arriving, flat(plan.weight), flat(plan.scale)
+    sent_ptr, sent_slot, sent_power = plan.sent_ptr, plan.sent_slot, plan.sent_power
+    starts, coef = jacobian.starts, jacobian.coef
     direct, past = losses.direct, losses.past
     N, L, K, t0 = len(size), len(losses.leaky), len(sent_power), cuts[0]
     written = 0 if last else L  # leaky outputs whose rows are written
@@ -91,18 +90,16 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
             for c in range(len(cuts) - 1):
                 begins, ends = cuts[c], cuts[c + 1]
                 lot = c * B + b
-                # columns come alive; rows sent before the stretch
-                units, o, q = past_units[b], past_o, past_q
-                if c > 0:
-                    units, o, q = active_units[begins - 1, b], tape_o[begins - 1], tape_q[begins - 1]
-                send_rows(
-                    sent, M, base, stride, wide, row_live[lives:], units, before, o, b, B, size, local, start_o, places,
-                    weights, AHEAD,
-                )  # fmt: skip
-                send_explicit(
-                    sent, stride, units, before, k0, k1, q, b, B, size, local, start_q, Q, col_ptr, col_port, run_of, placed,
-                    runs, position,
-                )  # fmt: skip
+                if c == 0:  # rows sent before the tape
+                    send_rows(
+                        sent, M, base, stride, wide, row_live[lives:], past_units[b], before, past_o, b, B, size, local,
+                        start_o, places, weights, AHEAD,
+                    )  # fmt: skip
+                    send_explicit(
+                        sent, stride, past_units[b], before, k0, k1, past_q, b, B, size, local, start_q, Q, col_ptr, col_port,
+                        run_of, placed, runs, position,
+                    )  # fmt: skip
+                # columns come alive
                 w = wake(begins, ends, r0, r1, run_source, run_delay, runs, position, messages, history, b, w)
                 fresh, wide = wide, (w + simd_width - 1) // simd_width * simd_width
                 if wide > fresh:
@@ -110,17 +107,17 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                     for k in range(K if written else 0):
                         widen(F, k * N * stride, stride, fresh, wide, N, summed, F, 0, 0)
                     for a in range(before):
-                        sent[a * stride + fresh : a * stride + wide] = 0
+                        place = (number[begins - t0, b] + a) % store * stride
+                        sent[place + fresh : place + wide] = 0
                 m = 0  # rows sent that a loss sees
                 for t in range(begins, ends):
                     row = (t - t0) * B + b
                     line_A, line_o = tape_A[t], tape_o[t]
-                    earlier = 0 if t == begins else first[row - B] * stride
                     for i in range(k0, k1):
                         at, n = starts[row, i], starts[row, i + 1] - starts[row, i]
                         leak = line_A[start_A[i] * B + b * size[i] + local[i]] if row_live[lives + i] else zero
                         row_live[lives + i] = True
-                        sum_slots(M, base + i * stride, leak, sent, earlier, stride, slot, at, flat_coef, at, n, wide)
+                        sum_slots(M, base + i * stride, leak, sent, 0, stride, source, at, flat_coef, at, n, wide)
                         propagate += (n + (leak != 0)) * w
                     immediate += add_immediate(
                         M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
@@ -128,12 +125,13 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                     )  # fmt: skip
                     for a in range(n_active[t, b]):
                         i = active_units[t, b, a]
-                        place, factor = (first[row] + a) * stride, line_o[start_o[i] * B + b * size[i] + local[i]]
+                        place = (number[1 + t - t0, b] + a) % store * stride
+                        factor = line_o[start_o[i] * B + b * size[i] + local[i]]
                         if a + 1 < n_active[t, b]:
                             prefetch(M, base + active_units[t, b, a + 1] * stride, wide)
                         emit += w
                         if not k0 <= i < k1:
-                            n, leak = count[row, a], scale[row, a]
+                            n, leak = count[row, a], scale[row * N + a]
                             if not row_live[lives + i]:
                                 if n == 0:
                                     sent[place : place + wide] = 0
@@ -156,7 +154,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                     for a in range(n_active[t, b]):
                         signal = direct[t, b, active_units[t, b, a]]
                         if signal != 0:
-                            places[m], weights[m] = (first[(t - t0) * B + b] + a) * stride, signal
+                            places[m], weights[m] = (number[1 + t - t0, b] + a) % store * stride, signal
                             m += 1
                 if m:
                     sum_rows(g, 0, one, sent, places, weights, m, wide)
@@ -165,7 +163,7 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                     break
                 for i in range(N):
                     event = steps * B + lot
-                    n, leak = count[event, i], scale[event, i]
+                    n, leak = count[event, i], scale[event * N + i]
                     if i + 1 < N and count[event, i + 1] >= 0:
                         prefetch(M, base + (i + 1) * stride, wide)
                     if not k0 <= i < k1 and n >= 0 and (n > 0 or row_live[lives + i]):

@@ -50,8 +50,8 @@ def _list_own(s, S, a_row, a_step, A, stride, places, weights):
 
 
 @inner(fastmath=FAST)
-def _add_immediate(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P, messages,
-                   history, stride, states, apart):  # fmt: skip
+def add_immediate_states(M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
+                         messages, history, stride, states, apart):  # fmt: skip
     """``add_immediate`` for units of several ``states``, whose derivatives lie ``apart`` (of each column)."""
     done = 0
     for run in range(r0, r1):
@@ -230,7 +230,7 @@ def sweep(tasks, t0, t1, B, clock, simd_width, most, tables, linear, blocks, inf
                         messages, history,
                     )  # fmt: skip
                 else:
-                    immediate += _add_immediate(
+                    immediate += add_immediate_states(
                         M, t, b, base, r0, r1, c0, run_source, run_delay, runs, own_row, position, gain, tape_B, tape_P,
                         messages, history, stride, owned, apart,
                     )  # fmt: skip

@@ -25,6 +25,7 @@ from .writer import BYTES, Writer, in_tiles, size_of
 
 FAST = {"contract", "nsz", "arcp"}  # fused multiply-add allowed; nan and inf keep their meaning
 HUGE_PAGE, LINE = 1 << 21, 64  # bytes
+PAIR_TILES = (6, 2, 1)  # registers a row where two are summed together
 
 
 def lanes(dtype: np.dtype | str) -> int:
@@ -69,6 +70,30 @@ def _combine(typingctx, target, at, scale, source, places, weights, n, width):
             return builder.load(builder.gep(places, [index]))
 
         Writer(builder, element, target, source, weights, place, args[1], args[2], args[6]).row(args[7])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _combine_pair(typingctx, target, at, other, source, places, weights, first, second, n, width):
+    """Two rows of ``combine``, from ``at`` and ``other`` on, with scale 0: their weights begin at ``first`` and ``second``."""
+    size = types.intp
+    signature = types.void(target, size, size, source, places, weights, size, size, size, size)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        target, source, places, weights = (
+            context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)
+        )
+        none = ir.Constant(element, 0.0)
+
+        def place(index):
+            return builder.load(builder.gep(places, [index]))
+
+        writer = Writer(builder, element, target, source, weights, place, args[1], none, args[8])
+        writer.rows, writer.scales = [args[1], args[2]], [none, none]
+        writer.weight_at = lambda index: [builder.add(args[6], index), builder.add(args[7], index)]
+        in_tiles(builder, PAIR_TILES, writer.size, args[9], writer.tile)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -154,6 +179,7 @@ def _scale_row(typingctx, target, at, factor, source, begin, width):
 
 
 combine: Callable[..., None] = intrinsic(_combine)
+combine_pair: Callable[..., None] = intrinsic(_combine_pair)
 combine_sent: Callable[..., None] = intrinsic(_combine_sent)
 combine_slots: Callable[..., None] = intrinsic(_combine_slots)
 prefetch: Callable[..., None] = intrinsic(_prefetch)
@@ -164,6 +190,12 @@ scale_row: Callable[..., None] = intrinsic(_scale_row)
 def sum_rows(target, at, scale, source, places, weights, n, width):
     """``combine`` as a call: where it is used often, one compiled copy is enough."""
     combine(target, at, scale, source, places, weights, n, width)
+
+
+@inner(fastmath=FAST)
+def sum_pair(target, at, other, source, places, weights, first, second, n, width):
+    """``combine_pair`` as a call."""
+    combine_pair(target, at, other, source, places, weights, first, second, n, width)
 
 
 @inner(fastmath=FAST)

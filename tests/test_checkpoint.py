@@ -16,7 +16,10 @@ import pytest
 
 import spikertrl as srl
 from spikertrl import storage
+from spikertrl.learners.engines.blocks.kept_steps import empty
 from spikertrl.learners.engines.choose import override
+from spikertrl.simulation.run import simulator
+from spikertrl.tape import LINEAR
 from spikertrl.training import checkpoint
 from spikertrl.training.checkpoint import CheckpointError
 from spikertrl.training.fit import TrainingDiverged
@@ -407,6 +410,40 @@ def test_kept_steps_that_do_not_fit_are_said(tmp_path):
                 with pytest.raises(CheckpointError, match=r"c\.npz: .*kept"):
                     run(network(decay=0.0), srl.RTRL(), 2, path, tau=1, every=3)
         assert len(run(network(decay=0.0), srl.RTRL(), 2, path, tau=1, every=3)) == 2
+
+
+def test_every_array_of_a_tape_is_compared_with_its_network():
+    """One element more along the last axis, or another type; files from before tapes had a history do not name it."""
+    net = network()
+    tape = simulator(net).run(simulator(net).start(2), np.ones((3, 2, 1)))
+    found, history = vars(tape), tape.history
+    checkpoint.check_tape(found, net.wiring)
+    for name in ("theta", "messages", "z", "reset", *LINEAR):
+        for wrong in (np.insert(found[name], 0, 0, axis=-1), found[name].astype("float32")):
+            with pytest.raises(storage.Damage, match=rf"^{name} of a tape has shape \({wrong.shape[0]},.*{wrong.dtype}; right"):
+                checkpoint.check_tape(found | {name: wrong}, net.wiring)
+    before = {name: value for name, value in found.items() if name != "history"}
+    checkpoint.check_tape(before | {"messages": tape.messages[history:]}, net.wiring)
+    with pytest.raises(storage.Damage, match=r"^messages of a tape"):
+        checkpoint.check_tape(before, net.wiring)
+
+
+def test_every_array_of_kept_steps_is_compared_with_its_network():
+    net, room = network(), 4
+    w, kept = net.wiring, empty(net.wiring, simulator(net).run(simulator(net).start(2), np.ones((3, 2, 1))), room)
+    for array in (kept.theta, kept.messages, *kept.arrays):
+        array[:] = 0
+    found = vars(kept)
+    for steps in (0, room):
+        checkpoint.check_kept(found | {"steps": steps}, w)
+    for steps in (-1, room + 1):
+        with pytest.raises(storage.Damage, match=f"^{steps} steps were kept where there is room for {room}"):
+            checkpoint.check_kept(found | {"steps": steps}, w)
+    for name, array in [("theta", kept.theta), ("messages", kept.messages), *zip(LINEAR, kept.arrays, strict=True)]:
+        for wrong in (np.insert(array, 0, 0, axis=-1), array.astype("float32")):
+            arrays = tuple(wrong if name == other else one for other, one in zip(LINEAR, kept.arrays, strict=True))
+            with pytest.raises(storage.Damage, match=rf"^{name} of steps that were kept has shape .*{wrong.dtype}; right"):
+                checkpoint.check_kept(found | ({name: wrong} if name not in LINEAR else {"arrays": arrays}), w)
 
 
 @pytest.mark.parametrize("kind", ["MT19937", "Philox"])

@@ -74,6 +74,21 @@ def test_what_is_not_trainable_stays_and_a_rule_of_ones_own_sees_both_ends() -> 
     assert seen[0] == (np.repeat(np.arange(6), 6).tolist(), np.tile(np.arange(6), 6).tolist()) and seen[-1] == ([0], None)
 
 
+def test_the_first_step_of_training_is_of_parameters_that_keep_to_them() -> None:
+    """As if they had been brought there by hand; without them it has another loss."""
+    found = []
+    for by_hand, rules in ((True, None), (False, RULES), (False, None)):
+        net = network(0.5)
+        net.theta += np.random.default_rng(0).normal(size=len(net.theta))
+        if by_hand:
+            Constraints(net, RULES)(net.theta)
+        history = srl.fit(net, srl.tasks.sunspots(tau=8), srl.SnAp(2), srl.optimizers.adam(1e-2), steps=1, batch=2, tau=8,
+                          constraints=rules, progress=False)  # fmt: skip
+        found.append(history["loss"][0])
+    by_hand, by_rules, without = found
+    assert by_rules == by_hand != without
+
+
 def test_training_keeps_to_them_and_a_checkpoint_knows_them(tmp_path: Path) -> None:
     """Also where they come in: the first prediction is of a network that keeps to them."""
 

@@ -15,12 +15,14 @@ import jax_losses
 import spikertrl as srl
 from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, single, stacked, worst_block
+from spikertrl.learners.base import Signal
 from spikertrl.learners.engines import weights as synapse_tables
 from spikertrl.learners.engines.kronecker import reduction as ok_kernel
 from spikertrl.learners.engines.kronecker import update as kronecker
 from spikertrl.learners.engines.kronecker.groups import groups
 from spikertrl.learners.readout import readout_weights
 from spikertrl.models import load
+from spikertrl.simulation.run import simulator
 from spikertrl.threads import one_pool
 from tolerances import ALIVE, EXACT64
 
@@ -70,6 +72,15 @@ def test_ok_is_exact_while_it_has_a_term_for_every_step(model) -> None:
     exact, found = (srl.gradient(net, learner, *problem(9))[1] for learner in (srl.RTRL(), srl.OK(9)))
     assert np.linalg.norm(exact) > ALIVE and worst_block(net, found, exact)[0] < EXACT64
     assert worst_block(net, srl.gradient(net, srl.OK(4), *problem(9))[1], exact)[0] > 1e-4
+
+
+@pytest.mark.parametrize("delay", [1, 2])
+def test_ok_is_exact_where_losses_hear_units_at_once(delay) -> None:
+    """No readout leaks; thresholds are learned, too."""
+    net = srl.Network("float64").add_input("x", 3).add_population("h", load("egru"), 5).connect("x", "h")
+    net.connect("h", "h", density=0.6, seed=1, delay=delay).add_readout("z", "h", 2).initialize(0)
+    exact, found = (srl.gradient(net, learner, *problem(9))[1] for learner in (srl.BPTT(), srl.OK(9)))
+    assert np.linalg.norm(exact) > ALIVE and worst_block(net, found, exact)[0] < EXACT64
 
 
 @pytest.mark.parametrize("values", [[3.0, 2.0, 1.0], [5.0, 0.1, 0.1, 0.05], [1.0, 0.0, 0.0], [0.0, 0.0]])
@@ -159,6 +170,26 @@ def test_costs_are_counted() -> None:
     assert cost["UORO"].macs < cost["KFRTRL"].macs < cost["OK"].macs and cost["KFRTRL"].saving > 1
     assert cost["EProp"].macs < cost["RandomPaths"].macs < cost["RTRL"].macs
     assert cost["KFRTRL"].bytes_held == lanes * 8 * (n * 2 * n + 3 + n + 1)
+
+
+@pytest.mark.parametrize(("learner", "K"), [(srl.KFRTRL(), 1), (srl.KFRTRL(samples=2), 2), (srl.OK(3), 3)], ids=repr)
+def test_costs_are_those_of_what_is_not_zero_on_the_tape(learner, K) -> None:
+    """Units of two states; a parameter of their own each, whose group is a row alone and needs no signs."""
+    n, steps, lanes, leaky = 4, 6, 2, 1
+    net = srl.Network("float64").add_input("x", 3).add_population("h", load("alif"), n, trainable=("beta",))
+    net.connect("x", "h").connect("h", "h").add_readout("z", "h", leaky, decay=0.5).initialize(0)
+    machine, state = simulator(net), learner.init(net, lanes)
+    tape = machine.run(machine.start(lanes), 3 * np.random.default_rng(0).normal(size=(steps, lanes, 3)))
+    learner.update(state, tape, Signal(0.0, np.ones_like(tape.z)))
+    cost, every, active = srl.cost.cost_of(state), steps * lanes, tape.active(net.wiring)[0]
+    m, R, columns, own = 3 + n, 2 * n, n, n  # sources, states, columns of inputs and of parameters
+    drives, direct = np.count_nonzero(tape.B), np.count_nonzero(tape.P)
+    assert 0 < active[:-1].sum() < n * (steps - 1) * lanes and drives and direct
+    mixing = every * K * (2 * R * columns + 4 * m) if isinstance(learner, srl.KFRTRL) else every * (2 * K + 1) * K * (R * n + m)
+    assert cost.immediate == mixing + K * drives + direct
+    assert cost.propagation == (R * active[:-1].sum() + np.count_nonzero(tape.A)) * (K * columns + own)
+    assert cost.messages == active.sum() * (2 + 1 + leaky) * (K * columns + own)
+    assert cost.readout == every * (K * m * columns + own)
 
 
 def test_a_network_that_learns_its_readout_alone() -> None:

@@ -30,8 +30,13 @@ def network(model=srl.models.egru, density: float | None = 0.3) -> srl.Network:
     return net.add_readout("z", "h", 2).add_readout("v", "g", 1).initialize(1)
 
 
-def pieces(net: srl.Network, lanes: int, ways: dict[str, tuple], learning: float = 0.02, resets: tuple = (6, 13)):
-    """Yield (number, states, gradients) after every tape, while the weights change; some lanes, then all, begin anew."""
+def pieces(
+    net: srl.Network, lanes: int, ways: dict[str, tuple], learning: float = 0.02, resets: tuple = (6, 13), heard: int = -1
+):
+    """Yield (number, states, gradients) after every tape, while the weights change; some lanes, then all, begin anew.
+
+    ``heard``: the losses hear this unit alone; -1: all of them.
+    """
     rng, machine = np.random.default_rng(0), simulator(net)
     start, kept = machine.start(lanes), {name: learner.init(net, lanes) for name, learner in ways.items()}
     for number, tau in enumerate(TAPES):
@@ -41,6 +46,8 @@ def pieces(net: srl.Network, lanes: int, ways: dict[str, tuple], learning: float
             start.reset_lanes()
         tape = machine.run(start, rng.normal(size=(tau, lanes, 5)))
         signal = Signal(0.0, rng.normal(size=tape.z.shape), 0.1 * rng.normal(size=(tau, lanes, net.wiring.n_units)))
+        if heard >= 0:
+            signal.dz[:], signal.dy[:, :, np.arange(net.wiring.n_units) != heard] = 0, 0
         found = {name: learner.update(kept[name], tape, signal).copy() for name, learner in ways.items()}
         yield number, kept, found
         gradient = next(iter(found.values()))
@@ -60,6 +67,34 @@ def test_equals_the_textbook_at_once_while_weights_change(model, density, most, 
         np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=ATOL * scale, err_msg=f"tape {number}")
     assert waited >= set(range(most + 1))
     assert np.abs(net.theta - before).max() > 0.05
+
+
+@pytest.mark.parametrize(("density", "most", "columns"), [(0.3, 3, 1024), (0.3, 3, 1), (None, 6, 1024)])
+def test_losses_that_hear_one_unit_equal_the_textbook(density, most, columns):
+    """Few rows of the influence are read then: of blocks of all units, and of one unit each, of many widths."""
+    net, waited = network(density=density), set()
+    with override(block_columns=columns):
+        for number, kept, found in pieces(net, 2, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}, heard=5):
+            waited.add(kept["kept"].kept.steps if kept["kept"].kept else 0)
+            atol = ATOL * np.abs(found["dense"]).max()
+            np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=atol, err_msg=f"tape {number}")
+    assert waited >= set(range(most + 1))
+
+
+def test_rows_that_are_read_are_counted():
+    """By every gradient that goes back through kept steps: all rows, of units that always speak, with all their columns."""
+    net, lanes, before, seen = network(srl.models.gru, None), 2, 0, 0
+    size = lanes * net.wiring.n_units * len(net.wiring.col_theta)
+    for number, kept, _ in pieces(net, lanes, {"kept": srl.RTRL()}, resets=(99, 99)):
+        state = kept["kept"]
+        if number > 8 and 0 < state.kept.steps < 5:  # the influence stands behind the ninth tape
+            back = (
+                3 * lanes * state.kept.steps * len(net.wiring.col_theta)
+            )  # through the kept steps: less than three a parameter
+            assert size <= state.counts[3] - before <= size + back
+            seen += 1
+        before = int(state.counts[3])
+    assert seen > 1
 
 
 def test_weights_of_each_step_matter(monkeypatch):

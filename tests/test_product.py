@@ -30,15 +30,15 @@ def compare(net: srl.Network, lanes: int, products: bool = True, **tuning: objec
         yield from _compare(net, lanes)
 
 
-def _compare(net: srl.Network, lanes: int):
+def _compare(net: srl.Network, lanes: int, tapes: tuple[int, ...] = TAPES, reset: int = 2):
     rng, machine, learners = np.random.default_rng(0), simulator(net), (srl.RTRL(dense=True), srl.RTRL())
     start, states = machine.start(lanes), [learner.init(net, lanes) for learner in learners]
-    for number, tau in enumerate(TAPES):
-        if number == 2:
+    for number, tau in enumerate(tapes):
+        if number == reset:
             start.reset_lanes(np.arange(lanes) == lanes - 1)
         x = (rng.random((tau, lanes, 4)) < 0.3) * (np.arange(4) < 2 + number) * rng.normal(1, 0.3, size=(tau, lanes, 4))
         tape = machine.run(start, x)
-        signal = Signal(0.0, np.zeros_like(tape.z), last=number == len(TAPES) - 1)
+        signal = Signal(0.0, np.zeros_like(tape.z), last=number == len(tapes) - 1)
         signal.dz[[tau // 2, -1]] = rng.normal(size=signal.dz[[tau // 2, -1]].shape)
         yield [learner.update(state, tape, signal) for learner, state in zip(learners, states, strict=True)], states
 
@@ -61,6 +61,40 @@ def test_equals_the_textbook(products, density, columns, decay, lanes):
             np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
     assert states[1].routes.get("products", 0) == (len(TAPES) if products else 0)
     assert (np.diff(states[1].layout.group).max() == 1) == (columns == 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "room", "decay", "columns"),
+    [("events", 1, 0.8, 1), ("events", 1 << 20, 0.8, 1), ("events", 1, 0.0, 1024), ("rows", 0, 0.8, 1),
+     ("general rows", 0, 0.8, 1)],
+)  # fmt: skip
+def test_every_way_to_advance_rows_equals_the_textbook(route, room, decay, columns):
+    """By events in segments of one step and of a tape, and step by step; one lane begins anew where others go on."""
+    routes = {}
+    with override(route, store_bytes=room, block_columns=columns):
+        for number, ((expected, gradient), states) in enumerate(compare(network(0.3, decay), 3)):
+            np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
+            for lane in (0, 2) if number < len(TAPES) - 1 else ():
+                rows = [influence(state, lane) for state in states]
+                np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12, err_msg=f"tape {number}, lane {lane}")
+            routes = states[1].routes
+    assert routes == {route: len(TAPES)}
+
+
+def test_ways_to_advance_rows_take_turns():
+    """What one leaves, the next takes up: also rows that nothing has reached yet, where those of before still lie."""
+    found, order = [], ("dense rows", "rows", "dense rows", "events", "dense rows", "events", "rows")
+    with override(store_bytes=1, block_columns=1):
+        tapes = _compare(network(0.3, 0.8), 3, (12, 1, 1, 1, 2, 4, 3), reset=1)
+        for route in order:
+            with override(route):
+                (expected, gradient), states = next(tapes)
+            np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=ATOL * np.abs(expected).max())
+            found.append(states[1].route)
+            if len(found) < len(order):
+                rows = [influence(state, 2) for state in states]
+                np.testing.assert_allclose(rows[1], rows[0], rtol=RTOL, atol=1e-12)
+    assert tuple(found) == order
 
 
 def test_lanes_go_back_a_few_at_a_time():

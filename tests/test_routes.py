@@ -98,6 +98,44 @@ def test_loops_of_their_own_count_the_same_work(tau: int, decay: float) -> None:
         assert events[2] == rows[2] and (decay or events[3] == rows[3])
 
 
+def counted(route: str, columns: int, density: float | None) -> tuple[list[int], list[int]]:
+    """Multiply-adds of two tapes of a stream whose columns are all alive, and those that a dense network needs for the second.
+
+    Sources of synapses that learn speak at every step. Row by row: what arrives of every unit that spoke in the step before,
+    and the row's own leak; an immediate term a column; a row sent, and read by the loss, for every unit that speaks.
+    """
+    narrow = srl.surrogates.triangle(0.7, 0.4)
+    net = srl.Network("float64").add_input("x", 3).add_population("h", srl.models.egru, 16, surrogate=narrow, theta=0.2)
+    net.connect("x", "h", weight=1.5).connect("h", "h", density=density, seed=1, trainable=False)
+    w, learner = net.add_readout("z", "h", 2).initialize(1).wiring, srl.RTRL()
+    with override(route, store_bytes=1, block_columns=columns):  # segments of a step
+        start, state, before = simulator(net).start(LANES), learner.init(net, LANES), np.zeros(1)
+        known, done = np.zeros(4), [np.zeros(4, int)]
+        for x in np.random.default_rng(0).normal(size=(2, STEPS, LANES, 3)):
+            tape = simulator(net).run(start, x)
+            learner.update(state, tape, Signal(0.0, np.ones_like(tape.z)))
+            active = tape.active(w)[0]
+            arriving = 16 * (before.sum() + active[:-1].sum()) + np.count_nonzero(tape.A)
+            known = len(w.col_theta) * np.array([arriving, STEPS * LANES, active.sum(), active.sum()])
+            done.append(state.counts.copy())
+            before = active[-1]
+    assert state.routes == {route: 2} and 0 < active.mean() < 16
+    return [done[1].tolist(), (done[2] - done[1]).tolist()], known.astype(int).tolist()
+
+
+@pytest.mark.parametrize("columns", [1024, 1], ids=["one block", "unit by unit"])
+@pytest.mark.parametrize("route", ["events", "rows", "dense rows"])
+def test_multiply_adds_of_a_dense_network_are_known(route: str, columns: int) -> None:
+    (_, second), known = counted(route, columns, None)
+    assert second == known
+
+
+@pytest.mark.parametrize("columns", [1024, 1], ids=["one block", "unit by unit"])
+def test_multiply_adds_by_events_are_those_of_rows_where_a_segment_is_a_step(columns: int) -> None:
+    """Also in the first tape, where nothing has reached most rows yet."""
+    assert counted("events", columns, 0.3)[0] == counted("rows", columns, 0.3)[0]
+
+
 @pytest.mark.parametrize(
     ("route", "tau", "options", "reason"),
     [

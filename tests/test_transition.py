@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 
+import networks
 import spikertrl as srl
 from spikertrl.cost import influence
 from spikertrl.learners.base import Signal
@@ -87,6 +88,40 @@ def test_between_messages(room, delay, lanes, when):
     scale = np.abs(expected).max()
     assert scale > 1e-3
     np.testing.assert_allclose(found, expected, rtol=RTOL, atol=ATOL * scale)
+
+
+@pytest.mark.parametrize("model", ["cuba_lif", "alif"])
+def test_between_messages_with_losses_in_some_lanes(model):
+    """An input moves both states of the one, the first of the other; one lane is silent, another has no loss."""
+    net = networks.single(model, units=8, delay=np.random.default_rng(1).integers(1, 6, (8, 8)), strength=2.0)
+    x = networks.drive(30, 4)
+    x[:, 0] = 0
+    tape = simulator(net).run(simulator(net).start(4), 2 * x)
+    signal = Signal(0.0, np.zeros_like(tape.z), last=True)
+    signal.dz[-1, :2], signal.dz[[4, 20], 3] = 1.0, np.random.default_rng(2).normal(size=(2, networks.OUTPUTS))
+    assert tape.active(net.wiring)[0].any(axis=0).tolist() == [False, True, True, True]
+    found = []
+    with override("transitions", tile_bytes=24 * 1024):
+        for learner in (srl.BPTT(), srl.RTRL()):
+            state = learner.init(net, 4)
+            found.append(learner.update(state, tape, signal))
+    assert state.routes == {"transitions": 1} and np.abs(found[0][net.wiring.syn_theta]).max() > 1e-3
+    np.testing.assert_allclose(found[1], found[0], rtol=RTOL, atol=ATOL * np.abs(found[0]).max())
+
+
+@pytest.mark.parametrize("room", [1 << 20, 1], ids=["one window", "many windows"])
+def test_multiply_adds_between_messages_are_known(room):
+    """A message's row has a column for every message of earlier steps; it is made, and a loss that hears it reads it."""
+    net = srl.Network("float64").add_input("x", 4).add_population("h", srl.models.egru, 10, theta=0.2).connect("x", "h")
+    net = net.connect("h", "h").add_readout("z", "h", 2).initialize(1)
+    tape, learner = simulator(net).run(simulator(net).start(3), np.random.default_rng(0).normal(size=(STEPS, 3, 4))), srl.RTRL()
+    with override("transitions", message_rate=0.0, tile_bytes=room):
+        state = learner.init(net, 3)
+        learner.update(state, tape, Signal(0.0, np.ones_like(tape.z), last=True))
+    active = tape.active(net.wiring)[0].astype(int)
+    earlier = np.cumsum(active, axis=0) - active
+    assert 0 < active.mean() < 10 and state.counts[1] == STEPS * 3 * len(net.wiring.col_theta)
+    assert state.counts[2] == state.counts[3] == (active * earlier).sum() > 0
 
 
 def test_the_length_of_segments_and_the_lanes_together_are_obeyed():

@@ -129,7 +129,6 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                         factor = line_o[start_o[i] * B + b * size[i] + local[i]]
                         if a + 1 < n_active[t, b]:
                             prefetch(M, base + active_units[t, b, a + 1] * stride, wide)
-                        emit += w
                         if not k0 <= i < k1:
                             n, leak = count[row, a], scale[row * N + a]
                             if not row_live[lives + i]:
@@ -143,9 +142,11 @@ def sweep_events(tasks, B, simd_width, tables, linear, blocks, influence, messag
                                 M, base + i * stride, leak, sent, 0, stride, arriving, at, weight, at, n, wide, place, factor
                             )
                             propagate += (n + (leak != 0)) * w
+                            emit += w
                             continue
                         places[0], weights[0] = base + i * stride, factor
                         sum_rows(sent, place, zero, M, places, weights, 1, wide)
+                        emit += w
                         for x in range(col_ptr[i + 1] - Q[i], col_ptr[i + 1]):
                             run = run_of[x]
                             at_q = start_q[i] * B + (b * Q[i] + col_port[x]) * size[i] + local[i]

@@ -66,7 +66,7 @@ TESTS = {
     "training/session.py": f"{TRAINING} test_checkpoint test_constraints {REWIRED}",
     "training/gradients.py": f"{ALONE} test_constraints test_trainable test_divergence {TRAINING} {refused('kinds')}",
     "training/history.py": f"{TRAINING} test_exports::test_history",
-    "training/checkpoint.py": f"test_checkpoint {TRAINING}",
+    "training/checkpoint.py": f"test_checkpoint {TRAINING} test_saved::test_checkpoints_and_saved_files_are_told_apart",
     "training/fingerprint.py": f"test_fingerprint test_checkpoint {TRAINING}",
     "training/online.py": "test_online test_saved test_constraints test_rewire::test_a_stream_goes_on_from_a_file "
     "test_callbacks::test_an_online_tells_metrics_and_callbacks test_callbacks::test_peeking_changes_nothing "

@@ -428,8 +428,10 @@ def test_every_array_of_a_tape_is_compared_with_its_network():
         checkpoint.check_tape(before, net.wiring)
 
 
-def test_every_array_of_kept_steps_is_compared_with_its_network():
-    net, room = network(), 4
+@pytest.mark.parametrize("model", [srl.models.egru, srl.models.rnn], ids=["a parameter of its own", "none"])
+def test_every_array_of_kept_steps_is_compared_with_its_network(model):
+    net, room = srl.Network("float64").add_input("x", 1).add_population("h", model, 6).connect("x", "h").connect("h", "h"), 4
+    net.add_readout("z", "h", 1).initialize(0)
     w, kept = net.wiring, empty(net.wiring, simulator(net).run(simulator(net).start(2), np.ones((3, 2, 1))), room)
     for array in (kept.theta, kept.messages, *kept.arrays):
         array[:] = 0

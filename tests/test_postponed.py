@@ -30,6 +30,24 @@ def network(model=srl.models.egru, density: float | None = 0.3) -> srl.Network:
     return net.add_readout("z", "h", 2).add_readout("v", "g", 1).initialize(1)
 
 
+def late() -> srl.Network:
+    """Units of one and of two states with parameters of their own, delays of 1 to 6 steps: more than are kept, and fewer."""
+    delays = np.random.default_rng(0).integers(1, 7, (10, 10))
+    net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.egru, 10)
+    net.add_population("a", srl.models.alif, 5, surrogate=srl.surrogates.triangle(0.7, 0.6), trainable=("beta",))
+    net.connect("x", "h", weight=1.5, delay=2).connect("h", "h", density=0.4, seed=1, delay=delays)
+    net.connect("h", "a", delay=2, weight=0.1).connect("a", "h", density=0.5, seed=3, delay=3)
+    return net.add_readout("z", "h", 2).add_readout("v", "a", 1).initialize(1)
+
+
+def stack() -> srl.Network:
+    """Two populations of one state: the blocks of the second do not hold the first."""
+    net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.egru, 12)
+    net.add_population("g", srl.models.egru, 8).connect("x", "h", weight=1.5).connect("h", "h", density=0.4, seed=1)
+    net.connect("h", "g", weight=0.8).connect("g", "g", density=0.5, seed=2)
+    return net.add_readout("z", "g", 2).initialize(1)
+
+
 def pieces(
     net: srl.Network, lanes: int, ways: dict[str, tuple], learning: float = 0.02, resets: tuple = (6, 13), heard: int = -1
 ):
@@ -95,6 +113,21 @@ def test_rows_that_are_read_are_counted():
             seen += 1
         before = int(state.counts[3])
     assert seen > 1
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("make", [late, stack])
+def test_rows_on_their_way_and_blocks_of_limited_reach(make, lanes):
+    net = make()
+    alive = np.zeros(len(net.theta), bool)
+    with override(row_overhead=0, block_overhead=0):  # blocks of different reach are not joined
+        for number, states, found in pieces(net, lanes, {"dense": srl.RTRL(dense=True), "kept": srl.RTRL()}):
+            scale, state = np.abs(found["dense"]).max(), states["kept"]
+            np.testing.assert_allclose(found["kept"], found["dense"], rtol=RTOL, atol=ATOL * scale, err_msg=f"tape {number}")
+            alive |= found["dense"] != 0
+    full = state.layout.full_reach
+    assert not full.any() if make is late else full.any() and not full.all()
+    assert state.routes["deferred"] > len(TAPES) // 2 and alive.mean() > 0.8
 
 
 def test_weights_of_each_step_matter(monkeypatch):

@@ -230,7 +230,7 @@ def all_to_all(facts: Facts, route: str | None = None) -> bool:
 
 
 def deferred_steps(facts: Facts, route: str | None = None) -> int:
-    """How many steps may be kept: 0 unless all blocks have full reach, no readout leaks, and the influence is large.
+    """How many steps may be kept: 0 unless no row is left out, no readout leaks, and the influence is large.
 
     In sparse networks what exceeds the cache is large; in dense ones a few steps together are a smaller product of matrices.
     """
@@ -245,8 +245,8 @@ def deferred_steps(facts: Facts, route: str | None = None) -> int:
 
 def cannot_defer(facts: Facts) -> str:
     """Why steps cannot be kept, or nothing."""
-    if not facts.full_reach:
-        return NOT_FULL
+    if not (facts.exact or facts.full_reach):
+        return "the influence is an approximation: rows are left out"
     if facts.leaky:
         return "readouts leak (decay > 0): what they keep needs every step's rows"
     return "" if facts.pairs else "no unit is connected to another: there is nothing to defer"

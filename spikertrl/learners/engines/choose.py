@@ -443,6 +443,8 @@ def expected(facts: Facts, choice: Choice, steps: int, active: float) -> float:
         return transitions(facts, steps, active).macs / steps + facts.columns
     if choice.route == DEFERRED:
         most = deferred_steps(facts, DEFERRED)
+        if not facts.full_reach:
+            return expected(facts, _asked(EVENTS), most, active)
         return min(row_work(facts, most, active), product_work(facts, most, active)) / most
     if choice.route == PRODUCTS:
         return product_work(facts, steps, active) / steps

@@ -32,7 +32,7 @@ def readable(size: float) -> str:
     """
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
-            return f"{size:.3g} {unit}"
+            return f"{size:.0f} {unit}" if size >= 999.5 else f"{size:.3g} {unit}"
         size /= 1024
     return f"{size:.2f} GiB" if size < 1024 else f"{size / 1024:.2f} TiB"
 

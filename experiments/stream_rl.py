@@ -20,7 +20,8 @@ Expected: exact RTRL holds longer chains than TBPTT(1), which stays near chance.
 Found (return over the last fifth, three seeds): a chain of 12 is held by exact RTRL (0.98, 0.98, 0.99), by SnAp-1 and e-prop
 later (0.96, 0.97), and not by TBPTT(1) (0.06, 0.56, 0.04); one of 8 by exact RTRL (0.99 in each) and not by TBPTT(1) (0.76,
 0.06, 0.83, coming and going); a chain of 4 by the first three alike (0.98), by TBPTT(1) not steadily (0.63); a chain of 16
-within 40,000 steps by exact RTRL in one seed of four (0.95; 0.57, 0.08, 0.08), by TBPTT(1) in none (0.00). A T-maze of 10:
+within 40,000 steps by exact RTRL in one seed of four (0.95; 0.57, 0.08, 0.08), by TBPTT(1) in none (0.00); chains of 32 and 64
+by neither. A T-maze of 10:
 exact RTRL 3.93, 3.91, 3.92, SnAp-1 3.84, 3.75, 3.10, e-prop 3.93, 1.71, 2.63, TBPTT(1) 0.79, 2.25, 2.17 and no memory 1.82,
 both at chance. RepeatPreviousEasy: exact RTRL 0.93 (0.90 to 0.96), SnAp-1 0.15 (0.07 to 0.22), e-prop 0.17 (0.10 to 0.26),
 TBPTT(1) -0.30 (-0.38 to -0.25), no memory -0.49.

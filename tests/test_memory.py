@@ -163,7 +163,10 @@ def test_what_fits_is_compared_with_everything_that_is_needed():
 
 def test_bytes_are_said_in_their_unit():
     sizes = (0, 999, 1023, 1000 << 10, 1024, 1025, 1536, 2**20, 10 * 2**20, 2**30, 2**40, 2**50)
-    said = ["0 B", "999 B", "1023 B", "1000 KiB", "1 KiB", "1 KiB", "1.5 KiB", "1 MiB", "10 MiB", "1.00 GiB", "1.00 TiB", "1024.00 TiB"]
+    said = [
+        "0 B", "999 B", "1023 B", "1000 KiB", "1 KiB", "1 KiB", "1.5 KiB", "1 MiB", "10 MiB", "1.00 GiB", "1.00 TiB",
+        "1024.00 TiB",
+    ]  # fmt: skip
     assert [readable(size) for size in sizes] == said
 
 

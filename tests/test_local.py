@@ -152,7 +152,7 @@ def test_states_alone_forget_what_they_pass_on() -> None:
                 lanes = np.arange(LANES) * w.S[k] ** 2 + s * w.S[k] + r
                 cut.A[:, w.start_A[k] * LANES + lanes * w.size[k] + w.local[k]] *= s == r
     np.testing.assert_array_equal(found, update_local(init_local(w, LANES, "local"), cut, signal, synaptic=False))
-    assert np.abs(found - whole).max() > ALIVE
+    assert np.abs(found - whole).max() > 0.1 * ALIVE, "adaptation passes little on, and far more than is rounded"
 
 
 def test_where_a_unit_hears_itself_late_blocks_take_over() -> None:

@@ -123,19 +123,20 @@ def carried(rounds: int, tau: int) -> None:
                         learner.update(state, tape, signal)
                         times[name] += [1e3 * (time.perf_counter() - began) / tau] if turn > 1 else []
     print(
-        f"{UNITS} units, density {DENSITY}, tapes of {tau} steps, one lane; ms a step, medians (least)\n\n"
+        f"{UNITS} units, density {DENSITY}, tapes of {tau} steps, one lane; ms a step, means (least)\n\n"
         "| network | active | chosen | its route | of plain egru | the same per state and parameter | step by step |\n"
         "|---|---|---|---|---|---|---|"
     )
     net, *_, times = runs["egru"]
-    plain, room = float(np.median(times["chosen"])), len(net.wiring.col_theta)
+    plain, room = float(np.mean(times["chosen"])), len(net.wiring.col_theta)
     for kind, (net, share, _, _, memory, times) in runs.items():
         chosen, by_step = (np.array(values) for values in times.values())
         mine = len(net.wiring.col_theta) * net.wiring.n_states / net.wiring.n_units / room
-        middle, route = np.median(chosen), memory["chosen"].route
+        mean, routes = np.mean(chosen), memory["chosen"].routes
+        route = max(routes, key=routes.__getitem__)
         print(
-            f"| {kind} | {share:.0%} | {middle:.3g} ({chosen.min():.3g}) | {route} | {middle / plain:.2f} | "
-            f"{middle / plain / mine:.2f} | {np.median(by_step):.3g} ({by_step.min():.3g}) |",
+            f"| {kind} | {share:.0%} | {mean:.3g} ({chosen.min():.3g}) | {route} | {mean / plain:.2f} | "
+            f"{mean / plain / mine:.2f} | {np.mean(by_step):.3g} ({by_step.min():.3g}) |",
             flush=True,
         )
 

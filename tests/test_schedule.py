@@ -35,13 +35,14 @@ def network(decay: float, heard: float = 0.5, leaves: int = 0) -> srl.Network:
 
 
 def late(decay: float) -> srl.Network:
-    """Units of one and of two states, thresholds that are learned, delays of 1 to 6 steps, leaves that reach no other unit."""
+    """Units of one, two and four states, thresholds that are learned, delays of 1 to 6 steps, leaves that reach no unit."""
     narrow, wide = srl.surrogates.triangle(0.7, 0.15), srl.surrogates.triangle(0.7, 0.6)
     delays = np.random.default_rng(0).integers(1, 7, (20, 20))
     net = srl.Network("float64").add_input("x", 8, kind="event")
     net.add_population("h", srl.models.egru, 20, surrogate=narrow, theta=0.25)
     net.add_population("r", srl.models.alif, 4, surrogate=wide, trainable=("beta",))
-    net.add_population("leaf", srl.models.alif, 5, surrogate=wide)
+    net.add_population("leaf", srl.models.alif, 5, surrogate=wide).add_population("four", srl.models.egru_subramoney_2023, 3)
+    net.connect("h", "four", weight=0.3).connect("four", "four", delay=2, weight=0.3).connect("four", "h", density=0.5, seed=6)
     net.connect("x", "h", density=0.5, seed=3, weight=2.0).connect("h", "h", density=0.4, seed=1, delay=delays)
     net.connect("h", "r", delay=2, weight=0.1).connect("r", "h", density=0.5, seed=5, delay=3).connect("h", "leaf", weight=0.1)
     net.add_readout("fast", "h", 2).add_readout("slow", "r", 1, decay=decay).add_readout("far", "leaf", 1, decay=decay)
@@ -92,7 +93,8 @@ def test_by_events_with_delays_and_several_states(decay):
         "one segment": (events, 1 << 20), "short segments": (events, 1 << 10),
     }  # fmt: skip
     net = late(decay)
-    assert not srl.RTRL().init(net, 3).layout.full_reach.any() and net.wiring.row_history == 6 and net.wiring.max_states == 2
+    full = srl.RTRL().init(net, 3).layout.full_reach
+    assert not full.any() and net.wiring.row_history == 6 and set(net.wiring.S) == {1, 2, 4}
     compare(net, 3, ways)
     given = [(tau, share) for tau in (1, 16) for share in (0.1, 1)]
     chosen = {(tau, share): srl.explain(net, srl.RTRL(), tau=tau, active=share).plan.route for tau, share in given}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import refuse
-from .learners.base import State
+from .learners.base import TOLD
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Cost:
 
 def cost_of(state: Any) -> Cost | None:
     """Cost of a learner's state, or None for learners that do not count."""
-    if not isinstance(state, State) or state.counts is None:
+    if getattr(state, "counts", None) is None or not all(hasattr(state, name) for name in TOLD):
         return None
     w = state.wiring
     propagation, immediate, messages, readout = (int(c) for c in state.counts)

@@ -180,7 +180,7 @@ def knob(name: str, other: str = "rnn", **keywords: object) -> None:
     assert plain.shape == grad.shape and np.linalg.norm(grad - plain) > MOVED * np.linalg.norm(grad)
 
 
-@pytest.mark.parametrize("name", ["egru", "lif", "alif"])
+@pytest.mark.parametrize("name", ["egru", pytest.param("lif", marks=pytest.mark.slow), "alif"])
 def test_without_reset_gradient(name: str) -> None:
     knob(name, first={"reset_gradient": False})
 

@@ -194,7 +194,10 @@ USER = {
 }
 
 
-@pytest.mark.parametrize("case", USER)
+SLOW = ("bias", "functions", "graded message", "other threshold", "scaled input")  # to compile
+
+
+@pytest.mark.parametrize("case", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in USER])
 def test_users_own_equations(case: str) -> None:
     """What a user may write: input that is scaled or clipped, graded messages, resets by message, reserved names."""
     fields = {
@@ -220,7 +223,10 @@ def test_users_own_equations(case: str) -> None:
     same_states(run, brian)
 
 
-@pytest.mark.parametrize("name", ["jeffress", "conductances", "adaptive_threshold"])
+IMPORTED = ["conductances", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jeffress", "adaptive_threshold"))]
+
+
+@pytest.mark.parametrize("name", IMPORTED)
 def test_imported_and_back(name: str) -> None:
     """A network imported from Brian2 goes back there as a state update in statements."""
     b2.seed(1)

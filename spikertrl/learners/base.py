@@ -128,6 +128,9 @@ class State(Protocol):
         ...
 
 
+TOLD = ("wiring", "lane_steps", "batch", "counts", "bytes_held")  # what a state that is counted has: ``State``
+
+
 def routes_of(state: Any) -> dict[str, int]:
     """How often each route ran in the updates of a learner's state; empty for learners that know one way only."""
     return dict(getattr(state, "routes", {}))

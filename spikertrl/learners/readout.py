@@ -22,6 +22,12 @@ class Leaks(NamedTuple):
     decay: np.ndarray  # (L) in the network's type
     decays: np.ndarray  # (D) the different ones, ascending, float64
 
+    def past(self, errors: np.ndarray) -> np.ndarray:
+        """(B, L) what errors (B, O) of the step after say to outputs that leak; of one memory layout, for compiled loops."""
+        if not len(self.outputs):
+            return np.empty((len(errors), 0), errors.dtype)
+        return np.ascontiguousarray(errors[:, self.outputs] * self.decay)
+
     def powers(self, steps: int) -> np.ndarray:
         """(D, steps) each decay to the number of steps that follow."""
         if not len(self.decays):

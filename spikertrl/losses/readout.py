@@ -113,12 +113,16 @@ class ReadoutLoss(Loss):
             empty = not counted.any()
         if start == 0:  # at the door: all labels, once a sequence, also those of later stretches
             _check_values(self.kind, labels[those], n_out, z.dtype)
-        dz = np.zeros(z.shape, z.dtype)
         if empty:
-            return Signal(0.0, {name: dz})
+            return Signal(0.0, {name: np.zeros(z.shape, z.dtype)})
         said = z[counted]
         values, slope = rule(said.reshape(-1, n_out), labels[start : start + tau][counted].reshape(-1, *item))
-        dz[counted] = (slope / count).reshape(said.shape)
+        slope /= count
+        if said.shape == z.shape:
+            dz = slope.reshape(z.shape)
+        else:
+            dz = np.zeros(z.shape, z.dtype)
+            dz[counted] = slope.reshape(said.shape)
         return Signal(float(np.add.reduce(values, dtype=np.float64)) / count, {name: dz})
 
 
@@ -151,13 +155,13 @@ def _largest_target(dtype: np.dtype) -> float:
 
 def _check_values(kind: str, labels: np.ndarray, n_out: int, dtype: np.dtype) -> None:
     if kind == "squared_error":
-        largest = float(np.abs(labels).max(initial=0.0))
+        largest = float(np.maximum.reduce(np.abs(labels), None, initial=0.0))
         if largest <= _largest_target(dtype):
             return
         if not np.isfinite(largest):
             raise ValueError("squared_error: a target at a counted step is NaN or infinite; leave that step out with at=mask")
         raise ValueError(f"squared_error: a target is as large as {largest:g}, too large for {dtype}; scale it")
-    low, high, n = labels.min(), labels.max(), max(n_out, 2)
+    low, high, n = np.minimum.reduce(labels, None), np.maximum.reduce(labels, None), max(n_out, 2)
     if low < 0 or high >= n:
         wrong = low if low < 0 else high
         raise ValueError(

@@ -117,6 +117,11 @@ class Wiring:
         return np.flatnonzero(self.local == 0)
 
     @functools.cached_property
+    def most_pairs(self) -> int:
+        """Pairs that the unit with the most of them hears."""
+        return int(np.diff(self.pair_ptr).max(initial=0))
+
+    @functools.cached_property
     def tables(self) -> UnitTables:
         """The units' index tables as one record."""
         return UnitTables(*(getattr(self, name) for name in UnitTables._fields))
@@ -141,7 +146,7 @@ class Wiring:
         """The wiring with all columns. It decides how a part of them is computed: the same way as when they are together."""
         return self if self.of is None else self.of
 
-    @property
+    @functools.cached_property
     def max_states(self) -> int:
         return int(self.S.max(initial=1))
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:
     """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays; with ``ends`` nothing comes after ``total``."""
-    y = tape.units(net.wiring)
-    messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
+    y, populations = tape.units(net.wiring), net.populations.values()
+    messages = {p.name: y if len(populations) == 1 else y[:, :, p.start : p.start + p.size] for p in populations}
     return signal_on(net, loss, tape.z, messages, start, total, ends=ends)
 
 
@@ -40,10 +40,12 @@ def signal_on(
 ) -> Signal:  # fmt: skip
     """A loss's opinion on readouts z (tau, B, O) and messages by population, as far as it concerns some of the lanes."""
     found = loss.signal({r.name: z[:, :, r.start : r.start + r.size] for r in net.readouts}, messages, start, total)
-    dz = np.zeros(z.shape, z.dtype)
-    for readout in net.readouts:
-        if readout.name in found.dz:
-            dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
+    dz = next(iter(found.dz.values()), None)
+    if dz is None or dz.shape != z.shape or dz.dtype != z.dtype:
+        dz = np.zeros(z.shape, z.dtype)
+        for readout in net.readouts:
+            if readout.name in found.dz:
+                dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
     dy = np.zeros((*z.shape[:2], net.wiring.n_units), z.dtype) if found.dy else None
     for name, part in found.dy.items():
         population = net.populations[name]

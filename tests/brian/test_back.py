@@ -32,7 +32,10 @@ def here(net: srl.Network, x: np.ndarray, name: str) -> list[tuple[int, int]]:
     return sorted(zip(step.tolist(), unit.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["adaptive_threshold", "conductances", "exponential", "synfire"])
+TRAINED = ["adaptive_threshold", "conductances", pytest.param("exponential", marks=pytest.mark.slow), "synfire"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_trained_weights_go_back(name: str) -> None:
     case = CASES[name]()
     monitors = [b2.SpikeMonitor(g) for g in (*case.groups, *case.sources)]

@@ -39,6 +39,7 @@ def leaky(n: int = 4, **options: Any) -> b2.NeuronGroup:
     )
 
 
+@pytest.mark.slow
 def test_poisson_input_and_its_subgroup() -> None:
     group = leaky()
     certain = b2.PoissonInput(group[1:3], "v", N=3, rate=1 / (DT * b2.second), weight=0.02)  # three spikes in every step
@@ -87,6 +88,7 @@ def test_poisson_groups_draw_their_rates() -> None:
     assert part["timed"][200:400, :, 15:].mean() == pytest.approx(400 * DT, rel=0.05)
 
 
+@pytest.mark.slow
 def test_spike_generator_with_a_period() -> None:
     group = leaky()
     source = b2.SpikeGeneratorGroup(3, [0, 1, 2, 0], [0, 0.1, 2.05, 3] * ms, period=5 * ms, name="source")
@@ -176,6 +178,7 @@ def test_a_group_without_threshold_sends_its_first_variable() -> None:
     )
 
 
+@pytest.mark.slow
 def test_words_of_our_own_are_renamed() -> None:
     """Names that mean something here are legal in Brian2."""
     eqs = "dy/dt = (bias - y)/tau : 1 (unless refractory)\nbias : 1 (constant)\ntau : second (constant)"
@@ -223,6 +226,7 @@ def test_surrogates_and_scales_of_each_group_and_float32() -> None:
         srl.from_brian([first], threshold_scale=3 * mV)
 
 
+@pytest.mark.slow
 def test_numbers_of_synapses_in_a_weight() -> None:
     eqs = "dv/dt = (1.2 - v + g)/(20*ms) : 1 (unless refractory)\ndg/dt = -g/(5*ms) : 1"
     options = {"threshold": "v > 1", "reset": "v = 0", "refractory": "(2 + i)*ms", "method": "exact", "name": "cells"}

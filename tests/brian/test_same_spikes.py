@@ -23,7 +23,8 @@ def spikes_here(net: srl.Network, run: srl.Run, name: str) -> set[tuple[int, int
     return set(zip(step.tolist(), unit.tolist(), strict=True))
 
 
-SLOW = ("conductances", "adaptive_threshold", "balanced", "jeffress")  # to compile; the others meet the same parts
+# to compile; the others meet the same parts
+SLOW = ("conductances", "adaptive_threshold", "balanced", "jeffress", "synfire", "izhikevich")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CASES])

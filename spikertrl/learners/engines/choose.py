@@ -382,12 +382,13 @@ def route_of_rows(
     if dense:
         why = "{share:.0%} of the pairs are connected: rows are a product of matrices"
         return Choice(DENSE_ROWS, why, {"share": facts.pairs / facts.units**2})
-    lots = segments_of()
-    visits, arrivals = now / facts.units + lots / steps, now * facts.pairs / facts.units**2
-    by_events = visits <= tuning().most_visits and arrivals <= tuning().most_arrivals
+    values, arrivals = tuning(), now * facts.pairs / facts.units**2
+    visits = now / facts.units + 1 / steps  # in one segment, if that is not too many already
+    if visits <= values.most_visits:
+        visits += (segments_of() - 1) / steps
     why = "{visits:.0%} of rows and steps are visited (limit {most_visits:.0%}), {arrivals:.2g} rows arrive (limit {most:.2g})"
-    limits = {"visits": visits, "most_visits": tuning().most_visits, "arrivals": arrivals, "most": tuning().most_arrivals}
-    if by_events:
+    limits = {"visits": visits, "most_visits": values.most_visits, "arrivals": arrivals, "most": values.most_arrivals}
+    if visits <= values.most_visits and arrivals <= values.most_arrivals:
         return Choice(EVENTS, why, limits)
     return Choice(ROWS if facts.some_full_reach else GENERAL_ROWS, f"too many for events: {why}", limits)
 

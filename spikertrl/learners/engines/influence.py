@@ -69,27 +69,29 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool =
     route : str, optional
         The route to take, see ``choose``; the default leaves it to the library.
     """
-    active = _mean(tape.active(state.wiring)[0])
+    active, route = _mean(tape.active(state.wiring)[0]), choose.forced() or route
+    if threads() == 1:
+        return _update(state, tape, signal, at_once, route, active)
     with threads_for(_work(state, tape, active), choose.tuning().shared_work):
-        return _update(state, tape, signal, at_once, choose.forced() or route, active)
+        return _update(state, tape, signal, at_once, route, active)
 
 
 def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route: str | None, active: float) -> np.ndarray:
-    w = state.wiring
-    if state.over and not tape.reset.all():
+    w, anew = state.wiring, int(np.count_nonzero(tape.reset))
+    if state.over and anew < tape.batch:
         unreset = np.flatnonzero(~tape.reset).tolist()
         raise ValueError(
             f"RTRL, step {tape.start}: lanes {unreset} go on after their last piece; reset_lanes() puts them back first"
         )
-    whole = signal.last and bool(tape.reset.all())
-    deferring = state.kept is not None and state.kept.steps > 0 and not tape.reset.any()
+    whole = signal.last and anew == tape.batch
+    deferring = state.kept is not None and state.kept.steps > 0 and not anew
     situation = choose.Situation(
         tape.start, tape.tau, active, whole, signal.last, deferring, at_once,
         lambda: columns_alive(w.undivided, tape, choose.tuning().lanes_at_a_time),
     )  # fmt: skip
     choice = choose.route_of_update(state.facts, situation, route)
-    if tape.reset.any():
-        catch_up(state, wanted=not tape.reset.all())
+    if anew:
+        catch_up(state, wanted=anew < tape.batch)
         _reset(state, tape.reset)
     weights = readout_weights(w, tape.theta)
     zbar, direct = signal_through_decay(w, signal, weights)
@@ -166,8 +168,7 @@ def _advance(
     D = len(state.sent)
     sent, senders = _sent(state, tape)
     leaky = leaks(w)
-    # weight of the readouts' rows before the tape in its losses; of one memory layout, since loops are compiled for each
-    past = np.ascontiguousarray(zbar[0][:, leaky.outputs] * leaky.decay)
+    past = leaky.past(zbar[0])  # weight of the readouts' rows before the tape in its losses
     blocks = state.layout
     full, others, chunks = tasks(blocks, batch, threads(), values.lanes_at_a_time)
     gradients, counts = np.zeros((chunks, w.n_parameters), w.dtype), np.zeros((max(len(full), len(others)), 4), np.int64)
@@ -177,7 +178,7 @@ def _advance(
         t1 = min(t0 + step, tape.tau) if thetas is None else tape.tau
         jacobian = _step_jacobian(state, tape, sent, senders, t0, t1, dense, thetas)
         kept, powers, final = leaky.over(t1 - t0)[leaky.kind], leaky.powers(t1 - t0), last and t1 == tape.tau
-        losses = Losses(direct, leaky.outputs, leaky.kind, kept, past * (t0 == 0), weights, powers)
+        losses = Losses(direct, leaky.outputs, leaky.kind, kept, past if t0 == 0 else 0 * past, weights, powers)
         given = (sent, senders, jacobian, losses, gradients, counts, final, t0, t1, route)
         _sweep(state, tape, (full, others), *given)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
@@ -242,7 +243,7 @@ def _sweep(
     rest = (jacobian, losses, gradients)
     given = (t0, t1, lane, size, *arrays, *heard, before, *rest)
     _in_parts(lambda part: sweep_whole(full[part], *given, counts[part], final), full)
-    most = max(w.n_units, w.max_states, int(np.diff(w.pair_ptr).max(initial=0)))
+    most = max(w.n_units, w.max_states, w.most_pairs)
     general = (t0, t1, lane, state.clock, size, most, *arrays, *heard, before.count, *rest)
     _in_parts(lambda part: sweep(others[part], *general, counts[part], final), others)
 
@@ -254,7 +255,7 @@ def _in_parts(loop: Callable[[slice], object], tasks: np.ndarray) -> None:
 
 
 def _mean(counts: np.ndarray) -> float:
-    return float(np.add.reduce(counts, None)) / counts.size
+    return float(counts.item()) if counts.size == 1 else float(np.add.reduce(counts, None)) / counts.size
 
 
 def _work(state: BlockState, tape: Tape, active: float) -> float:

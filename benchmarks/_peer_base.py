@@ -15,7 +15,7 @@ import spikertrl as srl
 
 @dataclass(frozen=True)
 class Problem:
-    """A sequence for one network: inputs x (T, 1, channels); the loss is the sum of signal * z, signal (T, 1, outputs)."""
+    """A sequence for one network: inputs x (T, B, channels); the loss is the sum of signal * z, signal (T, B, outputs)."""
 
     net: srl.Network
     share: float
@@ -118,7 +118,7 @@ def measure(peers: Sequence[Peer], problem: Problem, limits: Limits, rounds: int
     for peer in peers:
         row: dict[str, Any] = {
             "peer": peer.name, "network": peer.network, "claim": peer.claim, "units": w.n_units, "share": problem.share,
-            "parameters": w.n_recurrent, "steps": problem.steps, "note": "",
+            "parameters": w.n_recurrent, "steps": problem.steps, "lanes": problem.x.shape[1], "note": "",
         }  # fmt: skip
         rows.append(row)
         if not peer.available():

@@ -83,7 +83,9 @@ def bars(rows: Sequence[Row], out: Path) -> None:
     first = done[0]
     ax.set(xlabel="seconds a simulated second", xlim=(0, 1.2 * max(r["s_per_s"] for r in done)))
     ax.set_title(
-        f"{first['units']} LIF units, {first['synapses']:.3g} synapses, {first['rate_hz']:.3g} Hz", fontsize=9, loc="left"
+        f"{first['sweep']}: {first['units']} units, {first['synapses']:.3g} synapses, {first['rate_hz']:.3g} Hz",
+        fontsize=9,
+        loc="left",
     )
     srl.plot.save(ax, out)
 
@@ -98,4 +100,5 @@ def draw_all(rows: Sequence[Row], peak: float, bandwidth: float, out: Path) -> N
     curves(of("length"), "steps", "bytes", ("steps of a sequence", "bytes kept of the past"), out / "memory_steps.png")
     kernel = [r for r in rows if r["peer"].startswith(("spikertrl RTRL, tapes", "spikertrl SnAp"))]  # they hold influence
     roofline(kernel, peak, bandwidth, out / "roofline.png")
-    bars(of("lif"), out / "lif.png")
+    for kind in ("lif", "delays", "coba", "coba_delays"):
+        bars(of(kind), out / f"{kind}.png")

@@ -28,8 +28,9 @@ class Ours(Peer):
 
     def prepare(self, problem: Problem) -> None:
         self.net, self.x, self.T = problem.net, problem.x, problem.steps
-        self.machine, self.memory = simulator(self.net), self.learner.init(self.net, 1)
-        self.state, tapes = self.machine.start(1), pieces(self.T, self.tau)
+        self.lanes = problem.x.shape[1]
+        self.machine, self.memory = simulator(self.net), self.learner.init(self.net, self.lanes)
+        self.state, tapes = self.machine.start(self.lanes), pieces(self.T, self.tau)
         self.parts = [(t, Signal(0.0, problem.signal[t], last=t.stop == self.T)) for t in tapes]
         self.inside: list[float] = []
         self.calls = 0
@@ -51,7 +52,7 @@ class Ours(Peer):
 
     def bytes(self) -> float:
         """Influence or factors; for BPTT the tape of the sequence."""
-        told = self.net.memory(self.learner, tau=self.T)
+        told = self.net.memory(self.learner, self.lanes, self.T)
         return float(told.tape if isinstance(self.learner, srl.BPTT) else told.influence)
 
     def extra(self) -> dict[str, float]:

@@ -3,7 +3,8 @@
 The network is an event-based GRU with a readout, one lane, float32; a call is one sequence from the start state, with the
 forward pass, and a loss at every step. Peers take turns, round after round, several calls a turn; reported are medians and
 minima of a turn's mean, per step. Each sweep moves one thing: units, density of the connections, gradient-active share. A
-fourth looks at memory against the length of the sequence, a fifth simulates a sparse recurrent LIF network without learning.
+fourth looks at memory against the length of the sequence, a fifth (snn) sets learners beside snnTorch and Norse on leaky
+integrate-and-fire units, the others (lif, delays, coba, coba_delays) simulate sparse recurrent networks without learning.
 A peer that is not installed, or would take too much, has a row that says so.
 
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 0 python benchmarks/peers.py --out results/peers
@@ -23,6 +24,7 @@ from typing import Any
 import _brian_lif
 import _peer_figures
 import _peers_braintrace
+import _peers_snn
 import numpy as np
 from _peer_base import Limits, Peer, Problem, measure
 from _peers_gradient import Jax, Ours, StructuredDense, Torch
@@ -32,10 +34,11 @@ import spikertrl as srl
 
 Rows = list[dict[str, Any]]
 COLUMNS = [
-    "sweep", "peer", "network", "claim", "units", "density", "share", "steps", "parameters", "ms", "ms_min", "learner_ms",
-    "bytes", "difference", "cosine", "first_call_s", "macs", "touched", "synapses", "rate_hz", "s_per_s", "built_s", "spikes",
-    "same_spikes", "note",
+    "sweep", "peer", "network", "claim", "units", "density", "share", "steps", "lanes", "parameters", "ms", "ms_min",
+    "learner_ms", "bytes", "difference", "cosine", "first_call_s", "macs", "touched", "synapses", "rate_hz", "s_per_s",
+    "s_per_s_min", "built_s", "spikes", "same_spikes", "note",
 ]  # fmt: skip
+SWEEPS = ["units", "density", "rate", "length", "snn", *_brian_lif.KINDS]
 
 
 def gradient_peers(quick: bool = False) -> list[Peer]:
@@ -72,6 +75,20 @@ def sweep(name: str, points: Sequence[tuple[int, float, float]], options: argpar
         rows += [{"sweep": name, "density": density} | row for row in found]
         print(f"\n{name}: {n} units, density {density:g}, gradient-active {given.share:.3f}, {options.tau[0]} steps")
         show(found)
+    return rows
+
+
+def spiking(options: argparse.Namespace, peak: float) -> Rows:
+    """The learners of spikertrl, snnTorch and Norse on one network of leaky integrate-and-fire units."""
+    rows, limits = [], Limits(options.slowest, 1e9 * options.memory)
+    for n in options.snn_units:
+        for lanes in options.snn_lanes:
+            given = _peers_snn.problem(n, options.density, options.snn_steps, lanes, peak)
+            found = measure(_peers_snn.peers(), given, limits, options.rounds)
+            rows += [{"sweep": "snn", "density": options.density} | row for row in found]
+            size = f"{n} units, density {options.density:g}, {options.snn_steps} steps, {lanes} lanes"
+            print(f"\nsnn: {size}, gradient-active {given.share:.3f}")
+            show(found)
     return rows
 
 
@@ -113,11 +130,12 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 def show_simulation(rows: Sequence[dict[str, Any]]) -> None:
     """The simulators as a table."""
     r = rows[0]
-    print(f"\nlif: {r['units']} units, {r['synapses']} synapses, {r['rate_hz']:.1f} Hz, dt 0.1 ms")
-    print(f"{'peer':32}{'s per s':>10}{'build s':>9}{'compile s':>11}{'spikes':>9}{'same':>8}")
+    print(f"\n{r['sweep']}: {r['units']} units, {r['synapses']} synapses, {r['rate_hz']:.1f} Hz, dt 0.1 ms")
+    print(f"{'peer':32}{'s per s':>10}{'min':>9}{'build s':>9}{'compile s':>11}{'spikes':>9}{'same':>8}")
     for r in rows:
         if "s_per_s" in r:
-            numbers = f"{r['s_per_s']:10.4f}{r['built_s']:9.2f}{r['first_call_s']:11.2f}{r['spikes']:9}{r['same_spikes']:8.4f}"
+            numbers = f"{r['s_per_s']:10.4f}{r['s_per_s_min']:9.4f}{r['built_s']:9.2f}"
+            numbers += f"{r['first_call_s']:11.2f}{r['spikes']:9}{r['same_spikes']:8.4f}"
         print(f"{r['peer']:32}{numbers if 's_per_s' in r else '  ' + r['note']}")
 
 
@@ -135,9 +153,14 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, help="turns of each peer (default 7)")
     add("--slowest", type=float, default=2.0, help="seconds: a peer whose call takes longer is not timed further (default 2)")
     add("--memory", type=float, default=2.0, help="GB that a structured dense influence may take (default 2)")
-    add("--sweeps", nargs="+", default=["units", "density", "rate", "length", "lif"], help="which of them (default all)")
+    add("--sweeps", nargs="+", default=SWEEPS, help="which of them (default all)")
+    add("--snn-units", type=int, nargs="+", help="default 64 256 1024")
+    add("--snn-lanes", type=int, nargs="+", help="default 1 32")
+    add("--snn-steps", type=int, help="default 100")
     add("--lif-units", type=int, help="default 10000")
     add("--lif-synapses", type=int, help="a unit (default 1000)")
+    add("--coba-units", type=int, help="default 4000")
+    add("--coba-synapses", type=int, help="a unit (default 80)")
     add("--lif-rate", type=float, default=10.0, help="mean rate, Hz (default 10)")
     add("--lif-seconds", type=float, help="simulated at a time (default 1)")
     add("--quick", action="store_true", help="small sizes everywhere")
@@ -145,9 +168,12 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     full = {"units": [16, 32, 64, 128, 256, 512, 1024], "at": 256, "densities": [1, 0.3, 0.1, 0.05, 0.02], "rounds": 7,
             "rates": [0.3, 0.1, 0.05, 0.02], "tau": [32, 128, 512], "lif_units": 10_000, "lif_synapses": 1000,
-            "lif_seconds": 1.0}  # fmt: skip
+            "lif_seconds": 1.0, "coba_units": 4000, "coba_synapses": 80,
+            "snn_units": [64, 256, 1024], "snn_lanes": [1, 32], "snn_steps": 100}  # fmt: skip
     quick = {"units": [16], "at": 16, "densities": [0.3], "rounds": 2, "rates": [0.3], "tau": [16, 64],
-             "lif_units": 500, "lif_synapses": 100, "lif_seconds": 0.3}  # fmt: skip
+             "lif_units": 500, "lif_synapses": 100, "lif_seconds": 0.3,
+             "coba_units": 500, "coba_synapses": 50,
+             "snn_units": [16], "snn_lanes": [1, 2], "snn_steps": 16}  # fmt: skip
     for name, value in (quick if options.quick else full).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -170,16 +196,19 @@ def main(argv: list[str] | None = None) -> int:
         if name in options.sweeps:
             rows += sweep(name, points[name], options, peak)
             write(rows, options)  # a run that is stopped keeps what it has
+    if "snn" in options.sweeps:
+        rows += spiking(options, peak)
+        write(rows, options)
     if "length" in options.sweeps:
         rows += lengths(at, options, peak)
         write(rows, options)
-    if "lif" in options.sweeps:
-        found = _brian_lif.compare(
-            options.lif_units, options.lif_synapses, options.lif_rate, options.lif_seconds, 0.2, options.rounds
-        )
-        show_simulation(found)
-        rows += found
-    write(rows, options)
+    for kind in _brian_lif.KINDS:
+        if kind in options.sweeps:
+            size = (options.coba_units, options.coba_synapses) if "coba" in kind else (options.lif_units, options.lif_synapses)
+            found = _brian_lif.compare(kind, *size, options.lif_rate, options.lif_seconds, 0.2, options.rounds)
+            show_simulation(found)
+            rows += found
+            write(rows, options)
     _peer_figures.draw_all(rows, peak, bandwidth, options.out)
     print(f"\n{len(rows)} rows in {options.out}, {time.perf_counter() - began:.0f} s")
     return 0

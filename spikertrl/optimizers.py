@@ -27,6 +27,7 @@ import numpy as np
 
 from .arguments import refuse
 from .loops import loop
+from .simulation.divergence import finite
 from .threads import in_parts
 
 MANY = 1 << 18  # parameters from which a second thread is used
@@ -206,9 +207,7 @@ class Optimizer(ABC):
         grad = np.asarray(grad, theta.dtype)
         if grad.shape != theta.shape:
             raise ValueError(f"optimizer: grad has shape {grad.shape} and theta {theta.shape}; they must be equal")
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum of numbers one of which is not finite is not
-            total = np.add.reduce(grad, None)
-        if not (np.isfinite(total) or np.isfinite(grad).all()):
+        if not finite(grad):
             wrong = np.flatnonzero(~np.isfinite(grad))
             raise FloatingPointError(
                 f"optimizer: {wrong.size} of {grad.size} entries of the gradient are NaN or infinite, first at index "
@@ -279,11 +278,13 @@ class Adam(Optimizer):
 
 @loop(nogil=True, error_model="numpy")
 def _adam(theta, mean, square, grad, to_grad, to_square, of_square, eps, keep, rate):
-    """One step in one pass over the arrays, in the order of operations that whole arrays would have."""
+    """One step in one pass over the arrays; the correction of ``square`` for its start is taken out of the loop."""
+    root = np.sqrt(of_square)
+    shift, step = eps * root, rate * root
     for i in range(len(theta)):
         mean[i] += to_grad * (grad[i] - mean[i])
         square[i] += to_square * (grad[i] * grad[i] - square[i])
-        theta[i] = keep * theta[i] - rate * mean[i] / (np.sqrt(square[i] / of_square) + eps)
+        theta[i] = keep * theta[i] - step * mean[i] / (np.sqrt(square[i]) + shift)
 
 
 @dataclass(frozen=True, eq=False)

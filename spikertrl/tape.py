@@ -37,13 +37,14 @@ class Tape:
     o: np.ndarray
     q: np.ndarray
     history: int = 0
+    room: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(default=None, repr=False)  # where ``active`` puts its lists
     _active: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(default=None, init=False, repr=False)
 
     def copy(self) -> Tape:
         """An independent copy, for learners that look back."""
         arrays = {name: getattr(self, name).copy() for name in ("theta", "messages", "z", "reset", *LINEAR)}
         traces = {name: {k: v.copy() for k, v in getattr(self, name).items()} for name in ("traces", "trace_one")}
-        return replace(self, **arrays, **traces)
+        return replace(self, **arrays, **traces, room=None)
 
     def units(self, wiring: Wiring) -> np.ndarray:
         """Messages of the units, (tau, B, N)."""
@@ -52,12 +53,16 @@ class Tape:
     def active(self, wiring: Wiring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gradient-active units: (count (tau, B), units (tau, B, N) packed, slot (tau, B, N) or -1). They alone send a row."""
         if self._active is None:
-            shape = (self.tau, self.batch, wiring.n_units)
-            found = (np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32), np.empty(shape, np.int32))
-            w = wiring
+            w, found = wiring, self.room or lists(self.tau, self.batch, wiring.n_units)
             _list_active(self.o, self.q, w.firsts, w.S, w.Q, w.start_o, w.start_q, w.size, *found)
             self._active = found
         return self._active
+
+
+def lists(tau: int, batch: int, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for ``Tape.active``."""
+    shape = (tau, batch, units)
+    return np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32), np.empty(shape, np.int32)
 
 
 @loop()
@@ -82,3 +87,5 @@ def _list_active(o, q, firsts, S, Q, start_o, start_q, size, count, units, slot)
                     mine[i + x] = n if live[x] else -1
                     n += live[x]
             count[t, b] = n
+            for x in range(n + 1, N):  # what was there before
+                units[t, b, x] = 0

@@ -23,7 +23,7 @@ ROOMS = (
     "learners.engines.as_matrix", "learners.engines.local", "learners.engines.blocks", "learners.engines.kronecker",
     "learners.engines.divide",
     "learners.engines.rows", "learners.engines.products", "learners.engines.transitions", "learners.engines.deferred_kernel",
-    "learners.engines.deferred", "learners.engines.influence", "learners.engines", "learners",
+    "learners.engines.deferred", "learners.engines.one_step", "learners.engines.influence", "learners.engines", "learners",
     # -> training
     "cost", "explanation", "schedules", "optimizers", "constraints", "rewire", "tasks", "training", "callbacks", "experiments",
     "parallel", "rl", "warm",

@@ -291,3 +291,27 @@ def test_what_ran_in_the_last_call() -> None:
         spiral_network(), srl.tasks.spiral(0), srl.RTRL(), srl.optimizers.sgd(0.1), steps=2, batch=2, progress=False
     )
     assert history.routes == {"transitions": 2}
+
+
+@pytest.mark.parametrize("learner", [srl.RTRL(), srl.SnAp(2), srl.RTRL(route="general rows")], ids=repr)
+@pytest.mark.parametrize(("density", "decay"), [(None, 0.0), (0.3, 0.9)])
+def test_steps_whose_arrays_come_again_are_taken_alike(learner: srl.learners.Learner, density: float | None, decay: float) -> None:
+    """Tapes that are copied have other arrays each time: to the bit the same, while weights change and a lane begins anew."""
+    net = srl.Network("float64").add_input("x", 3).add_population("h", srl.models.egru, 12, theta=0.1)
+    net.connect("x", "h").connect("h", "h", density=density, seed=1).add_readout("z", "h", 2, decay=decay).initialize(0)
+    machine, rng = simulator(net), np.random.default_rng(0)
+    state, again, anew = machine.start(2), learner.init(net, 2), learner.init(net, 2)
+    for t in range(20):
+        if t == 9:
+            state.reset_lanes(np.array([True, False]))
+        tape = machine.run(state, rng.normal(size=(1, 2, 3)))
+        signal = Signal(0.0, rng.normal(size=tape.z.shape))
+        mine, copied = learner.update(again, tape, signal), learner.update(anew, tape.copy(), signal)
+        assert np.array_equal(mine, copied)
+        assert np.abs(mine).max() > 0
+        net.theta[...] -= 0.01 * mine
+    assert again.one_step is not None
+    assert anew.one_step is None
+    assert again.routes == anew.routes
+    for name in ("M", "E", "Z", "sent", "o", "q", "counts", "position", "width", "slot", "row_live"):
+        assert np.array_equal(getattr(again, name), getattr(anew, name)), name

@@ -38,7 +38,7 @@ def finite(values: np.ndarray) -> bool:
     >>> finite(np.ones((2, 3))), finite(np.array([1.0, np.nan]))
     (True, False)
     """
-    return _finite(values.reshape(-1))
+    return _finite(values.reshape(-1)) if values.dtype.char in "fd" else bool(np.isfinite(values).all())
 
 
 @loop()

@@ -34,7 +34,7 @@ from ..network.elements import Population, Projection, Readout
 from ..network.learned_delays import delivered
 from ..network.projections import Link
 from ..resources import require
-from ..tape import LINEAR, Tape
+from ..tape import LINEAR, Tape, lists
 from .delivery import by_event, event_table
 from .divergence import SimulationDiverged, diverged, finite
 from .events import EventQueue, deliver_step, push_step
@@ -198,7 +198,7 @@ class Simulator:
         if not finite(z):
             raise self._diverged(buffers, theta, state.time, read=True)
         tape = Tape(state.time, tau, batch, theta, queue.values, z, state.reset.copy(), traces, ones, **buffers.linear,
-                    history=w.history)  # fmt: skip
+                    history=w.history, room=buffers.active)  # fmt: skip
         state.states = {name: values[tau].copy() for name, values in buffers.states.items()}
         state.past.follow(queue)
         state.time += tau
@@ -317,7 +317,7 @@ class Buffers:
         self.tau, self.queue = tau, simulator.queue(tau, batch)
         sizes = {name: sum(count(p) * p.size for p in populations.values()) for name, count in _COUNTS.items()}
         self.linear = {name: np.zeros((tau, batch * sizes[name] if linearise else 0), dtype) for name in LINEAR}
-        self.synapses = simulator.tables(batch)
+        self.active, self.synapses = lists(tau, batch, w.n_units) if linearise else None, simulator.tables(batch)
         self.currents = np.zeros((tau, batch * sizes["I"]), dtype)
         self.z = np.zeros((tau, batch, w.n_outputs), dtype)
         self.states = {p.name: np.zeros((tau + 1, batch, len(p.cell.states), p.size), dtype) for p in populations.values()}

@@ -19,6 +19,7 @@ from .blocks.kept_steps import DeferredSteps
 from .blocks.layout import tasks
 from .blocks.state import BlockState, init_blocks
 from .blocks.step_jacobian import StepJacobian
+from .one_step import one_step
 from .products.update import sweep_products
 from .records import Active, Before, Losses, linear
 from .rows.by_event_kernel import sweep_events
@@ -97,7 +98,11 @@ def _update(state: BlockState, tape: Tape, signal: Signal, at_once: bool, route:
     zbar, direct = signal_through_decay(w, signal, weights)
     if choice is None:
         catch_up(state)
-        gradient = _advance(state, tape, direct, zbar, weights, signal.last, route)
+        step = one_step(state, tape, route) if tape.tau == 1 and not signal.last else None
+        if step is not None:
+            gradient = step.advance(state, tape, direct, zbar, weights)
+        else:
+            gradient = _advance(state, tape, direct, zbar, weights, signal.last, route)
     elif choice.route == choose.TRANSITIONS:
         state.ran(choice, tape.start)
         gradient = _carry(state, tape, direct, active)
@@ -183,7 +188,7 @@ def _advance(
         _sweep(state, tape, (full, others), *given)
     state.sent, state.senders = sent[len(sent) - D :].copy(), senders[len(sent) - D :].copy()
     state.clock = (state.clock + tape.tau) % D
-    state.o, state.q = tape.o[-1].copy(), tape.q[-1].copy()
+    state.o[...], state.q[...] = tape.o[-1], tape.q[-1]
     state.counts += np.add.reduce(counts, 0)
     return gradients[0] if chunks == 1 else gradients.sum(0)
 

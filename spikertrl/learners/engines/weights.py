@@ -92,6 +92,14 @@ def full_weights(w: Wiring, theta: np.ndarray) -> np.ndarray:
     return found
 
 
+def renew(found: Outgoing | np.ndarray, w: Wiring, theta: np.ndarray) -> None:
+    """Put other weights into what ``outgoing`` or ``full_weights`` has made."""
+    weight, places = (found.weight, w.syn_place) if isinstance(found, Outgoing) else (found, _dense_places(w))
+    if _parallel_synapses(w):
+        weight[...] = 0
+    _spread(weight, places, theta[w.syn_theta], w)
+
+
 def _spread(weight: np.ndarray, places: np.ndarray, values: np.ndarray, w: Wiring) -> None:
     """Values at their places; parallel synapses (two projections between the same units, with one delay) add up."""
     if _parallel_synapses(w):

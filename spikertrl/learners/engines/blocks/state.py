@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class BlockState:
     transition_bytes: int = 0  # touched in place of M (see ``transitions``)
     limits: tuple | None = None  # how units were joined into blocks, if not as ``choose`` says
     scratch: step_jacobian.StepJacobian | None = field(default=None, init=False, repr=False)  # for tapes of the same length
+    repeated: Any = field(default=None, init=False, repr=False)  # arrays of the last short tape, and, if they come again,
+    one_step: Any = field(default=None, init=False, repr=False)  # what takes such tapes, see ``engines.one_step``
     choice: choose.Choice | None = field(default=None, init=False, repr=False)  # the route that ran last, and why
     routes: dict[str, int] = field(default_factory=dict, init=False, repr=False)  # how often each one ran
 

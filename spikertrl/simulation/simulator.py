@@ -275,10 +275,10 @@ class Simulator:
                     previous = z[t, :, rows] = z[t, :, rows] + self.dtype.type(decay) * previous
         state.z = z[-1].copy()
         for decay, trace in state.traces.items():
-            powers = (decay ** np.arange(tau - 1, -1, -1)).astype(self.dtype)
-            trace *= self.dtype.type(decay**tau)
-            trace += np.tensordot(powers, y, 1)
-            state.trace_one[decay] *= self.dtype.type(decay**tau)
+            powers, kept = (decay ** np.arange(tau - 1, -1, -1)).astype(self.dtype), self.dtype.type(decay**tau)
+            trace *= kept
+            trace += y[0] if tau == 1 else np.tensordot(powers, y, 1)
+            state.trace_one[decay] *= kept
             state.trace_one[decay] += powers.sum()
         return z
 

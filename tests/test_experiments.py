@@ -72,6 +72,19 @@ def test_evidence(tmp_path, capsys) -> None:
     assert not x[:-150, :, 20:30].any() and x[-150:, :, 20:30].mean() == pytest.approx(0.04, abs=0.01)
 
 
+def test_sparsity_at_size(tmp_path, capsys) -> None:
+    printed = quick("sparsity_at_size", tmp_path, capsys)
+    whole, sparse = table(tmp_path / "table.csv")
+    assert float(sparse["multiply-adds"]) < float(whole["multiply-adds"]) < float(whole["dense multiply-adds"])
+    assert whole["dense RTRL ms"] == sparse["dense RTRL ms"] and "gradient active" in printed
+    assert (tmp_path / "sparsity_at_size.png").stat().st_size > 10_000
+    x, labels = _experiment.load("sparsity_at_size").__globals__["NoisySpiral"](0).batch(200)
+    turn = np.unwrap(np.arctan2(x[:, :, 0], x[:, :, 1]), axis=0)
+    turns = (turn[-1] - turn[0]) / (2 * np.pi)
+    assert np.array_equal(turns > 0, labels % 2 == 1)
+    assert np.array_equal(np.abs(turns) > 1.25, labels >= 2)
+
+
 def test_adding_sweeps_and_compares(tmp_path, capsys) -> None:
     printed = quick("ma_2025_adding", tmp_path, capsys, "--methods", "rtrl", "bptt", "--neurons", "lif")
     rows = {row["learner"]: row for row in table(tmp_path / "table.csv")}

@@ -295,7 +295,7 @@ def test_what_ran_in_the_last_call() -> None:
 
 @pytest.mark.parametrize("learner", [srl.RTRL(), srl.SnAp(2), srl.RTRL(route="general rows")], ids=repr)
 @pytest.mark.parametrize(("density", "decay"), [(None, 0.0), (0.3, 0.9)])
-def test_steps_whose_arrays_come_again_are_taken_alike(learner: srl.learners.Learner, density: float | None, decay: float) -> None:
+def test_steps_whose_arrays_come_again(learner: srl.learners.Learner, density: float | None, decay: float) -> None:
     """Tapes that are copied have other arrays each time: to the bit the same, while weights change and a lane begins anew."""
     net = srl.Network("float64").add_input("x", 3).add_population("h", srl.models.egru, 12, theta=0.1)
     net.connect("x", "h").connect("h", "h", density=density, seed=1).add_readout("z", "h", 2, decay=decay).initialize(0)

@@ -2,7 +2,8 @@
 
 A network of dense tanh units hears a few noisy inputs and is told a target at every step; e-prop is also timed on LIF neurons.
 Learners take turns, block after block, so that a busy machine slows all alike. Minima and medians in milliseconds. Then
-``Online``: a step with ``learn_one``, and one with ``gradient_one`` and ``apply``, which do the same in two calls.
+``Online``: whole steps, ``predict_one`` and ``learn_one`` with all that Python does around the loops; and learning in one call
+or in two, ``gradient_one`` and ``apply``, which do the same.
 
     OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 taskset -c 0 python benchmarks/online_step.py
     python benchmarks/online_step.py --inputs 60 --outputs 60
@@ -47,16 +48,23 @@ def stepper(model: str, learner: srl.learners.Learner, units: int, inputs: int, 
     return step
 
 
-def online(model: str, learner: srl.learners.Learner, units: int, apart: bool) -> Callable[[], float]:
-    """A function that takes one step of ``Online`` and returns how many ms learning took, in one call or ``apart`` in two."""
+def online(
+    model: str, learner: srl.learners.Learner, units: int, *, apart: bool = False, density: float | None = None,
+    whole: bool = False,
+) -> Callable[[], float]:  # fmt: skip
+    """A function that takes one step of ``Online`` and returns how many ms learning took, in one call or ``apart`` in two.
+
+    ``whole``: prediction included.
+    """
     net = srl.Network().add_input("x", 8).add_population("h", load(model), units).connect("x", "h")
-    net = net.connect("h", "h").add_readout("z", "h", 2).initialize(0)
+    net = net.connect("h", "h", density=density, seed=0).add_readout("z", "h", 2).initialize(0)
     found, rng = srl.Online(net, learner, srl.optimizers.adam(1e-4), srl.losses.squared_error), np.random.default_rng(0)
 
     def step() -> float:
         x, target = rng.normal(size=8), rng.normal(size=2)
+        start = time.perf_counter()
         z = found.predict_one(x)
-        began = time.perf_counter()
+        began = start if whole else time.perf_counter()
         if apart:
             found.apply(found.gradient_one(z - target))
         else:
@@ -66,11 +74,26 @@ def online(model: str, learner: srl.learners.Learner, units: int, apart: bool) -
     return step
 
 
+def whole_steps(rounds: int) -> None:
+    """Print what a user waits for a step."""
+    print(f"\n{'a whole step of Online':34}{'minimum (median), ms':>22}")
+    kinds = [("egru", srl.RTRL(), 32, 0.1), ("egru", srl.RTRL(), 32, None), ("rnn", srl.RFLO(), 256, None)]
+    ways = [online(model, learner, units, density=density, whole=True) for model, learner, units, density in kinds]
+    times: list[list[float]] = [[] for _ in kinds]
+    for number in range(rounds + 1):
+        for way, step in zip(times, ways, strict=True):
+            taken = [step() for _ in range(BLOCK)]
+            way += taken if number else []
+    for (model, learner, units, density), way in zip(kinds, times, strict=True):
+        name = f"{units} {model}, {type(learner).__name__}, density {density or 1:g}"
+        print(f"{name:34}{f'{min(way):.3f} ({np.median(way):.3f})':>22}")
+
+
 def in_two_calls(rounds: int) -> None:
     """Print what the two calls take beside the one."""
     print(f"\n{'minimum (median), ms':24}{'learn_one':>18}{'gradient_one, apply':>22}{'ratio':>16}")
     for model, learner, units in (("egru", srl.RTRL(), 16), ("egru", srl.RTRL(), 64), ("rnn", srl.SnAp(1), 256)):
-        ways = [online(model, learner, units, apart) for apart in (False, True)]
+        ways = [online(model, learner, units, apart=apart) for apart in (False, True)]
         times: list[list[float]] = [[], []]
         for number in range(rounds + 1):
             for way, step in zip(times, ways, strict=True):
@@ -104,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, rows in times.items():
         cells = (f"{low:.3f} ({middle:.3f})" for low, middle in zip(np.min(rows, 0), np.median(rows, 0), strict=True))
         print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells))
+    whole_steps(options.rounds)
     in_two_calls(options.rounds)
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -370,3 +372,27 @@ def test_steps_beyond_the_horizon_and_labels_out_of_order_are_refused() -> None:
     late.reset()
     with pytest.raises(RuntimeError):
         late.learn_one([1.0])
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("more", [{}, {"horizon": 2}, {"rewire": srl.rewire.sparse_evolution("h<-h", every=10)}], ids=str)
+def test_a_copy_goes_on_as_the_original_would(again, more) -> None:
+    """Made between a prediction and its label; then both go on, each with a network of its own."""
+    net = srl.Network("float64").add_input("x", 3).add_population("h", srl.models.egru, 10, theta=0.1).connect("x", "h")
+    net = net.connect("h", "h", density=0.4, seed=0).add_readout("z", "h", 2).initialize(0)
+    online = srl.Online(net, srl.RTRL(), srl.optimizers.adam(1e-2), srl.losses.squared_error, **more)
+    x, y = np.random.default_rng(0).normal(size=(50, 3)), np.random.default_rng(1).normal(size=(50, 2))
+    for t in range(25):
+        online.predict_one(x[t])
+        online.learn_one(y[t])
+    online.predict_one(x[25])
+    other, before = again(online), net.theta.copy()
+    other.learn_one(y[25])
+    assert np.array_equal(net.theta, before)
+    assert not np.array_equal(other.net.theta, before)
+    online.learn_one(y[25])
+    for t in range(26, 50):
+        assert np.array_equal(online.predict_one(x[t]), other.predict_one(x[t]))
+        assert online.learn_one(y[t]) == other.learn_one(y[t])
+    assert other.net is not net
+    assert np.array_equal(net.theta, other.net.theta)

@@ -40,12 +40,10 @@ def signal_on(
 ) -> Signal:  # fmt: skip
     """A loss's opinion on readouts z (tau, B, O) and messages by population, as far as it concerns some of the lanes."""
     found = loss.signal({r.name: z[:, :, r.start : r.start + r.size] for r in net.readouts}, messages, start, total)
-    dz = next(iter(found.dz.values()), None)
-    if dz is None or dz.shape != z.shape or dz.dtype != z.dtype:
-        dz = np.zeros(z.shape, z.dtype)
-        for readout in net.readouts:
-            if readout.name in found.dz:
-                dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
+    dz = np.zeros(z.shape, z.dtype)  # of its own: a loss may fill one array again and again
+    for readout in net.readouts:
+        if readout.name in found.dz:
+            dz[:, :, readout.start : readout.start + readout.size] = found.dz[readout.name]
     dy = np.zeros((*z.shape[:2], net.wiring.n_units), z.dtype) if found.dy else None
     for name, part in found.dy.items():
         population = net.populations[name]

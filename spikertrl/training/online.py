@@ -110,6 +110,14 @@ class Online:
         self._newest: Tape | None = None  # its arrays are the machine's, until the next step
         self._waiting: list[Tape] = []  # steps whose labels may still come, oldest first; the influence stands before them
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy (``copy.deepcopy``, pickle), which goes on bit by bit as this one would, with a network of its own."""
+        return self.__dict__ | {"_machine": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._machine = simulator(self.net)
+
     @property
     def steps(self) -> int:
         """Steps simulated so far."""

@@ -58,6 +58,10 @@ class BlockState:
     choice: choose.Choice | None = field(default=None, init=False, repr=False)  # the route that ran last, and why
     routes: dict[str, int] = field(default_factory=dict, init=False, repr=False)  # how often each one ran
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy: without what belongs to these very arrays."""
+        return self.__dict__ | {"repeated": None, "one_step": None}
+
     @property
     def layout(self) -> Layout:
         """Where everything lies."""

@@ -13,6 +13,7 @@ import spikertrl as srl
 from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, stacked
 from spikertrl.learners import uoro
+from spikertrl.learners.engines.adjoint import adjoint
 from spikertrl.models import load
 from tolerances import EXACT64
 
@@ -149,3 +150,28 @@ def test_pieces_equal_the_whole_and_seeds_repeat(learner) -> None:
     np.testing.assert_allclose(pieces, whole, rtol=1e-9, atol=1e-12)
     other = srl.gradient(net, dataclasses.replace(learner, seed=6), x, loss)[1]
     assert np.abs(other - whole).max() > 1e-6
+
+
+def test_gradients_of_synapses_message_by_message_and_as_a_product(monkeypatch) -> None:
+    """Of masks with one delay each; finite differences beside both."""
+    net = srl.Network("float64").add_input("x", 5).add_population("h", srl.models.rnn, 12)
+    net.connect("x", "h", density=0.5, seed=3, delay=2).connect("h", "h", density=0.3, seed=1, delay=3)
+    net.add_readout("z", "h", 2).initialize(0)
+    x, loss = np.random.default_rng(0).normal(size=(20, 3, 5)), srl.losses.squared_error(np.ones((20, 3, 2)))
+    monkeypatch.setattr(adjoint, "PRODUCT_ROWS", 1)
+    found, products, product = [], [], adjoint._dense_weights
+    monkeypatch.setattr(adjoint, "_dense_weights", lambda w, link, parts: products.append(link) or product(w, link, parts))
+    for share in (2.0, 0.0):
+        monkeypatch.setattr(adjoint, "PRODUCT", share)
+        found.append(srl.gradient(net, srl.BPTT(), x, loss)[1])
+        assert len(products) == (0 if share else 2)
+    np.testing.assert_allclose(*found, rtol=EXACT64, atol=EXACT64 * np.abs(found[0]).max())
+    direction, step = np.random.default_rng(1).normal(size=net.theta.shape), 1e-6
+    values = []
+    for way in (step, -step):
+        net.theta[...] += way * direction
+        values.append(loss.signal({"z": srl.simulate(net, x).z}, {}, 0, 20).value)
+        net.theta[...] -= way * direction
+    slope = (values[0] - values[1]) / (2 * step)
+    assert abs(slope) > 1e-3
+    assert found[1] @ direction == pytest.approx(slope, rel=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spikertrl.simulation.delivery import _solid
 from spikertrl.simulation.events import EventQueue, deliver_step, list_units, push_step
 from tolerances import VALUES64
 
@@ -102,23 +103,29 @@ def test_events_of_units_are_listed_in_order(first: int) -> None:
     np.testing.assert_array_equal(value, dense[np.nonzero(dense)])
 
 
-@pytest.mark.parametrize("in_order", [False, True])
-def test_delivery_is_a_sum_over_synapses(in_order: bool) -> None:
-    """Two ports, delays 0 to 2: every synapse brings weight times the message of ``delay`` steps ago, in its own lane."""
+@pytest.mark.parametrize(("in_order", "density"), [(False, 0.5), (True, 0.5), (True, 1.0)])
+def test_delivery_is_a_sum_over_synapses(in_order: bool, density: float) -> None:
+    """Two ports, delays 0 to 2: every synapse brings weight times the message of ``delay`` steps ago, in its own lane.
+
+    Some sources have synapses that end side by side; where all are there, all have.
+    """
     rng, (queues, course, _) = np.random.default_rng(3), run()
     queue, delays, targets = queues[1], np.array([0, 2]), 6  # places of a lane: two ports of three units
-    weights = rng.normal(size=(len(delays), targets, SOURCES)) * (rng.random((len(delays), targets, SOURCES)) < 0.5)
+    weights = rng.normal(size=(len(delays), targets, SOURCES)) * (rng.random((len(delays), targets, SOURCES)) < density)
     weights[:, :, 1] = 0  # the analog channel
     d, source, place = np.nonzero(weights.transpose(0, 2, 1))
     theta = rng.permutation(np.concatenate((weights[d, place, source], [77.0])))
     where = np.array([np.flatnonzero(theta == w)[0] for w in weights[d, place, source]], np.int32)
     pointer = np.searchsorted(d * (SOURCES + 1) + source, np.arange(2)[:, None] * (SOURCES + 1) + np.arange(SOURCES + 1))
+    solid = _solid({"start": np.zeros(len(d), np.int64), "offset": place.astype(np.int64)}, pointer)
+    assert solid.any()
+    assert np.delete(solid, 1, 1).all() == (density == 1)
     stride, row, start = np.full(len(d), targets, np.int32), 2, HISTORY + PIECES[0] + 2
     currents = rng.normal(size=LANES * targets)
     before = currents.reshape(LANES, targets).copy()
     flat = (where[:0], theta[where]) if in_order else (where, theta)
     window = HISTORY + row, queue.values, queue.fired, queue.n_fired
-    deliver_step(*window, delays, pointer, place.astype(np.int32), stride, *flat, currents)
+    deliver_step(*window, delays, pointer, place.astype(np.int32), stride, solid, *flat, currents)
     wanted = before + sum(course[start - delay] @ weights[k].T for k, delay in enumerate(delays))
     assert np.abs(wanted - before).max() > 0.1
     np.testing.assert_allclose(currents.reshape(LANES, targets), wanted, rtol=VALUES64, atol=VALUES64)

@@ -213,11 +213,11 @@ def many_steps(name: str, extra: str) -> str:
     each = "".join(f", {array}[_t]" for array in extra.split(", ")[1:])
     return (
         f'\n\n@_loop(error_model="numpy")\n'
-        f"def {name}_steps(_row, _first, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
-        f"    _currents, _s, _I, _phi, _k, _y{extra}):\n"
+        f"def {name}_steps(_row, _first, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _solid, _where,\n"
+        f"    _weights, _currents, _s, _I, _phi, _k, _y{extra}):\n"
         f"    for _t in _range(_I.shape[0]):\n"
-        f"        _deliver(_row + _t, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _where, _weights,\n"
-        f"                 _currents[_t])\n"
+        f"        _deliver(_row + _t, _values, _fired, _n_fired, _delays, _pointer, _place, _stride, _solid, _where,\n"
+        f"                 _weights, _currents[_t])\n"
         f"        _{name}(_s[_t], _I[_t], _phi, _k, _s[_t + 1], _y{each})\n"
         f"        _push(_y, _row + _t, _first, _values, _fired, _n_fired)\n"
     )

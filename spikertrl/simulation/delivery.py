@@ -15,7 +15,8 @@ class Deliveries(NamedTuple):
     """Outgoing synapses of every source, sorted by (delay, source), for ``events.deliver``.
 
     The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is ``offset`` behind, and lanes
-    are ``stride`` apart. ``where`` is the place of its weight in theta.
+    are ``stride`` apart. ``where`` is the place of its weight in theta. ``solid`` (delays, sources): the synapses end at one
+    unit after the other, as those of a dense projection do.
     """
 
     delays: np.ndarray
@@ -24,10 +25,11 @@ class Deliveries(NamedTuple):
     stride: np.ndarray
     offset: np.ndarray
     where: np.ndarray
+    solid: np.ndarray
 
-    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """delays, pointer, place and stride of ``events.deliver`` for so many lanes."""
-        return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride
+    def tables(self, batch: int) -> tuple[np.ndarray, ...]:
+        """delays, pointer, place, stride and solid of ``events.deliver`` for so many lanes."""
+        return self.delays, self.pointer, self.start * np.int32(batch) + self.offset, self.stride, self.solid
 
 
 def by_event(net: Elements, projection: Projection) -> bool:
@@ -67,4 +69,15 @@ def event_table(net: Elements, w: Wiring) -> Deliveries:
     delays, sources = np.unique(table["delay"]), w.n_channels + w.n_units
     keys = np.searchsorted(delays, table["delay"]) * (sources + 1) + table["source"]
     pointer = np.searchsorted(keys, np.arange(len(delays))[:, None] * (sources + 1) + np.arange(sources + 1)[None])
-    return Deliveries(delays, pointer, *(table[name].astype(np.int32) for name in names[2:]))
+    return Deliveries(delays, pointer, *(table[name].astype(np.int32) for name in names[2:]), _solid(table, pointer))
+
+
+def _solid(table: dict[str, np.ndarray], pointer: np.ndarray) -> np.ndarray:
+    """Sources whose synapses of one delay end at one unit after the other, in one population."""
+    steps = (np.diff(table["offset"]) != 1) | (np.diff(table["start"]) != 0)  # between a synapse and the next
+    broken = np.concatenate(([0], np.cumsum(steps)))  # steps before a synapse that lead elsewhere
+    first, last = pointer[:, :-1], np.maximum(pointer[:, 1:] - 1, pointer[:, :-1])
+    there = pointer[:, 1:] > first
+    found = np.zeros(first.shape, bool)
+    found[there] = broken[last[there]] == broken[first[there]]
+    return found

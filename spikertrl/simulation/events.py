@@ -81,12 +81,12 @@ def push(y, row, first, values, fired, n_fired):
 
 
 @inner()
-def deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents):
+def deliver(row, values, fired, n_fired, delays, pointer, place, stride, solid, where, weights, currents):
     """Deliver: add weight * y to the inputs of every target of every event due at window row ``row``.
 
     ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay. Synapse c ends
     at ``place[c] + lane * stride[c]`` of the flat ``currents``; its weight is ``weights[where[c]]``, or ``weights[c]`` if
-    ``where`` is empty.
+    ``where`` is empty. ``solid`` (D, sources): the synapses end side by side, in one place after the other.
     """
     in_order = len(where) == 0
     for d in range(len(delays)):
@@ -94,8 +94,14 @@ def deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, 
         for b in range(values.shape[1]):
             for e in range(n_fired[r, b]):
                 source = fired[r, b, e]
-                y = values[r, b, source]
-                for c in range(pointer[d, source], pointer[d, source + 1]):
+                y, first, last = values[r, b, source], pointer[d, source], pointer[d, source + 1]
+                if in_order and solid[d, source]:
+                    to = place[first] + b * stride[first]
+                    row_of_weights, into = weights[first:last], currents[to : to + last - first]
+                    for k in range(len(row_of_weights)):  # vector instructions
+                        into[k] += row_of_weights[k] * y
+                    continue
+                for c in range(first, last):
                     weight = weights[c] if in_order else weights[where[c]]
                     to = place[c] if b == 0 else place[c] + b * stride[c]
                     currents[to] += weight * y
@@ -129,6 +135,6 @@ def push_step(y, row, first, values, fired, n_fired):
 
 
 @loop()
-def deliver_step(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents):
+def deliver_step(row, values, fired, n_fired, delays, pointer, place, stride, solid, where, weights, currents):
     """``deliver``, for Python."""
-    deliver(row, values, fired, n_fired, delays, pointer, place, stride, where, weights, currents)
+    deliver(row, values, fired, n_fired, delays, pointer, place, stride, solid, where, weights, currents)

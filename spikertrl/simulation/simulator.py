@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from ..network.network import Network
 
 UNASKED = 1 << 26  # bytes that are taken without a look at what is free
+IN_ORDER = 32  # steps times lanes from which weights are laid out in the order of delivery, for parameters that change
 
-Synapses = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of ``events.deliver``
+Synapses = tuple[np.ndarray, ...]  # of ``events.deliver``
 
 
 class Read(NamedTuple):
@@ -135,7 +136,7 @@ class Simulator:
         self._phi = {p.name: np.zeros((len(p.cell.phi), p.size), self.dtype) for p in plan.populations.values()}
         self._k = {p.name: np.zeros((p.cell.n_constants, p.size), self.dtype) for p in plan.populations.values()}
 
-    def tables(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def tables(self, batch: int) -> tuple[np.ndarray, ...]:
         """``events.tables``, made once for so many lanes and shared by the buffers."""
         if batch not in self._tables:
             self._tables = {batch: self.events.tables(batch)}
@@ -183,7 +184,8 @@ class Simulator:
         self._currents(buffers, theta)
         for name, values in state.states.items():
             buffers.states[name][0] = values
-        synapses = buffers.synapses + (self._weights_in_order(theta) if not linearise else (self.events.where, theta))
+        in_order = not linearise or tau * batch >= IN_ORDER
+        synapses = buffers.synapses + (self._weights_in_order(theta) if in_order else (self.events.where, theta))
         if self.at_once:
             cell, window, arguments = buffers.at_once
             (cell.linearise_steps if linearise else cell.advance_steps)(*window, *synapses, *arguments)

@@ -26,6 +26,9 @@ from ..weights import dense_weights, outgoing
 from .kernel import all_inside, back_dense, inside, send_sparse, to_active, weights_sparse
 from .tables import dense_links, own_synapses, tables_of
 
+PRODUCT = 0.01  # share of synapses, steps and lanes with a message from which a product of matrices is faster,
+PRODUCT_ROWS = 512  # if there are so many steps and lanes
+
 
 @dataclass
 class Adjoint:
@@ -212,7 +215,7 @@ def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
 
 
 def _dense_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
-    """dL/dtheta of a link without lists, (ports, post * pre)."""
+    """dL/dtheta of a link with one delay, of all with all: (ports, post * pre)."""
     most = 2 * len(link.ports) >= w.G[link.target]  # of the ports: to leave some out costs more than their product
     sent, errors = [], []
     for tape, gamma, first in parts:
@@ -229,8 +232,23 @@ def _together(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def _many_messages(link: Link, parts: Sequence[Part]) -> bool:
+    """Whether so many synapses of a link with one delay had something to say that a product of matrices is faster."""
+    if np.ndim(link.delay) or sum(len(gamma) * tape.batch for tape, gamma, _ in parts) < PRODUCT_ROWS:
+        return False
+    said = size = 0
+    for tape, gamma, first in parts:
+        low = tape.history + first - int(link.delay)
+        y = tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
+        said, size = said + np.count_nonzero(y), size + y.size
+    return said / size * link.n_synapses / (link.shape[0] * link.shape[1]) > PRODUCT
+
+
 def _listed_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
-    """dL/dtheta of a link with lists, (ports, synapses)."""
+    """dL/dtheta of a link with lists, (ports, synapses): message by message, or out of the product of all with all."""
+    if _many_messages(link, parts):
+        product = _dense_weights(w, link, parts).reshape(len(link.ports), *link.shape)
+        return product[:, np.repeat(np.arange(link.shape[0]), np.diff(link.indptr)), link.indices]
     found = np.zeros((len(link.ports), link.n_synapses), w.dtype)
     for tape, gamma, first in parts:
         errors, y = np.ascontiguousarray(_ports(w, gamma, link, tape.batch)), np.ascontiguousarray(tape.messages)

@@ -159,12 +159,15 @@ def test_gradients_of_synapses_message_by_message_and_as_a_product(monkeypatch) 
     net.add_readout("z", "h", 2).initialize(0)
     x, loss = np.random.default_rng(0).normal(size=(20, 3, 5)), srl.losses.squared_error(np.ones((20, 3, 2)))
     monkeypatch.setattr(adjoint, "PRODUCT_ROWS", 1)
-    found, products, product = [], [], adjoint._dense_weights
+    monkeypatch.setattr(adjoint, "FILLED_LANES", 1)
+    found, products, product, filled = [], [], adjoint._dense_weights, adjoint._filled
     monkeypatch.setattr(adjoint, "_dense_weights", lambda w, link, parts: products.append(link) or product(w, link, parts))
+    monkeypatch.setattr(adjoint, "_filled", lambda link, weight: products.append(link) or filled(link, weight))
     for share in (2.0, 0.0):
         monkeypatch.setattr(adjoint, "PRODUCT", share)
+        monkeypatch.setattr(adjoint, "FILLED", share)
         found.append(srl.gradient(net, srl.BPTT(), x, loss)[1])
-        assert len(products) == (0 if share else 2)
+        assert len(products) == (0 if share else 3), "h<-h once on the way back, both masks at the end"
     np.testing.assert_allclose(*found, rtol=EXACT64, atol=EXACT64 * np.abs(found[0]).max())
     direction, step = np.random.default_rng(1).normal(size=net.theta.shape), 1e-6
     values = []

@@ -69,7 +69,8 @@ def event_table(net: Elements, w: Wiring) -> Deliveries:
     delays, sources = np.unique(table["delay"]), w.n_channels + w.n_units
     keys = np.searchsorted(delays, table["delay"]) * (sources + 1) + table["source"]
     pointer = np.searchsorted(keys, np.arange(len(delays))[:, None] * (sources + 1) + np.arange(sources + 1)[None])
-    return Deliveries(delays, pointer, *(table[name].astype(np.int32) for name in names[2:]), _solid(table, pointer))
+    start, stride, offset, where = (table[name].astype(np.int32) for name in names[2:])
+    return Deliveries(delays, pointer, start, stride, offset, where, _solid(table, pointer))
 
 
 def _solid(table: dict[str, np.ndarray], pointer: np.ndarray) -> np.ndarray:

@@ -28,6 +28,8 @@ from .tables import dense_links, own_synapses, tables_of
 
 PRODUCT = 0.01  # share of synapses, steps and lanes with a message from which a product of matrices is faster,
 PRODUCT_ROWS = 512  # if there are so many steps and lanes
+FILLED, FILLED_LANES = 0.03, 16  # errors go back by one if so many pairs of units and lanes are concerned, and so many lanes
+MOST_FILLED = 1 << 24  # elements of a mask with its gaps
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Adjoint:
         jacobians, into = linear(tape), (batch, tables.start, tables.first, self.carry, self.phi)
         sending = [link for link in w.links if link.source >= w.n_channels]
         dense = dense_links(w) if thetas is None else None
+        filled: dict[int, np.ndarray] = {}  # weights with zeros in the gaps of a mask, where they are wanted
         with threads_for(batch * tables.work):
             if dense is not None:
                 back_dense(w.tables, jacobians, direct, self.ring, tape.start, first, *into, gamma, *dense, tape.theta)
@@ -76,9 +79,13 @@ class Adjoint:
                 now, k = (tape.start + t) % len(self.ring), t - first
                 inside(t, w.tables, jacobians, direct[t], self.ring[now], *into, gamma[k])
                 self.ring[now] = 0
-                for link in sending:
-                    theta = tape.theta if thetas is None else thetas[t]
-                    self._send(link, theta[link.theta], _ports(w, gamma[k : k + 1], link, batch)[0], tape.start + t)
+                for n, link in enumerate(sending):
+                    errors = _ports(w, gamma[k : k + 1], link, batch)[0]
+                    weight = (tape.theta if thetas is None else thetas[t])[link.theta]
+                    product = link.is_dense or (thetas is None and _many_errors(link, errors))
+                    if product and not link.is_dense:
+                        weight = filled[n] if n in filled else filled.setdefault(n, _filled(link, weight))
+                    self._send(link, weight, errors, tape.start + t, product)
         return gamma
 
     def inside_units(self, tape: Tape, ybar: np.ndarray) -> np.ndarray:
@@ -144,10 +151,10 @@ class Adjoint:
             done += int(alive @ tables.reads[i : i + n])
         return done
 
-    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int) -> None:
-        """ybar of the sources of a link, from gamma (B, ports, post) of one step."""
+    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int, product: bool) -> None:
+        """ybar of the sources of a link, from gamma (B, ports, post) of one step; ``product``: ``weight`` is without gaps."""
         source = link.source - self.wiring.n_channels
-        if link.is_dense:
+        if product:
             into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
         else:
@@ -159,6 +166,23 @@ class Adjoint:
         """Add what has come together for the units' own parameters, once after the last tape."""
         tables = tables_of(self.wiring)
         gradient[tables.own] += self.phi[tables.place]
+
+
+def _many_errors(link: Link, errors: np.ndarray) -> bool:
+    """Whether a product of matrices takes errors (B, ports, post) back through a mask faster than its list does."""
+    post, pre = link.shape
+    if np.ndim(link.delay) or len(errors) < FILLED_LANES or len(link.ports) * post * pre > MOST_FILLED:
+        return False
+    share = link.n_synapses / max(1, post * pre)
+    some = errors[:2, 0]  # a sample: to count all would take as long
+    return bool(share > FILLED and np.count_nonzero(some) * share > FILLED * some.size)
+
+
+def _filled(link: Link, weight: np.ndarray) -> np.ndarray:
+    """Weights of a mask, zeros in its gaps, (ports, post, pre)."""
+    found = np.zeros((len(link.ports), *link.shape), weight.dtype)
+    found[:, np.repeat(np.arange(link.shape[0]), np.diff(link.indptr)), link.indices] = weight.reshape(len(link.ports), -1)
+    return found
 
 
 Part = tuple[Tape, np.ndarray, int]
@@ -241,7 +265,7 @@ def _many_messages(link: Link, parts: Sequence[Part]) -> bool:
         low = tape.history + first - int(link.delay)
         y = tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
         said, size = said + np.count_nonzero(y), size + y.size
-    return said / size * link.n_synapses / (link.shape[0] * link.shape[1]) > PRODUCT
+    return bool(said / size * link.n_synapses / (link.shape[0] * link.shape[1]) > PRODUCT)
 
 
 def _listed_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:

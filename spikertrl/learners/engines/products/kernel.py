@@ -6,32 +6,11 @@ import numpy as np
 
 from ....loops import inner, loop
 from ..blocks.columns import add_gradient, locate_gains, wake
-from ..simd.gemm import PANEL, combine_panel
-from ..simd.rows import FAST
+from ..simd.gemm import PANEL, add_outer, combine_panel
+from ..simd.rows import FAST, scale_row
+from ..simd.views import flat
 
 TILE = 96  # columns of a block that are made at a time
-
-
-@inner(fastmath=FAST)
-def _by_unit(c0, c1, k0, k1, order, col_unit):
-    """Sorted places c0 .. c1-1 by their units: those of unit k0 + u at mine[first[u]:first[u + 1]]."""
-    first, mine = np.zeros(k1 - k0 + 1, np.int64), np.empty(c1 - c0, np.int64)
-    for x in range(c0, c1):
-        first[col_unit[order[x]] - k0 + 1] += 1
-    for u in range(k1 - k0):
-        first[u + 1] += first[u]
-    at = first.copy()
-    for x in range(c0, c1):
-        u = col_unit[order[x]] - k0
-        mine[at[u]] = x
-        at[u] += 1
-    return first, mine
-
-
-@inner(fastmath=FAST)
-def _multiply(target, at, stride, rows, scales, source, base, apart, weights, first, n, width):
-    """``combine_panel`` as a call."""
-    combine_panel(target, at, stride, rows, scales, source, base, apart, weights, first, n, width)
 
 
 @inner(fastmath=FAST)
@@ -41,46 +20,45 @@ def _clear(array, first, n):
 
 
 @inner(fastmath=FAST)
-def _as_panels(weights, X, lane, begin, end, unit, units):
-    """weights <- X[lane, begin:end, unit : unit + units] (entries, seeds) as ``combine_panel`` reads them, a row a seed."""
-    n = (end - begin) * units
-    for k in range(X.shape[3] // PANEL):
-        a = 0
-        for t in range(begin, end):
-            for i in range(unit, unit + units):
-                for r in range(PANEL):
-                    weights[(k * n + a) * PANEL + r] = X[lane, t, i, k * PANEL + r]
-                a += 1
+def _as_panels(weights, X, at, n, seeds):
+    """weights <- X[at ...] (n, seeds) as ``combine_panel`` reads them, a row a seed."""
+    for k in range(seeds // PANEL):
+        for i in range(n):
+            for r in range(PANEL):
+                weights[(k * n + i) * PANEL + r] = X[at + i * seeds + k * PANEL + r]
 
 
 @inner(fastmath=FAST)
-def _list_terms(terms, apart, places, to, n, blocks, gain, c0, t0, t1, b, linear, messages, history):
-    """terms[(t - t0) * apart + to[c]] <- immediate term of the column at sorted place places[c] in step t; else zero."""
-    order, run_of, run_source, run_delay = blocks.order, blocks.run_of, blocks.run_source, blocks.run_delay
-    tape_B, tape_P = linear.B, linear.P
-    _clear(terms, 0, (t1 - t0) * apart)
-    for t in range(t0, t1):
-        before, value = -1, messages.dtype.type(0)
-        for c in range(n):
-            run = run_of[order[places[c]]]
-            source = run_source[run]
-            if run != before:
-                before = run
-                value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
-            at = gain[places[c] - c0]
-            terms[(t - t0) * apart + to[c]] = value * (tape_P[t, at] if source == -2 else tape_B[t, at])
+def _place_columns(to, places, w, wide, c0, r0, r1, b, steps, simd_width, first, seeds, blocks, position):
+    """Where the terms of each sorted column go (``to``), and where the seeds of each packed one's unit are (``places``).
+
+    ``first``: where those of unit 0 begin, after the tape's first step. Registers' last columns have no terms, but a place.
+    """
+    order, col_unit, runs = blocks.order, blocks.col_unit, blocks.runs
+    for run in range(r0, r1):
+        if position[b, run] >= 0:
+            for x in range(runs[run], runs[run + 1]):
+                c = position[b, run] + x - runs[run]
+                to[x - c0] = (c // simd_width) * steps * simd_width + c % simd_width
+                places[c] = first + col_unit[order[x]] * seeds
+    for c in range(w, wide):
+        places[c] = first
 
 
 @inner(fastmath=FAST)
-def _copy(target, at, source, first, n):
-    for e in range(n):
-        target[at + e] = source[first + e]
-
-
-@inner(fastmath=FAST)
-def _add_at(target, at, places, n, source, first):
-    for e in range(n):
-        target[at + places[e]] += source[first + e]
+def _list_terms(terms, to, size, c0, r0, r1, b, t0, t1, blocks, gain, position, tape_B, tape_P, messages, history):
+    """terms[to[c] + (t - t0) * size] <- immediate term of the column at sorted place c0 + c in step t, as ``add_outer`` reads
+    them."""  # fmt: skip
+    run_source, run_delay, runs = blocks.run_source, blocks.run_delay, blocks.runs
+    for run in range(r0, r1):
+        if position[b, run] < 0:
+            continue
+        source = run_source[run]
+        for t in range(t0, t1):
+            value = messages[history + t - run_delay[run], b, source] if source >= 0 else messages.dtype.type(1)
+            line, now = tape_P[t] if source == -2 else tape_B[t], (t - t0) * size
+            for c in range(np.uint64(runs[run] - c0), np.uint64(runs[run + 1] - c0)):
+                terms[np.uint64(to[c] + now)] = value * line[np.uint64(gain[c])]
 
 
 @inner(fastmath=FAST)
@@ -97,25 +75,23 @@ def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
 
 
 @inner(fastmath=FAST)
-def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, before, terms, back, steps, alone, tile):
+def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, before, X, steps, terms, places, tile):
     """Tiles of columns, of all rows at once: the states' are written back, the losses' are g, the readouts' go to Z.
 
-    Of a unit ``alone`` in its block the immediate terms, which then have the block's columns, follow at once. ``past`` and
-    ``kept`` (L): of the leaky readouts. Changes M, g and Z; ``tile`` is for use.
+    ``past`` and ``kept`` (L): of the leaky readouts. Changes M, g and Z; ``tile`` is for use.
     """
     L, seeds = len(kept), len(tile) // TILE
-    nothing, one = np.zeros(seeds, M.dtype), np.ones(seeds, M.dtype)
+    nothing, one = np.zeros(seeds, M.dtype), M.dtype.type(1)
     for c in range(0, wide, TILE):
         part = min(TILE, wide - c)
         if alive:
-            _multiply(tile, 0, TILE, seeds, nothing, M, base + c, stride, before, 0, N, part)
+            combine_panel(tile, 0, TILE, seeds, nothing, M, base + c, stride, before, 0, N, part)
         else:
             _clear(tile, 0, len(tile))
-        if alone:
-            _multiply(tile, 0, TILE, seeds, one, terms, c, wide, back, 0, steps, part)
+        add_outer(tile, 0, TILE, terms, c * steps, steps, X, places, c, N * seeds, seeds, part)
         for i in range(N):
-            _copy(M, base + i * stride + c, tile, i * TILE, part)
-        _copy(g, c, tile, N * TILE, part)
+            scale_row(M, base + i * stride + c, one, tile, i * TILE, part)
+        scale_row(g, c, one, tile, N * TILE, part)
         for r in range(L):
             z, new = z_base + r * stride + c, (N + 1 + r) * TILE
             for e in range(part):
@@ -124,71 +100,47 @@ def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, b
 
 
 @inner(fastmath=FAST)
-def _add_terms(M, base, stride, N, g, Z, z_base, L, places, n, sums, apart):
-    """Sums (seeds, apart) of a unit's immediate terms to the rows, at its n columns."""
-    for i in range(N):
-        _add_at(M, base + i * stride, places, n, sums, i * apart)
-    _add_at(g, 0, places, n, sums, N * apart)
-    for r in range(L):
-        _add_at(Z, z_base + r * stride, places, n, sums, (N + 1 + r) * apart)
+def _add_through_messages(M, base, stride, N, g, Z, z_base, L, Y, lane, r0, r1, b, blocks, position):
+    """The units' own parameters act through its messages, too: Y goes to their columns."""
+    order, col_unit, col_port, runs = blocks.order, blocks.col_unit, blocks.col_port, blocks.runs
+    for run in range(r0, r1):
+        if blocks.run_source[run] == -2 and position[b, run] >= 0:
+            for x in range(runs[run], runs[run + 1]):
+                u, k, at = col_unit[order[x]], col_port[order[x]], position[b, run] + x - runs[run]
+                for i in range(N):
+                    M[base + i * stride + at] += Y[lane, u, k, i]
+                g[at] += Y[lane, u, k, N]
+                for r in range(L):
+                    Z[z_base + r * stride + at] += Y[lane, u, k, N + 1 + r]
 
 
 @inner(fastmath=FAST)
-def _sweep_lane(gr, b, lane, X, Y, t0, t1, B, simd_width, linear, blocks, first, mine, gain, influence, messages, history,
+def _sweep_lane(gr, b, lane, X, Y, shape, t0, t1, B, simd_width, linear, blocks, gain, to, places, influence, messages, history,
                 losses, g):  # fmt: skip
     """One block in one lane; the losses' row is left in g. Returns multiply-adds done: products with M, immediate terms.
 
-    Changes the arrays of ``influence``, and g.
+    Changes the arrays of ``influence``, and g. X is flat and has this ``shape``; ``to`` and ``places`` are for use.
     """
     M, Z, row_live, position, width = influence.M, influence.Z, influence.row_live, influence.position, influence.width
-    col_port, order, run_of, runs = blocks.col_port, blocks.order, blocks.run_of, blocks.runs
     run_source, run_delay, kept, past = blocks.run_source, blocks.run_delay, losses.kept, losses.past
-    k0, r0, r1, stride = blocks.group[gr], blocks.run_ptr[gr], blocks.run_ptr[gr + 1], blocks.stride[gr]
-    c0, rows = blocks.col_ptr[k0], X.shape[2]
-    base, lives = B * blocks.first_M[gr] + b * rows * stride, B * blocks.reach_ptr[gr] + b * rows
-    z_base = (B * blocks.first_Z[gr] + b * stride) * len(kept)
-    steps, N, seeds, L, dtype = t1 - t0, X.shape[2], X.shape[3], len(kept), M.dtype
-    units = len(first) - 1
-    fresh, alone = np.int64(width[b, gr]), units == 1
-    w = wake(t0, t1, r0, r1, run_source, run_delay, runs, position, messages, history, b, fresh)
+    r0, r1, stride, c0 = blocks.run_ptr[gr], blocks.run_ptr[gr + 1], blocks.stride[gr], blocks.col_ptr[blocks.group[gr]]
+    (_, points, N, seeds), steps, L, dtype = shape, t1 - t0, len(kept), M.dtype
+    base, lives, mine = B * blocks.first_M[gr] + b * N * stride, B * blocks.reach_ptr[gr] + b * N, lane * points * N * seeds
+    z_base = (B * blocks.first_Z[gr] + b * stride) * L
+    fresh = np.int64(width[b, gr])  # one type from the start: what is called is compiled for each
+    w = wake(t0, t1, r0, r1, run_source, run_delay, blocks.runs, position, messages, history, b, fresh)
     wide = (w + simd_width - 1) // simd_width * simd_width
     alive = _wake_rows(M, base, stride, N, row_live, lives, fresh, wide)
     for r in range(L):
         _clear(Z, z_base + r * stride + fresh, wide - fresh)
     width[b, gr] = w
-    ours, place, to = np.empty(len(mine), np.int64), np.empty(len(mine), np.int64), np.empty(len(mine), np.int64)
-    terms, back, before = np.empty(steps * stride, dtype), np.empty(steps * seeds, dtype), np.empty(N * seeds, dtype)
-    tile, sums = np.empty(seeds * TILE, dtype), np.empty(0 if alone else seeds * stride, dtype)
-    nothing = np.zeros(seeds, dtype)
-    _as_panels(before, X, lane, 0, 1, 0, N)
-    immediate = 0
-    for u in range(units):
-        n = np.int64(0)  # one type from the start: what is called is compiled for each
-        for e in range(first[u], first[u + 1]):
-            run = run_of[order[mine[e]]]
-            if position[b, run] >= 0:
-                ours[n], place[n] = mine[e], position[b, run] + mine[e] - runs[run]
-                to[n] = place[n] if alone else n
-                n += 1
-        apart = wide if alone else (n + simd_width - 1) // simd_width * simd_width
-        _list_terms(terms, apart, ours, to, n, blocks, gain, c0, t0, t1, b, linear, messages, history)
-        _as_panels(back, X, lane, 1, steps + 1, k0 + u, 1)
-        immediate += steps * seeds * n
-        if u == 0:
-            _multiply_block(M, base, stride, N, g, Z, z_base, past[b], kept, wide, alive, before, terms, back, steps, alone,
-                            tile)  # fmt: skip
-        if not alone:
-            _multiply(sums, 0, apart, seeds, nothing, terms, 0, apart, back, 0, steps, apart)
-            _add_terms(M, base, stride, N, g, Z, z_base, L, place, n, sums, apart)
-        for c in range(n):
-            if run_source[run_of[order[ours[c]]]] == -2:  # the unit's own parameters act through its messages, too
-                k, at = col_port[order[ours[c]]], place[c]
-                for i in range(N):
-                    M[base + i * stride + at] += Y[lane, k0 + u, k, i]
-                g[at] += Y[lane, k0 + u, k, N]
-                for r in range(L):
-                    Z[z_base + r * stride + at] += Y[lane, k0 + u, k, N + 1 + r]
-    return seeds * N * w if alive else 0, immediate
+    terms, before, tile = np.zeros(steps * stride, dtype), np.empty(N * seeds, dtype), np.empty(seeds * TILE, dtype)
+    _as_panels(before, X, mine, N, seeds)
+    _place_columns(to, places, w, wide, c0, r0, r1, b, steps, simd_width, mine + N * seeds, seeds, blocks, position)
+    _list_terms(terms, to, simd_width, c0, r0, r1, b, t0, t1, blocks, gain, position, linear.B, linear.P, messages, history)
+    _multiply_block(M, base, stride, N, g, Z, z_base, past[b], kept, wide, alive, before, X, steps, terms, places, tile)
+    _add_through_messages(M, base, stride, N, g, Z, z_base, L, Y, lane, r0, r1, b, blocks, position)
+    return seeds * N * w if alive else 0, steps * seeds * w
 
 
 @loop(nogil=True, fastmath=FAST)
@@ -200,18 +152,17 @@ def sweep_product(tasks, begin, apart, lane0, t0, t1, B, simd_width, linear, blo
     ``influence``, ``gradient`` and ``counts``.
     """
     col_ptr, run_ptr, group, position = blocks.col_ptr, blocks.run_ptr, blocks.group, influence.position
+    seeds = flat(X)
     for task in range(begin, len(tasks), apart):
         gr, chunk = tasks[task, 0], tasks[task, 1]
-        k0, k1 = group[gr], group[gr + 1]
-        c0, c1, r0, r1 = col_ptr[k0], col_ptr[k1], run_ptr[gr], run_ptr[gr + 1]
-        first, mine = _by_unit(c0, c1, k0, k1, blocks.order, blocks.col_unit)
-        gain, g = np.empty(c1 - c0, np.int64), np.empty(blocks.stride[gr], influence.M.dtype)
-        propagate, immediate = 0, 0
+        c0, c1, r0, r1 = col_ptr[group[gr]], col_ptr[group[gr + 1]], run_ptr[gr], run_ptr[gr + 1]
+        gain, to, places = np.empty(c1 - c0, np.int64), np.empty(c1 - c0, np.int64), np.empty(blocks.stride[gr], np.int64)
+        g, propagate, immediate = np.empty(blocks.stride[gr], influence.M.dtype), 0, 0
         for b in range(tasks[task, 2], tasks[task, 3]):
             locate_gains(gain, c0, c1, blocks.term, b, B)
             done = _sweep_lane(
-                gr, b, b - lane0, X, Y, t0, t1, B, simd_width, linear, blocks, first, mine, gain, influence, messages, history,
-                losses, g,
+                gr, b, b - lane0, seeds, Y, X.shape, t0, t1, B, simd_width, linear, blocks, gain, to, places, influence,
+                messages, history, losses, g,
             )  # fmt: skip
             propagate += done[0]
             immediate += done[1]

@@ -1,4 +1,4 @@
-"""Where every unit hears every sender: products of matrices, four rows at a time, and the step Jacobian laid out for them."""
+"""Products of matrices: several rows share what they read; and the step Jacobian laid out for them."""
 
 from __future__ import annotations
 
@@ -124,5 +124,75 @@ class _Sums(Vectors):
         return self.load(base, self.b.add(first, self.b.mul(r, self.apart)))
 
 
+def _add_outer(typingctx, target, at, stride, terms, first, steps, source, places, first_place, apart, rows, width):
+    """Columns that take their rows from different places: for rows u and columns c of ``width``,
+
+    target[at + u * stride + c] += sum over t < steps of term(t, c) * source[places[first_place + c] + t * apart + u], where
+    term(t, c) lies at ``first + (c // R * steps + t) * R + c % R``, with R elements in a register. ``rows`` and ``width`` are
+    whole registers. R columns are summed side by side, rows along their registers, and turned over when they are done.
+    """
+    size = types.intp
+    signature = types.void(target, size, size, terms, size, size, source, places, size, size, size, size)
+
+    def codegen(context, builder, sig, args):
+        element = context.get_data_type(sig.args[0].dtype)
+        arrays = (context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 3, 6, 7))
+        _Outer(builder, element, *arrays, *(args[i] for i in (1, 2, 4, 5, 8, 9, 10, 11))).write()
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+class _Outer(Vectors):
+    """Emits the loops: a register of columns, a register of rows, steps."""
+
+    def __init__(self, b, element, target, terms, source, places, at, stride, first, steps, first_place, apart, rows, width):
+        super().__init__(b, element)
+        self.b, self.target, self.terms, self.source, self.places = b, target, terms, source, places
+        self.at, self.stride, self.first, self.steps, self.first_place = at, stride, first, steps, first_place
+        self.apart, self.rows, self.width = apart, rows, width
+
+    def write(self) -> None:
+        b, n = self.b, size_of(self.size)
+        with cgutils.for_range_slice(b, size_of(0), self.width, n) as (column, _):
+            names = [b.add(b.add(self.first_place, column), size_of(c)) for c in range(self.size)]
+            places = [b.load(b.gep(self.places, [name])) for name in names]
+            terms = b.add(self.first, b.mul(column, self.steps))
+            with cgutils.for_range_slice(b, size_of(0), self.rows, n) as (row, _):
+                sums = self._turned(self._sums(terms, [b.add(place, row) for place in places]))
+                for u, total in enumerate(sums):
+                    at = b.add(b.add(self.at, column), b.mul(b.add(row, size_of(u)), self.stride))
+                    self.store(b.fadd(self.load(self.target, at), total), self.target, at)
+
+    def _sums(self, terms, places: list) -> list:
+        """One register a column, over all steps."""
+        b = self.b
+        sums = [cgutils.alloca_once(b, self.vector) for _ in places]
+        for one in sums:
+            b.store(self.zeros(), one)
+        with cgutils.for_range(b, self.steps) as loop:
+            late, here = b.mul(loop.index, self.apart), b.add(terms, b.mul(loop.index, size_of(self.size)))
+            for c, (place, one) in enumerate(zip(places, sums, strict=True)):
+                term = self.splat(b.load(b.gep(self.terms, [b.add(here, size_of(c))])))
+                product = b.fmul(term, self.load(self.source, b.add(place, late)), flags=CONTRACT)
+                b.store(b.fadd(b.load(one), product, flags=CONTRACT), one)
+        return [b.load(one) for one in sums]
+
+    def _turned(self, rows: list) -> list:
+        """The square of these registers turned over: halves of pairs change places, then quarters, and so on."""
+        n, apart = self.size, self.size // 2
+        while apart:
+            low = [j if not j & apart else n + j - apart for j in range(n)]
+            high = [j + apart if not j & apart else n + j for j in range(n)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), n), mask) for mask in (low, high)]
+            turned = list(rows)
+            for i in range(n):
+                if not i & apart:
+                    turned[i], turned[i + apart] = (self.b.shuffle_vector(rows[i], rows[i + apart], mask) for mask in masks)
+            rows, apart = turned, apart // 2
+        return rows
+
+
+add_outer: Callable[..., None] = intrinsic(_add_outer)
 combine_panel: Callable[..., None] = intrinsic(_combine_panel)
 panels_of_products: Callable[..., None] = intrinsic(_panels_of_products)

@@ -52,6 +52,13 @@ class Vectors:
         """A vector of zeros."""
         return ir.Constant(self.vector, [0.0] * self.size)
 
+    def splat(self, scalar):
+        """A register full of a number."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.size), [0] * self.size)
+        return self.builder.shuffle_vector(first, undefined, mask)
+
 
 class Writer(Vectors):
     """Emits the code: whole tiles of columns, then single registers. ``rows`` and ``scales``: one per row written together."""
@@ -67,12 +74,6 @@ class Writer(Vectors):
         """All columns."""
         in_tiles(self.builder, TILES, self.size, width, self.tile)
 
-    def _splat(self, scalar):
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.size), [0] * self.size)
-        return self.builder.shuffle_vector(first, undefined, mask)
-
     def tile(self, column, registers: int) -> None:
         """Columns column .. column + registers * size - 1 of every row."""
         b, flags = self.builder, ("contract",)
@@ -84,21 +85,21 @@ class Writer(Vectors):
             place = self.place(loop.index)
             loaded = [self.load(self.source, b.add(place, offset)) for offset in offsets]
             for where, line in zip(self.weight_at(loop.index), sums, strict=True):
-                weight = self._splat(b.load(b.gep(self.weights, [where])))
+                weight = self.splat(b.load(b.gep(self.weights, [where])))
                 for s, row in zip(line, loaded, strict=True):
                     b.store(b.fadd(b.load(s), b.fmul(weight, row, flags=flags), flags=flags), s)
         for at, line in zip(self.rows, sums, strict=True):
             for s, offset in zip(line, offsets, strict=True):
                 self.store(b.load(s), self.target, b.add(at, offset))
                 if self.copy_at is not None:
-                    copy = b.fmul(self._splat(self.copy_scale), b.load(s), flags=flags)
+                    copy = b.fmul(self.splat(self.copy_scale), b.load(s), flags=flags)
                     self.store(copy, self.source, b.add(self.copy_at, offset))
 
     def scaled(self, column, begin, read: bool) -> None:
         """One register of a row: its scale times what the source has from ``begin`` on, or zeros."""
         b, value = self.builder, self.zeros()
         if read:
-            value = b.fmul(self._splat(self.scales[0]), self.load(self.source, b.add(begin, column)))
+            value = b.fmul(self.splat(self.scales[0]), self.load(self.source, b.add(begin, column)))
         self.store(value, self.target, b.add(self.rows[0], column))
 
     def _begin(self, at, scale, line, offsets) -> None:
@@ -110,6 +111,6 @@ class Writer(Vectors):
                 for s in line:
                     b.store(self.zeros(), s)
             with otherwise:
-                factor = self._splat(scale)
+                factor = self.splat(scale)
                 for s, offset in zip(line, offsets, strict=True):
                     b.store(b.fmul(factor, self.load(self.target, b.add(at, offset)), flags=("contract",)), s)

@@ -5,9 +5,9 @@ does not suffer. Here the same question at 128 and 256 units, for shares omega o
 the pseudo-derivative; the narrower, the fewer units pass on a sensitivity.
 
 Task: which way a point turns, and whether once or one and a half times, on a spiral of 33 noisy points; four classes, a loss
-at the last step. Training by exact RTRL in whole sequences; then, on the trained network, the time of a sequence's gradient
-(exact RTRL in one tape, BPTT) and of an online step (exact RTRL after every step, simulation not included), beside dense RTRL:
-all rows and all weights, step by step, by compiled products of matrices, which does not depend on omega and width.
+at the last step. Training by exact RTRL in whole sequences; then, on the trained network, the time of a sequence's gradient,
+simulation included, by exact RTRL in one tape and by BPTT, beside dense RTRL: all rows and all weights, step by step, by
+compiled products of matrices, which does not depend on omega and width (measured over a few steps, times their number).
 
     spikertrl run sparsity_at_size
     spikertrl run sparsity_at_size --units 128 --widths 1 0.3 --seeds 3
@@ -74,7 +74,7 @@ def run(units: int, omega: float, width: float, seed: int, steps: int, batch: in
         "multiply-adds": history.last("macs") / (steps * batch * POINTS),
         "dense multiply-adds": history.last("macs_dense") / (steps * batch * POINTS), "seconds": history.last("seconds"),
         "sequence ms": 1e3 * whole(net, srl.RTRL(), task), "BPTT ms": 1e3 * whole(net, srl.BPTT(), task),
-        "online ms": 1e3 * online(net, srl.RTRL(), task), "at": at, "valid": valid,
+        "at": at, "valid": valid,
     }  # fmt: skip
 
 
@@ -84,15 +84,16 @@ def whole(net: srl.Network, learner: Any, task: NoisySpiral, lanes: int = 8, rou
     return min(timed(lambda: srl.gradient(net, learner, x, task.loss(labels))) for _ in range(rounds)) / lanes
 
 
-def online(net: srl.Network, learner: Any, task: NoisySpiral, steps: int = POINTS) -> float:
-    """Seconds of the learner's update after one step of one lane, median over a sequence."""
-    machine, memory, loss, times = simulator(net), learner.init(net, 1), task.loss(task.test[1][:1]), []
+def dense_time(units: int) -> dict[str, float]:
+    """Milliseconds of a sequence by dense RTRL, one lane, all weights there: the median step times their number."""
+    net, task, learner, times = network(units, 0.0, 1.0, 0), NoisySpiral(0), srl.RTRL(route="dense rows"), []
+    machine, memory, loss = simulator(net), learner.init(net, 1), task.loss(task.test[1][:1])
     state = machine.start(1)
-    for t in range(steps):
+    for t in range(DENSE_STEPS + 1):  # the first one compiles
         tape = machine.run(state, task.test[0][t : t + 1, :1])
         signal = signal_of(net, loss, tape, t, POINTS)
         times.append(timed(lambda tape=tape, signal=signal: learner.update(memory, tape, signal)))
-    return float(np.median(times[1:]))
+    return {"ms": 1e3 * POINTS * float(np.median(times[1:]))}
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -129,12 +130,6 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def dense_time(units: int) -> dict[str, float]:
-    """Milliseconds of a step of dense RTRL, one lane, all weights there."""
-    net, task = network(units, 0.0, 1.0, 0), NoisySpiral(0)
-    return {"ms": 1e3 * online(net, srl.RTRL(route="dense rows"), task, DENSE_STEPS + 1)}
-
-
 def means(args: Any, units: int, omega: float, width: float) -> dict[str, float]:
     """Over the seeds."""
     found = []
@@ -147,20 +142,22 @@ def means(args: Any, units: int, omega: float, width: float) -> dict[str, float]
 
 
 def draw(rows: list[dict[str, float]], path: Path) -> None:
-    """Accuracy against multiply-adds, and against the time of an online step; dense RTRL beside them."""
+    """Accuracy against multiply-adds, and against the time of a sequence, omega at every point; dense RTRL beside them."""
     ax = common.axes(9.6, 3.8)
     figure = ax.figure
     figure.clear()
     panels = figure.subplots(1, 2, sharey=True)
     for panel, own, dense, label in zip(
-        panels, ("multiply-adds", "online ms"), ("dense multiply-adds", "dense RTRL ms"),
-        ("multiply-adds a step", "ms a step, online"), strict=True,
+        panels, ("multiply-adds", "sequence ms"), ("dense multiply-adds", "dense RTRL ms"),
+        ("multiply-adds a step", "ms a sequence"), strict=True,
     ):  # fmt: skip
         for units, marker in zip(dict.fromkeys(row["units"] for row in rows), "os^v", strict=False):
             for k, width in enumerate(dict.fromkeys(row["width"] for row in rows)):
                 mine = [row for row in rows if (row["units"], row["width"]) == (units, width)]
                 accuracy = [100 * row["accuracy"] for row in mine]
-                panel.plot([row[own] for row in mine], accuracy, f"C{k}{marker}-", label=f"{units:g} units, width {width:g}")
+                panel.plot([row[own] for row in mine], accuracy, f"C{k}{marker}", label=f"{units:g} units, width {width:g}")
+                for row, value in zip(mine, accuracy, strict=True):
+                    panel.annotate(f"{row['omega']:g}", (row[own], value), (3, -9), textcoords="offset points", fontsize=6)
             panel.axvline(mine[0][dense], color="k", linestyle=":", linewidth=1)
         panel.set(xlabel=label, xscale="log")
         panel.spines[["top", "right"]].set_visible(False)

@@ -36,7 +36,7 @@ class Prepared:
     The arrays stay the same objects; what they hold may change from call to call.
 
     >>> import numpy as np
-    >>> @loop()
+    >>> @njit  # as ``loop`` does
     ... def double(values):
     ...     for k in range(len(values)):
     ...         values[k] *= 2

@@ -18,9 +18,9 @@ CORE = "alif cuba_lif egru egru_subramoney_2023 gru lif rhn rnn threshold_rnn".s
 """Models whose laws run in every test run. Every kind of unit is among them; each model takes minutes of compiling."""
 
 
-def marked(names: Iterable[str]) -> list:
-    """Models as parameters of a test; those that are not of the core are slow."""
-    return [pytest.param(name, marks=() if name in CORE else pytest.mark.slow) for name in names]
+def marked(names: Iterable[str], slow: Iterable[str] = ()) -> list:
+    """Models as parameters of a test; those that are not of the core are slow, and others named."""
+    return [pytest.param(name, marks=() if name in CORE and name not in slow else pytest.mark.slow) for name in names]
 
 
 # Parameters trained in the tests where a model declares none; thresholds, leaks and adaptation are all among them.

@@ -55,7 +55,7 @@ def written(tmp_path):
 
 # -- files of version 3 ------------------------------------------------------------------------------------------------
 # Their states are those of another learner here, or are read by the same lines.
-VARIANTS = "rtrl_dense snap2 eprop eprop_random rflo bptt_truncated immediate random_paths kf_rtrl ok".split()
+VARIANTS = "rtrl_dense snap1 snap2 eprop eprop_random rflo bptt_truncated immediate random_paths kf_rtrl ok".split()
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in VARIANTS)) for n in LEARNERS])

@@ -85,7 +85,7 @@ def test_scanning_finds_all_that_is_exported() -> None:
     assert set(SETTINGS) <= exported
 
 
-@pytest.mark.parametrize("name", marked(NAMES))
+@pytest.mark.parametrize("name", marked(NAMES, slow=("egru_subramoney_2023", "gru", "threshold_rnn")))
 def test_models(name: str) -> None:
     report = check_model(name)
     assert report.passed, str(report)

@@ -32,7 +32,7 @@ def here(net: srl.Network, x: np.ndarray, name: str) -> list[tuple[int, int]]:
     return sorted(zip(step.tolist(), unit.tolist(), strict=True))
 
 
-TRAINED = ["adaptive_threshold", "conductances", pytest.param("exponential", marks=pytest.mark.slow), "synfire"]
+TRAINED = ["adaptive_threshold", "conductances", *(pytest.param(name, marks=pytest.mark.slow) for name in ("exponential", "synfire"))]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -64,6 +64,7 @@ def test_what_differs_is_rounding() -> None:
     assert ours[np.flatnonzero(ours.max(1))[0]].max() <= 4 * np.spacing(scale), "it begins with a last place, not with a jump"
 
 
+@pytest.mark.slow
 def test_a_neuron_that_runs_away_is_said_at_the_step_where_brian_has_infinity() -> None:
     brian, v, spikes = quadratic(30.0)
     net = srl.from_brian(brian)

@@ -32,7 +32,8 @@ def here(net: srl.Network, x: np.ndarray, name: str) -> list[tuple[int, int]]:
     return sorted(zip(step.tolist(), unit.tolist(), strict=True))
 
 
-TRAINED = ["adaptive_threshold", "conductances", *(pytest.param(name, marks=pytest.mark.slow) for name in ("exponential", "synfire"))]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("exponential", "synfire")]
+TRAINED = ["adaptive_threshold", "conductances", *SLOW]
 
 
 @pytest.mark.parametrize("name", TRAINED)

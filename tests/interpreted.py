@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+import spikertrl.simulation.events  # noqa: F401 - what cells import is compiled as ever, whichever test comes first
 from spikertrl.compile import cell
 
 

@@ -14,6 +14,7 @@ from jax_reference import from_network, reference_gradient, to_flat
 from networks import OUTPUTS, drive, stacked
 from spikertrl.learners import uoro
 from spikertrl.learners.engines.adjoint import adjoint
+from spikertrl.learners.engines.choose import override
 from spikertrl.models import load
 from tolerances import EXACT64
 
@@ -158,16 +159,17 @@ def test_gradients_of_synapses_message_by_message_and_as_a_product(monkeypatch) 
     net.connect("x", "h", density=0.5, seed=3, delay=2).connect("h", "h", density=0.3, seed=1, delay=3)
     net.add_readout("z", "h", 2).initialize(0)
     x, loss = np.random.default_rng(0).normal(size=(20, 3, 5)), srl.losses.squared_error(np.ones((20, 3, 2)))
-    monkeypatch.setattr(adjoint, "PRODUCT_ROWS", 1)
-    monkeypatch.setattr(adjoint, "FILLED_LANES", 1)
-    found, products, product, filled = [], [], adjoint._dense_weights, adjoint._filled
+    found, counts, products, product, filled = [], [], [], adjoint._dense_weights, adjoint._filled
     monkeypatch.setattr(adjoint, "_dense_weights", lambda w, link, parts: products.append(link) or product(w, link, parts))
     monkeypatch.setattr(adjoint, "_filled", lambda link, weight: products.append(link) or filled(link, weight))
     for share in (2.0, 0.0):
-        monkeypatch.setattr(adjoint, "PRODUCT", share)
-        monkeypatch.setattr(adjoint, "FILLED", share)
-        found.append(srl.gradient(net, srl.BPTT(), x, loss)[1])
-        assert len(products) == (0 if share else 3), "h<-h once on the way back, both masks at the end"
+        with override(message_product=share, message_product_rows=1, error_product=share, error_product_lanes=1):
+            found.append(srl.gradient(net, srl.BPTT(), x, loss)[1])
+            assert len(products) == (0 if share else 3), "h<-h once on the way back, both masks at the end"
+            (cost,) = srl.compare(net, [srl.RTRL(route="transitions")], x, loss).cost.values()
+            counts.append(cost.macs)
+    missing = sum(p.shape[0] * p.shape[1] - p.n_synapses for p in net.projections)
+    assert counts[1] - counts[0] == 20 * 3 * missing, "what is done in gaps is counted"
     np.testing.assert_allclose(*found, rtol=EXACT64, atol=EXACT64 * np.abs(found[0]).max())
     direction, step = np.random.default_rng(1).normal(size=net.theta.shape), 1e-6
     values = []

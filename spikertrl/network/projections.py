@@ -32,12 +32,16 @@ class Link:
         return np.array(np.broadcast_to(self.delay, self.n_synapses), np.int64)
 
     @functools.cached_property
+    def posts(self) -> np.ndarray:
+        """Target of every synapse of the mask, counted from the first one."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+
+    @functools.cached_property
     def by_source(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Synapses in the order of their sources: pointer (pre + 1), target units, delays, places in the order of the mask."""
         place = np.argsort(self.indices, kind="stable")
         pointer = np.searchsorted(self.indices[place], np.arange(self.shape[1] + 1))
-        post = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
-        return pointer, post[place], self.delays[place], place
+        return pointer, self.posts[place], self.delays[place], place
 
     @functools.cached_property
     def is_trained(self) -> bool:

@@ -15,8 +15,8 @@ class Deliveries(NamedTuple):
     """Outgoing synapses of every source, sorted by (delay, source), for ``events.deliver``.
 
     The target port of a synapse begins at ``start * B`` in the currents of B lanes, its unit is ``offset`` behind, and lanes
-    are ``stride`` apart. ``where`` is the place of its weight in theta. ``solid`` (delays, sources): the synapses end at one
-    unit after the other, as those of a dense projection do.
+    are ``stride`` apart. ``where`` is the place of its weight in theta. ``solid`` (delays): the synapses of every source end at
+    one unit after the other, as those of a dense projection do.
     """
 
     delays: np.ndarray
@@ -74,11 +74,11 @@ def event_table(net: Elements, w: Wiring) -> Deliveries:
 
 
 def _solid(table: dict[str, np.ndarray], pointer: np.ndarray) -> np.ndarray:
-    """Sources whose synapses of one delay end at one unit after the other, in one population."""
+    """Delays with which the synapses of every source end at one unit after the other, in one population."""
     steps = (np.diff(table["offset"]) != 1) | (np.diff(table["start"]) != 0)  # between a synapse and the next
     broken = np.concatenate(([0], np.cumsum(steps)))  # steps before a synapse that lead elsewhere
-    first, last = pointer[:, :-1], np.maximum(pointer[:, 1:] - 1, pointer[:, :-1])
-    there = pointer[:, 1:] > first
-    found = np.zeros(first.shape, bool)
-    found[there] = broken[last[there]] == broken[first[there]]
-    return found
+    first, last = pointer[:, :-1], pointer[:, 1:]
+    whole = np.ones(first.shape, bool)
+    there = last > first
+    whole[there] = broken[last[there] - 1] == broken[first[there]]
+    return np.logical_and.reduce(whole, axis=1)

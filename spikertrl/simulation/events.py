@@ -86,25 +86,42 @@ def deliver(row, values, fired, n_fired, delays, pointer, place, stride, solid, 
 
     ``delays`` (D): the distinct delays; ``pointer`` (D, sources + 1): synapses of each source with that delay. Synapse c ends
     at ``place[c] + lane * stride[c]`` of the flat ``currents``; its weight is ``weights[where[c]]``, or ``weights[c]`` if
-    ``where`` is empty. ``solid`` (D, sources): the synapses end side by side, in one place after the other.
+    ``where`` is empty. ``solid`` (D): the synapses of every source end side by side, in one place after the other.
     """
     in_order = len(where) == 0
     for d in range(len(delays)):
-        r = row - delays[d]
-        for b in range(values.shape[1]):
-            for e in range(n_fired[r, b]):
-                source = fired[r, b, e]
-                y, first, last = values[r, b, source], pointer[d, source], pointer[d, source + 1]
-                if in_order and solid[d, source]:
-                    to = place[first] + b * stride[first]
-                    row_of_weights, into = weights[first:last], currents[to : to + last - first]
-                    for k in range(len(row_of_weights)):  # vector instructions
-                        into[k] += row_of_weights[k] * y
-                    continue
-                for c in range(first, last):
-                    weight = weights[c] if in_order else weights[where[c]]
-                    to = place[c] if b == 0 else place[c] + b * stride[c]
-                    currents[to] += weight * y
+        if in_order and solid[d]:
+            _deliver_rows(row - delays[d], values, fired, n_fired, pointer[d], place, stride, weights, currents)
+        else:
+            _deliver_lists(row - delays[d], values, fired, n_fired, pointer[d], place, stride, where, weights, currents)
+
+
+@inner()
+def _deliver_rows(r, values, fired, n_fired, pointer, place, stride, weights, currents):
+    """What was sent in row r, with one delay, by vector instructions: synapses that end side by side, weights in order."""
+    for b in range(values.shape[1]):
+        for e in range(n_fired[r, b]):
+            source = fired[r, b, e]
+            y, first, last = values[r, b, source], pointer[source], pointer[source + 1]
+            if first < last:
+                to = place[first] + b * stride[first]
+                row, into = weights[first:last], currents[to : to + last - first]
+                for k in range(len(row)):
+                    into[k] += row[k] * y
+
+
+@inner()
+def _deliver_lists(r, values, fired, n_fired, pointer, place, stride, where, weights, currents):
+    """What was sent in row r, with one delay, synapse by synapse."""
+    in_order = len(where) == 0
+    for b in range(values.shape[1]):
+        for e in range(n_fired[r, b]):
+            source = fired[r, b, e]
+            y = values[r, b, source]
+            for c in range(pointer[source], pointer[source + 1]):
+                weight = weights[c] if in_order else weights[where[c]]
+                to = place[c] if b == 0 else place[c] + b * stride[c]
+                currents[to] += weight * y
 
 
 @loop()

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 def signal_of(net: Network, loss: Loss, tape: Tape, start: int, total: int, *, ends: bool = False) -> Signal:
     """A loss's opinion on a tape (steps start.. of ``total``), as flat arrays; with ``ends`` nothing comes after ``total``."""
-    y, populations = tape.units(net.wiring), net.populations.values()
-    messages = {p.name: y if len(populations) == 1 else y[:, :, p.start : p.start + p.size] for p in populations}
+    y = tape.units(net.wiring)
+    messages = {p.name: y[:, :, p.start : p.start + p.size] for p in net.populations.values()}
     return signal_on(net, loss, tape.z, messages, start, total, ends=ends)
 
 

@@ -72,6 +72,12 @@ class Tuning:
     local_column: float = 4.3  # a column, once a tape,
     local_event: float = 0.7  # a message that meets a column,
     local_lanes: float = 6.0  # and all of these where lanes lie side by side, whose columns' steps are vectors
+    # the adjoint through masks with one delay: a product of matrices in place of lists where so large a share of synapses and
+    message_product: float = 0.01  # rows (of a step and lane) has a message,
+    message_product_rows: int = 512  # and there are so many rows; on the way back where so large a share of pairs and
+    error_product: float = 0.03  # lanes has an error,
+    error_product_lanes: int = 16  # and there are so many lanes,
+    product_elements: int = 1 << 24  # if the mask with its gaps has no more elements
     # the step Jacobian
     jacobian_list_bytes: int = 128 << 20  # of a tape, laid out at a time
     all_to_all: float = 0.5  # share of connected pairs from which it is a full matrix (benchmarks/crossover.py)

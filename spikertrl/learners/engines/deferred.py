@@ -35,7 +35,7 @@ def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray,
     gradient, size = np.zeros((chunks, w.n_parameters), w.dtype), lanes(w.dtype)
     adjoint = Adjoint(w, kept.batch)
     gamma = adjoint.back(tape, kept.padded(direct), 0, kept.theta)
-    into_parameters(w, [(tape, gamma, 0)], gradient[0])
+    gaps = into_parameters(w, [(tape, gamma, 0)], gradient[0])
     done = []
     if state.facts.some_full_reach:
         rows = np.empty((kept.batch, w.n_units), w.dtype)
@@ -49,5 +49,5 @@ def gradient_through(state: BlockState, kept: DeferredSteps, direct: np.ndarray,
         late = (kept.batch, size, state.clock, kept.start, w.tables, state.columns, state.arrays, *passed)
         in_parts(lambda part: done.append(read_late(others[part], *late)), len(others))
     adjoint.own_parameters(gradient[0])
-    state.counts[3] += adjoint.count(gamma) + sum(done)
+    state.counts[3] += adjoint.count(gamma) + gaps + sum(done)
     return gradient[0] if chunks == 1 else gradient.sum(0)

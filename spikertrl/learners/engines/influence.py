@@ -71,9 +71,8 @@ def update_blocks(state: BlockState, tape: Tape, signal: Signal, at_once: bool =
         The route to take, see ``choose``; the default leaves it to the library.
     """
     active, route = _mean(tape.active(state.wiring)[0]), choose.forced() or route
-    if threads() == 1:
-        return _update(state, tape, signal, at_once, route, active)
-    with threads_for(_work(state, tape, active), choose.tuning().shared_work):
+    work = 0.0 if threads() == 1 else _work(state, tape, active)
+    with threads_for(work, choose.tuning().shared_work):
         return _update(state, tape, signal, at_once, route, active)
 
 

@@ -21,15 +21,11 @@ from ....network.projections import Link
 from ....network.wiring import Wiring
 from ....tape import Tape
 from ....threads import in_parts, threads_for
+from ..choose import tuning
 from ..records import linear
 from ..weights import dense_weights, outgoing
 from .kernel import all_inside, back_dense, inside, send_sparse, to_active, weights_sparse
 from .tables import dense_links, own_synapses, tables_of
-
-PRODUCT = 0.01  # share of synapses, steps and lanes with a message from which a product of matrices is faster,
-PRODUCT_ROWS = 512  # if there are so many steps and lanes
-FILLED, FILLED_LANES = 0.03, 16  # errors go back by one if so many pairs of units and lanes are concerned, and so many lanes
-MOST_FILLED = 1 << 24  # elements of a mask with its gaps
 
 
 @dataclass
@@ -71,7 +67,7 @@ class Adjoint:
         jacobians, into = linear(tape), (batch, tables.start, tables.first, self.carry, self.phi)
         sending = [link for link in w.links if link.source >= w.n_channels]
         dense = dense_links(w) if thetas is None else None
-        filled: dict[int, np.ndarray] = {}  # weights with zeros in the gaps of a mask, where they are wanted
+        filled: dict[int, np.ndarray] = {}  # first unit of a link -> its weights, zeros in the gaps of its mask
         with threads_for(batch * tables.work):
             if dense is not None:
                 back_dense(w.tables, jacobians, direct, self.ring, tape.start, first, *into, gamma, *dense, tape.theta)
@@ -82,10 +78,11 @@ class Adjoint:
                 for n, link in enumerate(sending):
                     errors = _ports(w, gamma[k : k + 1], link, batch)[0]
                     weight = (tape.theta if thetas is None else thetas[t])[link.theta]
-                    product = link.is_dense or (thetas is None and _many_errors(link, errors))
-                    if product and not link.is_dense:
-                        weight = filled[n] if n in filled else filled.setdefault(n, _filled(link, weight))
-                    self._send(link, weight, errors, tape.start + t, product)
+                    if thetas is None and _many_errors(link, errors):
+                        if n not in filled:
+                            filled[n] = _filled(link, weight)
+                        weight = filled[n]
+                    self._send(link, weight, errors, tape.start + t)
         return gamma
 
     def inside_units(self, tape: Tape, ybar: np.ndarray) -> np.ndarray:
@@ -151,10 +148,10 @@ class Adjoint:
             done += int(alive @ tables.reads[i : i + n])
         return done
 
-    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int, product: bool) -> None:
-        """ybar of the sources of a link, from gamma (B, ports, post) of one step; ``product``: ``weight`` is without gaps."""
+    def _send(self, link: Link, weight: np.ndarray, gamma: np.ndarray, time: int) -> None:
+        """ybar of the sources of a link, from gamma (B, ports, post) of one step; ``weight`` by lists, or as ``_filled``."""
         source = link.source - self.wiring.n_channels
-        if product:
+        if link.is_dense or weight.ndim > 1:
             into = self.ring[(time - int(link.delay)) % len(self.ring)][:, source : source + link.shape[1]]
             into += gamma.reshape(len(gamma), -1) @ weight.reshape(-1, link.shape[1])
         else:
@@ -170,18 +167,18 @@ class Adjoint:
 
 def _many_errors(link: Link, errors: np.ndarray) -> bool:
     """Whether a product of matrices takes errors (B, ports, post) back through a mask faster than its list does."""
-    post, pre = link.shape
-    if np.ndim(link.delay) or len(errors) < FILLED_LANES or len(link.ports) * post * pre > MOST_FILLED:
+    values, (post, pre) = tuning(), link.shape
+    large = len(link.ports) * post * pre > values.product_elements
+    if link.is_dense or np.ndim(link.delay) or len(errors) < values.error_product_lanes or large:
         return False
-    share = link.n_synapses / max(1, post * pre)
-    some = errors[:2, 0]  # a sample: to count all would take as long
-    return bool(share > FILLED and np.count_nonzero(some) * share > FILLED * some.size)
+    share, some = link.n_synapses / (post * pre), errors[:2, 0]  # a sample: to count all would take as long
+    return bool(share > values.error_product and np.count_nonzero(some) * share > values.error_product * some.size)
 
 
 def _filled(link: Link, weight: np.ndarray) -> np.ndarray:
     """Weights of a mask, zeros in its gaps, (ports, post, pre)."""
     found = np.zeros((len(link.ports), *link.shape), weight.dtype)
-    found[:, np.repeat(np.arange(link.shape[0]), np.diff(link.indptr)), link.indices] = weight.reshape(len(link.ports), -1)
+    found[:, link.posts, link.indices] = weight.reshape(len(link.ports), -1)
     return found
 
 
@@ -189,13 +186,21 @@ Part = tuple[Tape, np.ndarray, int]
 """A tape, gamma of some of its steps (flat, as ``Adjoint.back`` returns it), and the first of them."""
 
 
-def into_parameters(w: Wiring, parts: Sequence[Part], gradient: np.ndarray) -> None:
-    """Add dL/dtheta of synapses and biases; several short tapes are one product of matrices."""
-    batch, tables = parts[0][0].batch, tables_of(w)
+def into_parameters(w: Wiring, parts: Sequence[Part], gradient: np.ndarray) -> int:
+    """Add dL/dtheta of synapses and biases; several short tapes are one product of matrices.
+
+    Returns multiply-adds in the gaps of masks that were done as a product, too.
+    """
+    batch, tables, gaps = parts[0][0].batch, tables_of(w), 0
     with threads_for(sum(len(gamma) for _, gamma, _ in parts) * batch * tables.work):
         for link in w.links:
             if link.is_trained:
-                found = (_dense_weights if link.is_dense else _listed_weights)(w, link, parts)
+                product = link.is_dense or _many_messages(link, parts)
+                found = (_dense_weights if product else _listed_weights)(w, link, parts)
+                if product and not link.is_dense:
+                    found = found.reshape(-1, *link.shape)[:, link.posts, link.indices]
+                    missing = link.shape[0] * link.shape[1] - link.n_synapses
+                    gaps += sum(len(gamma) for _, gamma, _ in parts) * batch * len(link.ports) * missing
                 if not link.trained.all():
                     found *= link.trained[:, None]
                 gradient[link.theta] += found.reshape(-1)
@@ -204,6 +209,7 @@ def into_parameters(w: Wiring, parts: Sequence[Part], gradient: np.ndarray) -> N
             at = tables.start[i] * batch
             rows = gamma[:, at : at + batch * G * n].reshape(len(gamma) * batch, G * n)
             gradient[theta] += (np.ones(len(rows), w.dtype) @ rows)[port * n + unit]
+    return gaps
 
 
 def into_inputs(w: Wiring, tape: Tape, gamma: np.ndarray) -> np.ndarray:
@@ -241,13 +247,9 @@ def _ports(w: Wiring, gamma: np.ndarray, link: Link, batch: int) -> np.ndarray:
 def _dense_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
     """dL/dtheta of a link with one delay, of all with all: (ports, post * pre)."""
     most = 2 * len(link.ports) >= w.G[link.target]  # of the ports: to leave some out costs more than their product
-    sent, errors = [], []
-    for tape, gamma, first in parts:
-        low = tape.history + first - int(link.delay)
-        y = tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
-        sent.append(y.reshape(-1, link.shape[1]))
-        mine = (_all_ports if most else _ports)(w, gamma, link, tape.batch)
-        errors.append(mine.reshape(len(sent[-1]), -1))
+    sent = [_said(link, part).reshape(-1, link.shape[1]) for part in parts]
+    ports = [(_all_ports if most else _ports)(w, gamma, link, tape.batch) for tape, gamma, _ in parts]
+    errors = [mine.reshape(mine.shape[0] * mine.shape[1], -1) for mine in ports]
     found = (_together(errors).T @ _together(sent)).reshape(-1, link.shape[0] * link.shape[1])
     return found[link.ports] if most else found
 
@@ -256,23 +258,25 @@ def _together(parts: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def _said(link: Link, part: Part) -> np.ndarray:
+    """What the sources of a link with one delay said, as it arrived at the steps of gamma, (steps, B, pre)."""
+    tape, gamma, first = part
+    low = tape.history + first - int(link.delay)
+    return tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
+
+
 def _many_messages(link: Link, parts: Sequence[Part]) -> bool:
-    """Whether so many synapses of a link with one delay had something to say that a product of matrices is faster."""
-    if np.ndim(link.delay) or sum(len(gamma) * tape.batch for tape, gamma, _ in parts) < PRODUCT_ROWS:
+    """Whether so many synapses of a mask with one delay had something to say that a product of matrices is faster."""
+    values = tuning()
+    if np.ndim(link.delay) or sum(len(gamma) * tape.batch for tape, gamma, _ in parts) < values.message_product_rows:
         return False
-    said = size = 0
-    for tape, gamma, first in parts:
-        low = tape.history + first - int(link.delay)
-        y = tape.messages[low : low + len(gamma), :, link.source : link.source + link.shape[1]]
-        said, size = said + np.count_nonzero(y), size + y.size
-    return bool(said / size * link.n_synapses / (link.shape[0] * link.shape[1]) > PRODUCT)
+    said = [_said(link, part) for part in parts]
+    share = sum(map(np.count_nonzero, said)) / sum(y.size for y in said)
+    return bool(share * link.n_synapses > values.message_product * link.shape[0] * link.shape[1])
 
 
 def _listed_weights(w: Wiring, link: Link, parts: Sequence[Part]) -> np.ndarray:
-    """dL/dtheta of a link with lists, (ports, synapses): message by message, or out of the product of all with all."""
-    if _many_messages(link, parts):
-        product = _dense_weights(w, link, parts).reshape(len(link.ports), *link.shape)
-        return product[:, np.repeat(np.arange(link.shape[0]), np.diff(link.indptr)), link.indices]
+    """dL/dtheta of a link with lists, (ports, synapses)."""
     found = np.zeros((len(link.ports), link.n_synapses), w.dtype)
     for tape, gamma, first in parts:
         errors, y = np.ascontiguousarray(_ports(w, gamma, link, tape.batch)), np.ascontiguousarray(tape.messages)

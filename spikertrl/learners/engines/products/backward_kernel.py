@@ -7,6 +7,7 @@ import numpy as np
 from ....loops import inner, loop
 from ..simd.gemm import PANEL, combine_panel
 from ..simd.rows import FAST
+from ..simd.scalar import clear
 from ..simd.views import flat
 
 
@@ -15,12 +16,6 @@ def _add(to, at, factor, source, first, n):
     """to[at ...] += factor * source[first ...], n elements."""
     for e in range(n):
         to[np.uint64(at + e)] += factor * source[np.uint64(first + e)]
-
-
-@inner(fastmath=FAST, forceinline=True)
-def _clear(array, first, n):
-    for e in range(n):
-        array[np.uint64(first + e)] = 0
 
 
 @inner(fastmath=FAST, forceinline=True)
@@ -45,7 +40,7 @@ def _arrive(G, X, at, n, N, seeds, starts, row, slot, coef, first, all_to_all, t
         _turn(table, coef, first, n, N)
         combine_panel(G, 0, seeds, n, nothing, X, at, seeds, table, 0, N, seeds)
         return n * N
-    _clear(G, 0, n * seeds)
+    clear(G, 0, n * seeds)
     for i in range(N):
         for e in range(starts[row, i], starts[row, i + 1]):
             sent = slot[e] * seeds
@@ -69,8 +64,8 @@ def _go_back_lane(b, lane, t0, t1, B, tables, linear, active, before, jacobian, 
     powers, direct, leaky, kind, out_weight = losses.powers, losses.direct, losses.leaky, losses.kind, losses.out_weight
     steps, L, wide = t1 - t0, len(leaky), N * seeds
     mine, own = lane * (steps + 1) * wide, lane * N * most * seeds
-    _clear(Y, own, N * most * seeds)
-    _clear(X, mine + steps * wide, wide)
+    clear(Y, own, N * most * seeds)
+    clear(X, mine + steps * wide, wide)
     for i in range(N):
         X[mine + steps * wide + i * seeds + i] = 1
     G, table, macs = np.zeros(wide, X.dtype), np.zeros((N + PANEL) * (N + PANEL), X.dtype), 0
@@ -87,7 +82,7 @@ def _go_back_lane(b, lane, t0, t1, B, tables, linear, active, before, jacobian, 
                 for e in range(seeds):
                     X[np.uint64(here + i * seeds + e)] = leak * X[np.uint64(old + e)]
         else:
-            _clear(G, 0, n * seeds)
+            clear(G, 0, n * seeds)
         for a in range(n):
             j, sent = active_units[t, b, a] if inside else past_units[b, a], a * seeds
             if inside:

@@ -8,15 +8,10 @@ from ....loops import inner, loop
 from ..blocks.columns import add_gradient, locate_gains, wake
 from ..simd.gemm import PANEL, add_outer, combine_panel
 from ..simd.rows import FAST, scale_row
+from ..simd.scalar import clear
 from ..simd.views import flat
 
 TILE = 96  # columns of a block that are made at a time
-
-
-@inner(fastmath=FAST)
-def _clear(array, first, n):
-    for e in range(first, first + n):
-        array[e] = 0
 
 
 @inner(fastmath=FAST)
@@ -69,7 +64,7 @@ def _wake_rows(M, base, stride, N, row_live, lives, fresh, wide):
         live = row_live[lives + i]
         before |= live
         begin = fresh if live else 0
-        _clear(M, base + i * stride + begin, wide - begin)
+        clear(M, base + i * stride + begin, wide - begin)
         row_live[lives + i] = True
     return before
 
@@ -87,7 +82,7 @@ def _multiply_block(M, base, stride, N, g, Z, z_base, past, kept, wide, alive, b
         if alive:
             combine_panel(tile, 0, TILE, seeds, nothing, M, base + c, stride, before, 0, N, part)
         else:
-            _clear(tile, 0, len(tile))
+            clear(tile, 0, len(tile))
         add_outer(tile, 0, TILE, terms, c * steps, steps, X, places, c, N * seeds, seeds, part)
         for i in range(N):
             scale_row(M, base + i * stride + c, one, tile, i * TILE, part)
@@ -132,7 +127,7 @@ def _sweep_lane(gr, b, lane, X, Y, shape, t0, t1, B, simd_width, linear, blocks,
     wide = (w + simd_width - 1) // simd_width * simd_width
     alive = _wake_rows(M, base, stride, N, row_live, lives, fresh, wide)
     for r in range(L):
-        _clear(Z, z_base + r * stride + fresh, wide - fresh)
+        clear(Z, z_base + r * stride + fresh, wide - fresh)
     width[b, gr] = w
     terms, before, tile = np.zeros(steps * stride, dtype), np.empty(N * seeds, dtype), np.empty(seeds * TILE, dtype)
     _as_panels(before, X, mine, N, seeds)

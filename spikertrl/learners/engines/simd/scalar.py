@@ -38,6 +38,13 @@ def copy(to, vector):
         to[e] = vector[e]
 
 
+@inner(forceinline=True)
+def clear(array, first, n):
+    """n elements of a flat array from ``first`` on = 0."""
+    for e in range(n):
+        array[np.uint64(first + e)] = 0
+
+
 @inner()
 def add_scaled(to, factor, vector, each):
     """to += factor * vector * each."""

@@ -56,9 +56,9 @@ def carry_messages(state: BlockState, tape: Tape, direct: np.ndarray, window: in
     )  # fmt: skip
     share(lambda k: held.append(carry(k, workers, parts, *given)), workers)
     gamma = adjoint.inside_units(tape, ybar)
-    into_parameters(w, [(tape, gamma, 0)], gradient)
+    gaps = into_parameters(w, [(tape, gamma, 0)], gradient)
     adjoint.own_parameters(gradient)
     state.counts += counts.sum(0)
-    state.counts[1] += tape.tau * batch * len(w.col_theta)
+    state.counts[1] += tape.tau * batch * len(w.col_theta) + gaps
     state.transition_bytes = max(state.transition_bytes, sum(held) * w.dtype.itemsize)
     return gradient

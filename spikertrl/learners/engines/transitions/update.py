@@ -61,9 +61,9 @@ def carry_transitions(state: BlockState, tape: Tape, direct: np.ndarray, lists: 
     adjoint, gradient = Adjoint(w, tape.batch), np.zeros(w.n_parameters, w.dtype)
     gamma = adjoint.immediate(tape, _lambda(state, tape, direct, lists, room))
     adjoint.messages(tape, gamma, direct, lists is not None)
-    into_parameters(w, [(tape, gamma, 0)], gradient)
+    gaps = into_parameters(w, [(tape, gamma, 0)], gradient)
     adjoint.own_parameters(gradient)
-    state.counts[1] += tape.tau * tape.batch * len(w.col_theta)
+    state.counts[1] += tape.tau * tape.batch * len(w.col_theta) + gaps
     return gradient
 
 

@@ -49,6 +49,10 @@ def options(name: str, text: str | None, steps: int, units: int, batch: int, met
     found.add_argument("--units", type=common.positive, default=units)
     found.add_argument("--batch", type=common.positive, default=batch)
     found.add_argument("--rate", type=float, default=10**-3.5, help="learning rate of Adam (default 10^-3.5)")
+    found.add_argument(
+        "--save-every", type=common.positive, default=SAVE_EVERY,
+        help=f"steps between checkpoints, which hold a row for every step (default {SAVE_EVERY})",
+    )  # fmt: skip
     return found
 
 
@@ -75,7 +79,7 @@ def run(args: Any, method: str, seed: int, task: Any, note: Callable[[srl.Networ
     saved = path.with_suffix(".npz")
     history = srl.fit(
         net, task, learner, optimizer, steps=args.steps, batch=args.batch, callbacks=[log], checkpoint=saved,
-        checkpoint_every=SAVE_EVERY,
+        checkpoint_every=args.save_every,
     )  # fmt: skip
     return logged(history)
 

@@ -60,18 +60,14 @@ VARIANTS = "rtrl_dense snap1 snap2 eprop eprop_random rflo bptt_truncated immedi
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in VARIANTS)) for n in LEARNERS])
 def test_a_file_written_before_the_move_goes_on(name, tmp_path):
-    """Equal to the run of the program that wrote it, to the rounding of another processor.
-
-    OK takes coordinates from Gram matrices: a direction that is nearly lost holds the square root of a rounding, some 1e-8.
-    """
-    rtol, atol = (1e-6, 1e-8) if name == "ok" else (1e-10, 1e-13)
+    """Equal to the run of the program that wrote it, to the rounding of another processor."""
     path = tmp_path / "c.npz"
     path.write_bytes((BEFORE / f"{name}.npz").read_bytes())
     net = network()
     history = run(net, LEARNERS[name], 6, path)
     with np.load(BEFORE / "expected.npz") as expected:
-        np.testing.assert_allclose(net.theta, expected[name], rtol=rtol, atol=atol)
-        np.testing.assert_allclose(history["loss"], expected[f"{name}_loss"], rtol=rtol)
+        np.testing.assert_allclose(net.theta, expected[name], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(history["loss"], expected[f"{name}_loss"], rtol=1e-10)
     assert len(history) == 6
     assert np.abs(net.theta - network().theta).max() > 1e-3, "training must move the parameters"
 
